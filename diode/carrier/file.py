@@ -1,0 +1,165 @@
+"""The file carrier: raw line bytes, as they would go over a wire (`file:PATH`).
+
+Sending creates the file or begins it anew; `?append=1` goes on behind what is there, so that
+several senders or passes share one capture. Receiving reads to the end of the file and
+ends. The path may as well be a named pipe. `?rate=` (bits per second) makes the sender
+write at the pace of a line; without it, as fast as the disk takes it.
+
+Nothing is synchronised to disk: a capture is a medium, not a delivery.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diode.carrier.descriptor import read_some, write_all
+from diode.carrier.pace import pace_at
+from diode.carrier.url import CarrierFacts, CarrierUrl
+from diode.errors import CarrierError, DestinationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diode.carrier.pace import Clock, Sleep
+    from diode.frame import Frames
+
+KEYS = frozenset({"append", "rate"})
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+def facts(url: CarrierUrl) -> CarrierFacts:
+    """The rate asked for, if any."""
+    return CarrierFacts(url.line_rate())
+
+
+def sending(
+    url: CarrierUrl, *, notice: Callable[[str], None], clock: Clock, sleep: Sleep
+) -> FileSender:
+    """Open the file to write line bytes."""
+    del notice
+    return FileSender(
+        url.path, append=url.flag("append"), rate=url.line_rate(), clock=clock, sleep=sleep
+    )
+
+
+def receiving(
+    url: CarrierUrl, *, notice: Callable[[str], None], clock: Clock, sleep: Sleep
+) -> FileReceiver:
+    """Open the file to read line bytes."""
+    del notice, clock, sleep
+    return FileReceiver(url.path, rate=url.line_rate())
+
+
+class FileSender:
+    """Writes line bytes to a file."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        append: bool = False,
+        rate: float | None = None,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        """`rate`: bytes per second to pace to, or None. Raises CarrierError."""
+        self.rate = rate
+        self._path = path
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
+        self._fd = _open(path, flags)
+        self._pace = pace_at(rate, clock=clock, sleep=sleep)
+
+    def write(self, pieces: Frames) -> None:
+        """Write the bytes of the pieces. Raises DestinationError when the disk is full."""
+        data = pieces.data.data
+        for start in range(0, len(data), self._pace.slice):
+            part = data[start : start + self._pace.slice]
+            self._pace.admit(len(part))
+            try:
+                write_all(self._fd, part)
+            except OSError as error:
+                raise _write_failed(self._path, error) from error
+
+    def drain(self) -> None:
+        """Wait for the scheduled end; the kernel has everything already."""
+        self._pace.settle()
+
+    def close(self) -> None:
+        """Close the file; DestinationError when the system reports a write that failed late."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            os.close(fd)
+        except OSError as error:
+            raise _write_failed(self._path, error) from error
+
+
+class FileReceiver:
+    """Reads line bytes from a file, to its end."""
+
+    def __init__(self, path: str, *, rate: float | None = None) -> None:
+        """Raises CarrierError."""
+        self.rate = rate
+        self._path = path
+        self._fd = _open(path, os.O_RDONLY)
+        if stat.S_ISDIR(os.fstat(self._fd).st_mode):
+            self.close()
+            raise _refused(path, os.O_RDONLY, IsADirectoryError(errno.EISDIR, ""))
+
+    def read(self, timeout: float | None) -> bytes | None:
+        """Up to 1 MiB; b'' at the end of the file."""
+        try:
+            return read_some(self._fd, timeout)
+        except OSError as error:
+            raise CarrierError(f"{self._path}: cannot be read: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _open(path: str, flags: int) -> int:
+    # O_NOCTTY: a terminal opened by mistake must not become ours. O_CLOEXEC is the default.
+    try:
+        return os.open(path, flags | getattr(os, "O_NOCTTY", 0), 0o666)
+    except OSError as error:
+        raise _refused(path, flags, error) from error
+
+
+def _refused(path: str, flags: int, error: OSError) -> CarrierError:
+    """The error for a file that cannot be opened, with the next step."""
+    write = flags & os.O_WRONLY
+    folder = Path(path).parent
+    if error.errno == errno.EISDIR:
+        capture = Path(path, "capture")
+        return CarrierError(f"{path} is a directory", hint=f"name a file, such as file:{capture}")
+    if error.errno == errno.ENOENT and write:
+        return CarrierError(f"{path}: its folder does not exist", hint=f"mkdir -p {folder}")
+    if error.errno == errno.ENOENT:
+        return CarrierError(
+            f"{path}: there is no such file",
+            hint=f"check the name; a capture is made with: diode send FILE --to file:{path}",
+        )
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        what, where = ("write", folder) if write else ("read", Path(path))
+        return CarrierError(f"{path}: no permission to {what} it", hint=f"see: ls -ld {where}")
+    return CarrierError(f"{path}: cannot be opened: {error.strerror}")
+
+
+def _write_failed(path: str, error: OSError) -> CarrierError | DestinationError:
+    if error.errno == errno.EPIPE:
+        return CarrierError(f"{path}: the reader went away")
+    if error.errno in _FULL:
+        return DestinationError(
+            f"{path}: {error.strerror}", hint="make room there, or name another place"
+        )
+    return CarrierError(f"{path}: cannot be written: {error.strerror}")

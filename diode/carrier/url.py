@@ -1,0 +1,147 @@
+"""Carrier URLs: which medium, where, and how it is set.
+
+    scheme:path?key=value&key=value        serial:/dev/ttyUSB0?baud=115200
+    scheme://path?...                      the same; two slashes are dropped
+    -?...                                  stdin or stdout, by the direction
+
+The first `?` starts the query; a `?` that belongs to a file name is written `%3F`. Values
+take decimal suffixes (`rate=900M`). Everything is strict: an unknown scheme or key, a key
+given twice and a value out of range are errors that name the word at fault, since a
+mistyped `buad=9600` that is silently ignored costs an afternoon on a link that cannot answer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote
+
+from diode.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([kMG]?)")
+_SUFFIX = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierFacts:
+    """What is known about a carrier before it is opened."""
+
+    rate: float | None
+    """Bytes per second of line time; None: as fast as it goes."""
+    kind: Literal["bytes"] = "bytes"
+    """What it carries: a stream of bytes in which frames have to be found again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierUrl:
+    """A carrier URL taken apart. The scheme of stdin and stdout is `-`."""
+
+    scheme: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str, schemes: Collection[str]) -> CarrierUrl:
+        """The parts of a URL whose scheme is one of `schemes`; UsageError for anything else."""
+        body, mark, tail = text.partition("?")
+        query = _parse_query(text, tail) if mark else {}
+        if body == "-":
+            return cls("-", "", query)
+        match = _SCHEME.fullmatch(body)
+        if match is None:
+            raise UsageError(f"{text!r} is not a carrier URL", hint=_meant(text))
+        scheme, path = match[1].lower(), unquote(match[2], errors="surrogateescape")
+        if scheme not in schemes:
+            raise _unknown_scheme(text, scheme, schemes)
+        path = path.removeprefix("//")
+        if not path:
+            raise UsageError(f"{text!r} names no path", hint=f"write {scheme}:PATH")
+        if "\0" in path:
+            raise UsageError(f"{text!r} has a NUL in its path")
+        return cls(scheme, path, query)
+
+    def __str__(self) -> str:
+        tail = "&".join(f"{key}={value}" for key, value in self.query.items())
+        body = self.scheme if self.scheme == "-" else f"{self.scheme}:{self.path}"
+        return f"{body}?{tail}" if tail else body
+
+    def only(self, keys: Collection[str]) -> None:
+        """UsageError when the query holds a key that is not among these."""
+        for key in self.query:
+            if key not in keys:
+                near = difflib.get_close_matches(key, keys, 1)
+                hint = f"did you mean {near[0]}=? " if near else ""
+                known = ", ".join(sorted(keys)) or "no keys"
+                raise UsageError(
+                    f"{self}: {self.scheme} does not know {key!r}",
+                    hint=f"{hint}{self.scheme} takes {known}",
+                )
+
+    def number(self, key: str, default: float, low: float, high: float) -> float:
+        """The number behind a key, decimal suffixes k, M, G allowed; within low … high."""
+        text = self.query.get(key)
+        if text is None:
+            return default
+        match = _NUMBER.fullmatch(text)
+        value = float(match[1]) * _SUFFIX[match[2]] if match else math.nan
+        if not low <= value <= high:
+            raise UsageError(
+                f"{self}: {key}={text} is not a number from {low:g} to {high:g}",
+                hint=f"for example {key}={default:.10g}",
+            )
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Whether a key is set to 1; 0 and absence are no."""
+        text = self.query.get(key, "0")
+        if text not in {"0", "1"}:
+            raise UsageError(f"{self}: {key}={text} is neither 0 nor 1", hint=f"write {key}=1")
+        return text == "1"
+
+    def line_rate(self) -> float | None:
+        """`rate=` in bits per second, as bytes per second; None when it is not given.
+
+        Bits, as `udp:` has it: `rate=900M` means 900 Mbit/s, `rate=115200` is 14.4 kB/s.
+        """
+        if "rate" not in self.query:
+            return None
+        return self.number("rate", 10e6, 1, 1e12) / 8
+
+
+def _parse_query(text: str, tail: str) -> dict[str, str]:
+    query: dict[str, str] = {}
+    for item in tail.split("&"):
+        key, mark, value = item.partition("=")
+        if not mark or not key:
+            raise UsageError(
+                f"{text!r}: {item!r} is not key=value",
+                hint="a question mark inside a file name is written %3F",
+            )
+        if key in query:
+            raise UsageError(f"{text!r}: {key} is given twice")
+        query[key] = unquote(value)
+    return query
+
+
+def _meant(text: str) -> str:
+    """The hint for something without a scheme."""
+    scheme = "serial" if text.startswith(("/dev/tty", "/dev/serial/", "COM")) else "file"
+    return f"did you mean {scheme}:{text}?" if text else "for example file:PATH or - for a pipe"
+
+
+def _unknown_scheme(text: str, scheme: str, schemes: Collection[str]) -> UsageError:
+    words = sorted(name for name in schemes if name != "-")
+    near = difflib.get_close_matches(scheme, words, 1)
+    known = ", ".join(f"{name}:" for name in words)
+    meant = f"did you mean {near[0]}:? " if near else f"did you mean file:{text}? "
+    return UsageError(
+        f"{text!r}: there is no carrier {scheme!r}",
+        hint=f"{meant}the carriers are {known} and - (stdin, stdout)",
+    )

@@ -1,0 +1,146 @@
+"""Option types and the sets of options that verbs share."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from diode.plan import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIZE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_SIZE |= {f"{unit}i": 1 << (10 * power) for power, unit in enumerate("kmgt", 1)}
+_SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
+
+
+class Size(click.ParamType[int]):
+    """Bytes: 1500, 10M, 4GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _QUANTITY.fullmatch(value.strip())
+        unit = match[2].lower().removesuffix("b") if match else None
+        if match is None or unit not in _SIZE:
+            self.fail(f"{value!r} is not a size such as 1500, 10M or 4GiB", param, ctx)
+        return int(float(match[1]) * _SIZE[unit])
+
+
+class Duration(click.ParamType[float]):
+    """Seconds: 500ms, 2s, 10min."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        match = _QUANTITY.fullmatch(value.strip())
+        if match is None or match[2].lower() not in _SECONDS:
+            self.fail(f"{value!r} is not a time such as 500ms, 2s or 10min", param, ctx)
+        return float(match[1]) * _SECONDS[match[2].lower()]
+
+
+class Percent(click.ParamType[float]):
+    """A share: 25% or 0.25."""
+
+    name = "percent"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        text = value.strip()
+        try:
+            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            self.fail(f"{value!r} is not a share such as 25% or 0.25", param, ctx)
+
+
+class Mode(click.ParamType[int]):
+    """File permissions in octal."""
+
+    name = "mode"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not re.fullmatch(r"0?[0-6]{3}", value):
+            self.fail(f"{value!r} is not a file mode such as 0440, without execute", param, ctx)
+        return int(value, 8)
+
+
+def _stack(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+manners = _stack(
+    click.option("--json", "json_", is_flag=True, help="One JSON object a line on stdout."),
+    click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
+    click.option("-v", "--verbose", is_flag=True, help="Say more."),
+)
+impair = click.option(
+    "--impair",
+    metavar="SPEC",
+    help="Damage the link on purpose: drop=5%,burst=200ms/10s,flip=1e-5,slip=1e-6,seed=1",
+)
+line = click.option(
+    "--line",
+    type=click.Choice(["cobs", "rs"]),
+    default="cobs",
+    show_default=True,
+    help="Byte framing: cobs for clean lines, rs for noisy ones.",
+)
+planning = _stack(
+    click.option(
+        "--code", type=click.Choice(["zfec", "repeat"]), help="Erasure code.  [default: by size]"
+    ),
+    click.option(
+        "--redundancy",
+        type=Percent(),
+        help="Parity on top of the data.  [default: 25%, more for small files]",
+    ),
+    click.option(
+        "--passes",
+        type=click.IntRange(0, 1_000_000),
+        default=1,
+        show_default=True,
+        help="Times everything is sent, with fresh parity; 0 goes on until stopped.",
+    ),
+    click.option(
+        "--burst",
+        type=Duration(),
+        default="500ms",
+        show_default=True,
+        help="Outage to survive, on carriers with a known rate.",
+    ),
+    click.option(
+        "--symbol-size", type=int, metavar="BYTES", help="Payload of a frame.  [default: by rate]"
+    ),
+    line,
+)
+
+
+def settings(
+    code: str | None,
+    redundancy: float | None,
+    passes: int,
+    burst: float,
+    symbol_size: int | None,
+) -> Settings:
+    """What the planning options say."""
+    return Settings(code, redundancy, passes, burst, symbol_size)

@@ -1,0 +1,105 @@
+"""Progress on a terminal, or none: `NullProgress` takes every call and does nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol, Self
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from diode.cli.report import Report
+
+REFRESH = 0.1
+EVENT_INTERVAL = 0.5
+
+
+class Shown(Protocol):
+    """Something that can show how far a piece of work is."""
+
+    def update(self, done: float, total: float | None, text: str) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class NullProgress:
+    """No display."""
+
+    def update(self, done: float, total: float | None, text: str) -> None:
+        """Nobody looks."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to close."""
+
+
+class BarProgress:
+    """One bar with a text behind it, at most ten times a second."""
+
+    def __init__(self, report: Report, what: str) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[text]}", style="dim"),
+            console=report.console,
+            transient=True,
+            refresh_per_second=1 / REFRESH,
+        )
+        self._task = self._bar.add_task(what, total=None, text="")
+        self._next = 0.0
+
+    def update(self, done: float, total: float | None, text: str) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + REFRESH
+            self._bar.update(self._task, completed=done, total=total, text=text)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+
+def progress(report: Report, what: str) -> Shown:
+    """A bar where somebody can see it."""
+    return BarProgress(report, what) if report.live else NullProgress()
+
+
+class Interval:
+    """True at most once in so many seconds."""
+
+    def __init__(self, seconds: float = EVENT_INTERVAL) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True

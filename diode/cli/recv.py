@@ -1,0 +1,294 @@
+"""diode recv: listen on a carrier and deliver what is whole and right."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from diode import carrier, events, line
+from diode.cli import options
+from diode.cli.progress import Interval, Shown, progress
+from diode.cli.report import Report, plural, seconds, size
+from diode.errors import NothingHeard, Partial, UsageError
+from diode.objects import Type, escape
+from diode.receiver import Limits
+from diode.service.receiver import Session, Stop
+
+if TYPE_CHECKING:
+    from diode.events import Key
+    from diode.objects import Manifest
+    from diode.sink import Delivered, Sink
+
+LINK_INTERVAL = 10.0
+MAX_DETAILS = 20
+"""Different refusals told one by one; after that they are only counted."""
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Shows and reports what a session sees."""
+
+    report: Report
+    bar: Shown
+    incomplete: int = 0
+    _details: int = 0
+    _blocks: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    _progress: Interval = field(default_factory=Interval)
+    _link: Interval = field(default_factory=lambda: Interval(LINK_INTERVAL))
+
+    def event(self, event: events.Event, session: Session) -> None:
+        report = self.report
+        match event:
+            case events.SenderHeard(sender):
+                report.detail(f"hearing sender {sender:08x}")
+                report.event("sender_heard", sender=sender)
+            case events.ObjectAnnounced(key, manifest):
+                report.event(
+                    "object_announced",
+                    name=escape(manifest.name),
+                    size=manifest.size,
+                    sha256=manifest.digest.hex(),
+                    sender=key.sender,
+                    number=key.number,
+                )
+                report.detail(f"announced: {escape(manifest.name)}, {size(manifest.size)}, {key}")
+            case events.BlockSpoiled(key, block):
+                report.warn(f"block {block} of {key} contradicts its check; waiting for more symbols")
+            case events.FrameRejected(reason, count, detail) if detail:
+                self._refusal(reason, count, detail)
+            case events.ObjectVoided(key):
+                report.event("object_void", sender=key.sender, number=key.number)
+            case _:
+                pass
+
+    def delivered(self, key: Key, manifest: Manifest, how: Delivered, session: Session) -> None:
+        incoming = session.receiver.objects[key]
+        took = session.clock() - incoming.started
+        received = session.receiver.senders[key.sender] if key.sender in session.receiver.senders else None
+        heard = received.frames + received.lost if received else 0
+        loss = received.lost / heard if received and heard else 0.0
+        path = how.path + ("/" if manifest.type == Type.DIRECTORY else "")
+        self.report.event(
+            "object_delivered",
+            name=escape(manifest.name),
+            path=path,
+            size=manifest.size,
+            sha256=how.sha256,
+            sender=key.sender,
+            number=key.number,
+            signed_by=None,
+            seconds=round(took, 3),
+            loss=round(loss, 6),
+            duplicate=how.duplicate,
+            blocks=incoming.collector.geometry.blocks,
+            blocks_decoded=incoming.decoded_blocks,
+        )
+        if how.path == "-":
+            return
+        what = "already there" if how.duplicate else "delivered"
+        repaired = (
+            f", {plural(incoming.decoded_blocks, 'block')} of {incoming.collector.geometry.blocks}"
+            " repaired"
+            if incoming.decoded_blocks
+            else ""
+        )
+        self.report.say(f"{what} {escape(path)} ({size(manifest.size)}{repaired})")
+        if not sys.stdout.isatty():
+            self.report.result(path)
+
+    def known(self, key: Key, manifest: Manifest, session: Session) -> None:  # noqa: ARG002
+        self.report.event(
+            "object_known", name=escape(manifest.name), sender=key.sender, number=key.number
+        )
+        self.report.say(f"{escape(manifest.name)} ({key}) was delivered before")
+
+    def refused(self, key: Key, manifest: Manifest, why: str, session: Session) -> None:  # noqa: ARG002
+        self.report.event(
+            "object_incomplete",
+            name=escape(manifest.name),
+            sender=key.sender,
+            number=key.number,
+            reason=why,
+        )
+        self.report.warn(f"{escape(manifest.name)} ({key}) is not delivered: {why}")
+
+    def tick(self, session: Session) -> None:
+        receiver = session.receiver
+        if self._progress.due():
+            blocks = done = 0
+            for incoming in receiver.objects.values():
+                blocks += incoming.collector.geometry.blocks
+                done += incoming.collector.done_count
+            name = next(reversed(receiver.objects.values()), None)
+            text = escape(name.manifest.name)[-30:] if name else "listening"
+            self.bar.update(
+                done,
+                blocks or None,
+                f"{text}, {receiver.frames:,} frames, {receiver.lost:,} lost, "
+                f"{session.delivered:,} delivered",
+            )
+            self.report.event(
+                "progress",
+                frames=receiver.frames,
+                lost=receiver.lost,
+                rejected=sum(receiver.rejected.values()) + sum(session.line.rejected.values()),
+                blocks=done,
+                total_blocks=blocks,
+                delivered=session.delivered,
+            )
+        if self._link.due():
+            self.link(session)
+
+    def link(self, session: Session) -> None:
+        """The state of the link."""
+        receiver = session.receiver
+        self.report.event(
+            "link",
+            frames=receiver.frames,
+            rejected=sum(receiver.rejected.values()) + sum(session.line.rejected.values()),
+            lost=receiver.lost,
+            silent_seconds=round(session.clock() - session.last_frame, 1),
+            bytes=session.line_bytes,
+            noise=session.line.noise,
+            reasons=dict(receiver.rejected + session.line.rejected),
+        )
+
+    def _refusal(self, reason: str, count: int, detail: str) -> None:
+        self._details += 1
+        self.report.event("frame_rejected", reason=reason, count=count, detail=escape(detail))
+        if self._details <= MAX_DETAILS:
+            self.report.detail(f"refused ({reason}): {escape(detail)}")
+
+
+@click.command()
+@click.argument("inbox", metavar="INBOX")
+@click.option("--from", "url", required=True, metavar="URL", help="Carrier to listen on.")
+@click.option("--once", is_flag=True, help="Stop after one object.")
+@click.option("--count", type=click.IntRange(1), help="Stop after that many objects.")
+@click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
+@click.option(
+    "--line",
+    "line_name",
+    type=click.Choice(["auto", "cobs", "rs"]),
+    default="auto",
+    show_default=True,
+    help="Byte framing; auto follows the sender.",
+)
+@click.option(
+    "--names",
+    type=click.Choice(["safe", "exact"]),
+    default="safe",
+    show_default=True,
+    help="Escape what could mislead in names, or keep every byte.",
+)
+@click.option(
+    "--mode", type=options.Mode(), default="0440", show_default=True, help="Mode of files."
+)
+@click.option("--max-object", type=options.Size(), help="Refuse larger objects.")
+@click.option("--quota", type=options.Size(), help="Disk space for unfinished objects.")
+@click.option("--state", type=click.Path(), help="Folder for unfinished objects and the ledger.")
+@options.impair
+@options.manners
+def command(
+    inbox: str,
+    url: str,
+    once: bool,
+    count: int | None,
+    idle: float | None,
+    line_name: str,
+    names: str,
+    mode: int,
+    max_object: int | None,
+    quota: int | None,
+    state: str | None,
+    impair: str | None,
+    json_: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Receive into the folder INBOX, or one object to standard output (-).
+
+    \b
+      diode recv inbox --from serial:/dev/ttyUSB1?baud=115200
+      diode recv inbox --from file:/media/stick/photos.cap
+      diode recv - --from serial:/dev/ttyUSB1 | tar x
+
+    A file appears under its name only when it is complete and its SHA-256 is right. What is
+    unfinished when the command ends is kept: the next start, or another capture, goes on
+    with it. The last line on a pipe tells the path of each file delivered.
+    """
+    report = Report(json_=json_, quiet=quiet, verbose=verbose)
+    if inbox == "-" and json_:
+        raise UsageError("--json and the object both want standard output")
+    stop = Stop(1 if once or inbox == "-" else count, idle)
+    limits = Limits() if max_object is None else Limits(max_object=max_object)
+    decoder = line.decoder(line_name)
+    medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
+    try:
+        with progress(report, "receiving") as bar:
+            watcher = Watcher(report, bar)
+            sink = _sink(inbox, state, mode, names, quota)
+            try:
+                session = Session(medium, decoder, sink, watcher, limits)
+                sink.evicted = session.evict
+                session.run(stop)
+            finally:
+                sink.close()
+    finally:
+        medium.close()
+    return _conclude(report, session, watcher)
+
+
+def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int | None) -> Sink:
+    if inbox == "-":
+        from diode.sink.stream import Output
+
+        if sys.stdout.isatty():
+            raise UsageError("standard output is a terminal", hint="diode recv - --from URL > FILE")
+        return Output(sys.stdout.fileno())
+    from diode.sink.folder import Inbox
+
+    return Inbox(inbox, state=state, mode=mode, exact_names=names == "exact", quota=quota)
+
+
+def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
+    """The last words, and the exit code."""
+    watcher.link(session)
+    receiver = session.receiver
+    short = session.short()
+    gaps = receiver.gaps()
+    for item in short:
+        name = escape(item.manifest.name)
+        report.event(
+            "object_incomplete",
+            name=name,
+            sender=item.key.sender,
+            number=item.key.number,
+            blocks_short=item.blocks_short,
+            blocks=item.blocks,
+            reason="short",
+        )
+        report.warn(
+            f"{name} ({item.key}): {item.blocks_short} of {plural(item.blocks, 'block')} short; "
+            "what came is kept, receive another pass or capture of it, or send it again"
+        )
+    for gap in gaps:
+        report.event("gap", sender=gap.sender, first=gap.first, last=gap.last)
+        numbers = f"object {gap.first}" if gap.first == gap.last else f"objects {gap.first} to {gap.last}"
+        report.warn(f"nothing was heard of {numbers} of sender {gap.sender:08x}; send again")
+    if not receiver.frames:
+        noise = f": {size(session.line_bytes)} heard, none of it a frame" if session.line_bytes else ""
+        raise NothingHeard(
+            f"nothing was heard{noise}",
+            hint="check the wiring, that both ends agree on the speed, and that the sender runs",
+        )
+    heard = receiver.frames + receiver.lost
+    report.say(
+        f"{plural(session.delivered, 'object')} delivered in "
+        f"{seconds(session.clock() - session.started)}; {receiver.frames:,} frames heard, "
+        f"{receiver.lost:,} lost ({receiver.lost / heard:.1%})"
+    )
+    return Partial.exit_code if short or gaps or session.refused else 0

@@ -1,0 +1,97 @@
+"""What the user sees, and in which words.
+
+Rules. Results go to stdout, everything else to stderr. With --json stdout carries one JSON object a
+line and nothing else. Messages begin in lower case and have no full stop at the end. An error
+says what happened, then, on a line of its own, `hint:` and the next step. Colour and
+progress only on a terminal, and never with NO_COLOR. Text that came over the link is
+escaped (objects.escape) before it is shown. The sender says "sent", never "delivered".
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from diode.errors import DiodeError
+
+
+class Report:
+    """Where a verb's words go."""
+
+    def __init__(self, *, json_: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.json = json_
+        self.quiet = quiet
+        self.verbose = verbose
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @property
+    def live(self) -> bool:
+        """Whether a progress display makes sense."""
+        return self.console.is_terminal and not self.json and not self.quiet
+
+    def event(self, name: str, /, **fields: Any) -> None:
+        """An event of the JSON contract; nothing without --json."""
+        if self.json:
+            self._stdout(json.dumps({"event": name, **fields}, ensure_ascii=True))
+
+    def result(self, text: str) -> None:
+        """A result line on stdout; nothing with --json, whose events are the results."""
+        if not self.json:
+            self._stdout(text)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Something worth knowing."""
+        if not self.quiet and not self.json:
+            self.console.print(text, style=style, markup=False)
+
+    def detail(self, text: str) -> None:
+        """Something only -v asks for."""
+        if self.verbose:
+            self.say(text, "dim")
+
+    def warn(self, text: str) -> None:
+        """Something that is not as it should be."""
+        self.event("warning", message=text)
+        if not self.json:
+            self.console.print(f"diode: {text}", style="yellow", markup=False)
+
+    def error(self, error: DiodeError) -> None:
+        """What ended the command."""
+        self.event("error", code=error.exit_code, message=str(error), hint=error.hint)
+        if not self.json:
+            self.console.print(f"diode: {error}", style="bold red", markup=False)
+            if error.hint:
+                self.console.print(f"diode: hint: {error.hint}", markup=False)
+
+    def _stdout(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def size(count: float) -> str:
+    """Bytes for people: 999 B, 1.2 MB."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            return f"{count:.0f} B" if unit == "B" else f"{count:.3g} {unit}"
+        count /= 1000
+    raise AssertionError("the loop ends at TB")
+
+
+def seconds(value: float) -> str:
+    """A duration for people: 0.35 s, 2 min 05 s, 3 h 10 min."""
+    if value < 100:
+        return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 100:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def plural(count: int, noun: str) -> str:
+    """1 object, 2 objects."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,254 @@
+"""diode send: files, folders or standard input onto a transmit-only carrier."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from diode import carrier, line
+from diode.cli import options
+from diode.cli.progress import Interval, progress
+from diode.cli.report import Report, plural, seconds, size
+from diode.errors import Partial, SourceError, UsageError
+from diode.objects import escape, wire_name
+from diode.plan import Link
+from diode.service.sender import transmit
+from diode.service.state import SenderState, default_folder
+from diode.source import folder
+from diode.transmitter import ObjectSent, Transmitter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from diode.objects import Manifest
+    from diode.plan import Settings
+    from diode.source.stream import StreamSource
+    from diode.transmitter import Source
+
+STDIN = "-"
+
+
+@dataclass(slots=True)
+class Sending:
+    """What one run of `diode send` keeps at hand."""
+
+    report: Report
+    transmitter: Transmitter
+    state: SenderState
+    manifests: dict[int, Manifest]
+    failed: int = 0
+
+    def add(self, sources: Iterable[Source]) -> None:
+        """Queue objects under fresh numbers, on disk before the first is used."""
+        listed = list(sources)
+        first = self.state.reserve(len(listed)) if listed else 0
+        for number, source in enumerate(listed, first):
+            self.manifests[number] = self.transmitter.add(number, source)
+
+    def report_events(self) -> None:
+        """Tell what the transmitter has finished."""
+        for event in self.transmitter.events():
+            manifest = self.manifests[event.number]
+            name = escape(event.name)
+            if isinstance(event, ObjectSent):
+                self.report.event(
+                    "object_sent",
+                    name=name,
+                    sender=self.transmitter.sender,
+                    number=event.number,
+                    size=manifest.size,
+                    sha256=manifest.digest.hex(),
+                    passes=event.passes,
+                )
+                self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
+            else:
+                self.failed += 1
+                self.report.event(
+                    "object_void",
+                    name=name,
+                    sender=self.transmitter.sender,
+                    number=event.number,
+                    reason=event.reason,
+                )
+                self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--to", "url", required=True, metavar="URL", help="Carrier to send on.")
+@click.option("--name", help="Name at the other end, for a single PATH or standard input.")
+@click.option(
+    "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
+)
+@options.planning
+@options.impair
+@options.manners
+def command(
+    paths: tuple[str, ...],
+    url: str,
+    name: str | None,
+    state: str | None,
+    code: str | None,
+    redundancy: float | None,
+    passes: int,
+    burst: float,
+    symbol_size: int | None,
+    line: str,
+    impair: str | None,
+    json_: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Send files, folders (with everything below) or - (standard input).
+
+    \b
+      diode send report.pdf --to serial:/dev/ttyUSB0?baud=115200
+      diode send photos/ --to file:/media/stick/photos.cap --redundancy 50%
+      tar c src | diode send - --name src.tar --to - | ssh relay 'cat > /dev/ttyS1'
+
+    Nothing ever comes back, so the sender can say that it sent, never that anything
+    arrived. Everything is sent as often as --passes says, each time with fresh parity.
+    """
+    report = Report(json_=json_, quiet=quiet, verbose=verbose)
+    settings = options.settings(code, redundancy, passes, burst, symbol_size)
+    if url.partition("?")[0] == "-" and json_:
+        raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
+    return _send(report, paths, name, url, settings, line, impair, state or default_folder())
+
+
+def _send(
+    report: Report,
+    paths: tuple[str, ...],
+    name: str | None,
+    url: str,
+    settings: Settings,
+    line_name: str,
+    impair: str | None,
+    state_folder: str,
+) -> int:
+    encoder = line.encoder(line_name)
+    link = Link(carrier.facts(url).rate, encoder.max_frame, encoder.line_bytes)
+    with contextlib.ExitStack() as stack:
+        state = stack.enter_context(SenderState(state_folder))
+        sources, unreadable = _sources(report, paths, name, stack)
+        if not sources:
+            raise SourceError("there is nothing to send")
+        state.reserve(0)
+        transmitter = Transmitter(
+            state.sender, settings, link, frames_before=state.frames, highest_number=state.number
+        )
+        sending = Sending(report, transmitter, state, {}, failed=unreadable)
+        sending.add(sources)
+        medium = carrier.open_sending(url, impair=impair, notice=report.warn)
+        stack.callback(medium.close)
+        try:
+            _transmit(report, sending, encoder, medium)
+        finally:
+            state.count_frames(transmitter.frames_sent)
+            sending.report_events()
+    _conclude(report, sending, settings)
+    return Partial.exit_code if sending.failed else 0
+
+
+def _sources(
+    report: Report, paths: tuple[str, ...], name: str | None, stack: contextlib.ExitStack
+) -> tuple[list[Source], int]:
+    """Everything the paths name, hashed; and how many could not be read."""
+    if name is not None and len(paths) > 1:
+        raise UsageError("--name goes with a single PATH", hint="send them one by one, or a folder")
+    found: list[folder.Found] = []
+    unreadable: list[str] = []
+
+    def skipped(path: str, why: str) -> None:
+        report.event("skipped", path=escape(path), reason=why)
+        if not report.json:
+            report.warn(f"skipped {escape(path)}: {why}")
+        if not why.startswith(("a ", "not ")):
+            unreadable.append(path)
+
+    sources: list[Source] = []
+    for path in paths:
+        if path == STDIN:
+            sources.append(_standard_input(name, stack))
+        else:
+            found += folder.find(path, name, skipped)
+    total = sum(f.size for f in found)
+    done = 0
+    with progress(report, "reading") as bar:
+
+        def hashed(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.update(done, total, size(done))
+
+        for thing in found:
+            try:
+                sources.append(thing.source(hashed))
+            except SourceError as error:
+                if len(paths) == len(found) == 1:
+                    raise
+                unreadable.append(thing.path)
+                report.warn(f"skipped {error}")
+    return sources, len(unreadable)
+
+
+def _standard_input(name: str | None, stack: contextlib.ExitStack) -> StreamSource:
+    from diode.source.stream import StreamSource
+
+    if os.isatty(0):
+        raise UsageError("standard input is a terminal", hint="tar c DIR | diode send - --to URL")
+    wanted = [part for part in (name or "stdin").split("/") if part]
+    source = StreamSource(0, wire_name(wanted or ["stdin"]))
+    stack.callback(source.discard)
+    return source
+
+
+def _transmit(
+    report: Report, sending: Sending, encoder: line.Encoder, medium: carrier.SendingCarrier
+) -> None:
+    state, interval = sending.transmitter.progress, Interval()
+
+    with progress(report, "sending") as bar:
+
+        def shown() -> None:
+            passes = f"pass {state.number_of_pass}" + (f"/{state.passes}" if state.passes else "")
+            total = state.total_frames if state.passes else None
+            bar.update(state.frames, total, f"{passes}, {state.frames:,} frames")
+            if report.json and interval.due():
+                report.event(
+                    "progress",
+                    frames=state.frames,
+                    total_frames=total,
+                    number_of_pass=state.number_of_pass,
+                    passes=state.passes,
+                )
+            sending.report_events()
+
+        transmit(sending.transmitter, encoder, medium, shown=shown)
+
+
+def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
+    sent = sum(m.size for m in sending.manifests.values())
+    frames = sending.transmitter.progress.line_frames
+    rate = sending.transmitter.link.rate
+    took = ""
+    if rate:
+        length = sending.transmitter.link.line_bytes
+        took = f", about {seconds(frames * length(_typical(sending)) / rate)} of line time"
+    report.say(
+        f"sent {plural(len(sending.manifests) - sending.failed, 'object')}, {size(sent)}, in "
+        f"{plural(settings.passes, 'pass').replace('passs', 'passes')}: {frames:,} frames{took}; "
+        f"what arrived cannot be known here"
+    )
+
+
+def _typical(sending: Sending) -> int:
+    from diode import plan
+
+    geometries = [m.geometry for m in sending.manifests.values()]
+    largest = max(geometries, key=lambda g: g.size)
+    return plan.frame_bytes(sending.transmitter.link, largest)

@@ -1,0 +1,33 @@
+"""The code that only repeats: the source symbols themselves, again on every pass.
+
+The plain baseline, and the right thing for a block of one symbol, where every share of
+any code is the same bytes. Never recovers a symbol it did not hear.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diode.code.guard import check_encode, check_fill
+
+if TYPE_CHECKING:
+    from diode.frame import I64, U8
+
+
+class Repeat:
+    """Symbol i is source symbol i, and there are no others."""
+
+    id = 0
+    name = "repeat"
+    max_k = 65_535
+
+    def numbers(self, k: int) -> int:
+        return k
+
+    def encode(self, block: U8, numbers: I64) -> U8:
+        check_encode(block, numbers, self.max_k, block.shape[0])
+        return block[numbers]
+
+    def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> None:
+        """Nothing can be missing; anything else breaks a rule of `Code.fill`."""
+        check_fill(block, missing, numbers, symbols, self.max_k, block.shape[0])

@@ -1,0 +1,361 @@
+"""Collecting the symbols of one object until its blocks can be decoded.
+
+Symbols come in any order, any number of times, from any block. A block that has begun holds a
+slot: rows for its k source symbols, into which a batch of frames is copied by one fancy
+assignment. Parity is kept only while it could still be needed. As soon as k
+different symbols are there the block is filled, its check (wire 4.3) decides, and its slot
+is free again; a block that lost nothing is never decoded.
+
+A symbol can pass its frame's check and be wrong (one damaged frame in 2^32). The block
+check shows it, and the block turns into a `Suspect`: its symbols become candidates, and every
+further symbol is an occasion to decode without one of them. The number of decodings a
+symbol may cause is bounded, so hostile symbols cost work in proportion to their number.
+
+Memory: at most two k x S bytes for a block in progress. Blocks can be parked (handed out to be
+kept elsewhere) and restored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diode import block as block_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diode.code import Code
+    from diode.frame import I64, U8, Bool
+    from diode.plan import Geometry
+
+MAX_TRIALS = 1024
+"""Decodings a suspect block may cost before it is begun anew: enough to leave out each symbol of
+the widest zfec block four times over, in well under ten seconds of work."""
+
+
+@dataclass(slots=True)
+class Recovered:
+    """A block that is whole. data: the object's bytes in it, valid until `release`."""
+
+    block: int
+    data: U8
+    decoded: bool
+
+
+@dataclass(slots=True)
+class Parity:
+    """Parity symbols of one block by number, in the order heard."""
+
+    symbols: dict[int, U8] = field(default_factory=dict)
+    kept: set[int] = field(default_factory=set)
+    """Numbers that were parked before."""
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def forget_kept(self) -> int:
+        """Drop the symbols that were parked before; how many are left."""
+        for number in self.kept:
+            self.symbols.pop(number, None)
+        return len(self.symbols)
+
+    def first(self, count: int) -> tuple[I64, U8]:
+        """Numbers and symbols of the first `count`: (count,), (count, S)."""
+        numbers = list(self.symbols)[:count]
+        return np.array(numbers, np.int64), np.stack([self.symbols[n] for n in numbers])
+
+
+@dataclass(slots=True)
+class Suspect:
+    """Candidates of a block whose check failed: (symbol number, content), all different."""
+
+    candidates: list[tuple[int, bytes]]
+    trials: int = 0
+
+
+class Collector:
+    """The receiving side of one object's blocks."""
+
+    def __init__(self, geometry: Geometry, code: Code) -> None:
+        self.geometry = geometry
+        self.code = code
+        self.numbers = code.numbers(geometry.k)
+        self.done: Bool = np.zeros(geometry.blocks, np.bool_)
+        self.done_count = 0
+        self.parked: set[int] = set()
+        self.spoiled: list[int] = []
+        """Blocks that turned suspect since the list was last emptied."""
+        self.wanted: list[int] = []
+        """Parked blocks that are being heard again since the list was last emptied."""
+        self.duplicates = 0
+        self._slots: dict[int, int] = {}  # block -> slot; insertion order is age
+        self._free: list[int] = []
+        self._releasing: list[int] = []
+        self._source: U8 = np.empty((0, geometry.k, geometry.symbol_size), np.uint8)
+        self._have: Bool = np.empty((0, geometry.k), np.bool_)
+        self._kept: Bool = np.empty((0, geometry.k), np.bool_)  # parked before: not handed out twice
+        self._parity: dict[int, Parity] = {}
+        self._suspects: dict[int, Suspect] = {}
+
+    @property
+    def complete(self) -> bool:
+        return self.done_count == self.geometry.blocks
+
+    @property
+    def open_blocks(self) -> list[int]:
+        """Blocks in memory that are not whole, oldest first."""
+        return list(self._slots)
+
+    @property
+    def memory(self) -> int:
+        """Bytes held for blocks in progress."""
+        size = self.geometry.symbol_size
+        parity = sum(len(p) for p in self._parity.values())
+        suspect = sum(len(s.candidates) for s in self._suspects.values())
+        return len(self._slots) * self.geometry.k * size + (parity + suspect) * size
+
+    def valid(self, blocks: I64, symbols: I64) -> Bool:
+        """Which of these lie inside the object's geometry."""
+        return np.asarray((blocks < self.geometry.blocks) & (symbols < self.numbers), np.bool_)
+
+    def held(self, block: int) -> int:
+        """Different symbols held in memory for an unfinished block, zero ones included."""
+        slot = self._slots.get(block)
+        if slot is None:
+            return 0
+        parity = self._parity.get(block)
+        return int(self._have[slot].sum()) + (len(parity) if parity else 0)
+
+    def add(self, blocks: I64, symbols: I64, payload: U8) -> list[Recovered]:
+        """Take symbols; return the blocks they complete.
+
+        blocks, symbols: int64 (frames,), inside the geometry. payload: uint8 (frames, S).
+        """
+        fresh = ~self.done[blocks]
+        if not fresh.all():
+            self.duplicates += int(len(fresh) - fresh.sum())
+            if not fresh.any():
+                return []
+            blocks, symbols, payload = blocks[fresh], symbols[fresh], payload[fresh]
+        touched, inverse = np.unique(blocks, return_inverse=True)
+        slots = np.array([self._slot(b) for b in touched.tolist()], np.int64)
+        if self._suspects:
+            self._add_candidates(blocks, symbols, payload)
+        of_source = symbols < self.geometry.k
+        at, row = slots[inverse[of_source]], symbols[of_source]
+        self.duplicates += int(self._have[at, row].sum())
+        if self._suspects:  # what a suspect block was decoded from must not change under it
+            new = ~self._have[at, row]
+            at, row, content = at[new], row[new], payload[of_source][new]
+        else:
+            content = payload if of_source.all() else payload[of_source]
+        self._source[at, row] = content
+        self._have[at, row] = True
+        missing = self.geometry.k - self._have[slots].sum(axis=1)
+        parity = np.flatnonzero(~of_source & (missing[inverse] > 0))
+        self.duplicates += int((~of_source).sum()) - len(parity)
+        for index in parity.tolist():
+            self._add_parity(int(blocks[index]), int(symbols[index]), payload[index])
+        return [
+            recovered
+            for block, short in zip(touched.tolist(), missing.tolist(), strict=True)
+            if (recovered := self._try(block, short)) is not None
+        ]
+
+    def release(self) -> None:
+        """The blocks handed out so far have been used: their memory may be used again."""
+        self._free.extend(self._releasing)
+        self._releasing.clear()
+
+    def park(self, block: int) -> tuple[I64, U8]:
+        """Forget an unfinished block and hand out its symbols: (n,), (n, S).
+
+        Those that were handed out before, and came back by `restore`, are left out.
+        """
+        slot = self._slots.pop(block)
+        new = np.flatnonzero(self._have[slot] & ~self._kept[slot])
+        numbers, contents = [new], [self._source[slot, new]]
+        parity = self._parity.pop(block, None)
+        if parity and parity.forget_kept():
+            for whole, part in zip((numbers, contents), parity.first(len(parity)), strict=True):
+                whole.append(part)
+        self._suspects.pop(block, None)
+        self._free.append(slot)
+        self.parked.add(block)
+        return np.concatenate(numbers), np.concatenate(contents)
+
+    def restore(self, block: int, numbers: I64, symbols: U8) -> list[Recovered]:
+        """Take back all that `park` handed out, perhaps long ago: (n,), (n, S)."""
+        self.parked.discard(block)
+        found = self.add(np.full(len(numbers), block, np.int64), numbers, symbols)
+        slot = self._slots.get(block)
+        if slot is not None:
+            self._kept[slot, numbers[numbers < self.geometry.k]] = True
+            parity = self._parity.get(block)
+            if parity is not None:
+                parity.kept.update(numbers.tolist())
+        return found
+
+    def mark_done(self, done: Bool) -> None:
+        """Count these blocks, (blocks,), as recovered by an earlier run."""
+        self.done |= done
+        self.done_count = int(self.done.sum())
+
+    def mark_missing(self, blocks: Sequence[int]) -> None:
+        """Count these blocks as not recovered after all."""
+        self.done[list(blocks)] = False
+        self.done_count = int(self.done.sum())
+
+    # One block --------------------------------------------------------------------------
+
+    def _slot(self, block: int) -> int:
+        slot = self._slots.get(block)
+        if slot is not None:
+            return slot
+        if not self._free:
+            self._grow()
+        slot = self._free.pop()
+        self._slots[block] = slot
+        if block in self.parked:
+            self.parked.discard(block)
+            self.wanted.append(block)
+        self._have[slot] = self._kept[slot] = False
+        present = self.geometry.source_symbols(block)
+        self._have[slot, present:] = self._kept[slot, present:] = True
+        self._source[slot, present:] = 0
+        return slot
+
+    def _grow(self) -> None:
+        old = len(self._source)
+        new = min(max(2 * old, 1), max(self.geometry.blocks, 1))
+        source = np.empty((new, *self._source.shape[1:]), np.uint8)
+        source[:old] = self._source
+        have = np.zeros((2, new, self.geometry.k), np.bool_)
+        have[:, :old] = self._have, self._kept
+        self._source, self._have, self._kept = source, have[0], have[1]
+        self._free.extend(range(new - 1, old - 1, -1))
+
+    def _add_parity(self, block: int, number: int, symbol: U8) -> None:
+        """Keep a parity symbol of a block that is still short of symbols."""
+        parity = self._parity.setdefault(block, Parity())
+        if number in parity.symbols or self.held(block) >= self.geometry.k:
+            self.duplicates += 1
+            return
+        parity.symbols[number] = symbol.copy()
+
+    def _try(self, block: int, short: int) -> Recovered | None:
+        """The block, if it can be had now. short: source symbols missing."""
+        if block in self._suspects:
+            return None
+        parity = self._parity.get(block)
+        if short and (parity is None or len(parity) < short):
+            return None
+        slot = self._slots[block]
+        rows = self._source[slot]
+        if short:
+            assert parity is not None
+            self._fill(rows, np.flatnonzero(~self._have[slot]), parity)
+        if self._is_right(block, rows):
+            return self._finish(block, rows, decoded=short > 0)
+        self._suspects[block] = Suspect(self._candidates(block))
+        self.spoiled.append(block)
+        return None
+
+    def _fill(self, rows: U8, missing: I64, parity: Parity) -> None:
+        numbers, symbols = parity.first(len(missing))
+        self.code.fill(rows, missing, numbers, symbols)
+
+    def _is_right(self, block: int, rows: U8) -> bool:
+        return block_layer.is_right(rows.reshape(-1), self.geometry.length(block))
+
+    def _finish(self, block: int, rows: U8, *, decoded: bool) -> Recovered:
+        self._releasing.append(self._slots.pop(block))
+        self._parity.pop(block, None)
+        self._suspects.pop(block, None)
+        self.done[block] = True
+        self.done_count += 1
+        return Recovered(block, rows.reshape(-1)[: self.geometry.length(block)], decoded)
+
+    # Suspect blocks ---------------------------------------------------------------------
+
+    def _candidates(self, block: int) -> list[tuple[int, bytes]]:
+        slot = self._slots[block]
+        real = np.flatnonzero(self._have[slot][: self.geometry.source_symbols(block)])
+        found = [(int(n), self._source[slot, n].tobytes()) for n in real]
+        parity = self._parity.get(block)
+        if parity is not None:
+            found += [(n, s.tobytes()) for n, s in parity.symbols.items()]
+        return found
+
+    def _add_candidates(self, blocks: I64, symbols: I64, payload: U8) -> None:
+        """Give the symbols of suspect blocks their chance; recovered ones end in their slot.
+
+        A right one leaves its rows correct and all present, so that the ordinary path of
+        `add`, which comes next, finds it whole.
+        """
+        for block in np.unique(blocks).tolist():
+            suspect = self._suspects.get(block)
+            if suspect is None:
+                continue
+            for row in np.flatnonzero(blocks == block).tolist():
+                candidate = (int(symbols[row]), payload[row].tobytes())
+                if candidate in suspect.candidates:
+                    self.duplicates += 1
+                    continue
+                whole = self._trial(block, suspect, candidate)
+                if whole is not None:
+                    slot = self._slots[block]
+                    self._source[slot] = whole
+                    self._have[slot] = True
+                    del self._suspects[block]
+                    break
+                suspect.candidates.append(candidate)
+            if suspect.trials > MAX_TRIALS:
+                self._begin_anew(block)
+
+    def _begin_anew(self, block: int) -> None:
+        """More wrong symbols than can be told apart: forget them all and wait for others."""
+        self._suspects.pop(block, None)
+        self._parity.pop(block, None)
+        slot = self._slots[block]
+        self._have[slot] = False
+        self._have[slot, self.geometry.source_symbols(block) :] = True
+
+    def _trial(self, block: int, suspect: Suspect, new: tuple[int, bytes]) -> U8 | None:
+        """Decode with the new candidate in and one old one out, each in turn."""
+        others = [c for c in suspect.candidates if c[0] != new[0]]
+        need = self.geometry.source_symbols(block)
+        for left_out in range(-1, len(others)):
+            chosen = {new[0]: new[1]}
+            for index, (number, content) in enumerate(others):
+                if index != left_out and len(chosen) < need:
+                    chosen.setdefault(number, content)
+            if len(chosen) < need:
+                continue
+            suspect.trials += 1
+            rows = self._decode(block, chosen)
+            if rows is not None and self._is_right(block, rows):
+                return rows
+        return None
+
+    def _decode(self, block: int, chosen: dict[int, bytes]) -> U8 | None:
+        geometry = self.geometry
+        rows = np.zeros((geometry.k, geometry.symbol_size), np.uint8)
+        have = np.zeros(geometry.k, np.bool_)
+        have[geometry.source_symbols(block) :] = True
+        parity = Parity()
+        for number, content in chosen.items():
+            if number < geometry.k:
+                rows[number] = np.frombuffer(content, np.uint8)
+                have[number] = True
+            else:
+                parity.symbols[number] = np.frombuffer(content, np.uint8)
+        missing = np.flatnonzero(~have)
+        if len(missing) > len(parity):
+            return None
+        if len(missing):
+            self._fill(rows, missing, parity)
+        return rows

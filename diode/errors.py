@@ -1,0 +1,84 @@
+"""What can go wrong for the operator, as one tree.
+
+    DiodeError                      1
+      UsageError                    2
+      Partial                       3
+      NothingHeard                  4
+      CarrierError                 10
+      Locked                       11
+      SignatureError               12
+      DestinationError             13
+      ConfigurationError           14
+      SourceError                   1
+
+Each class carries its exit code (a contract, see README) and its docstring is the text the
+user reads when no better one was given. `hint` is the next step, with the command to
+type where one can be built. Nothing that arrives from a link is ever raised as one of
+these: hostile or noisy input becomes an event with a reason (events.py).
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class DiodeError(Exception):
+    """Something failed that has no better name."""
+
+    exit_code = 1
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+        self.hint = hint
+
+
+class UsageError(DiodeError):
+    """The command line does not say something that can be done."""
+
+    exit_code = 2
+
+
+class Partial(DiodeError):
+    """Something is incomplete, was rejected or is in quarantine."""
+
+    exit_code = 3
+
+
+class NothingHeard(DiodeError):
+    """Not one valid frame was heard."""
+
+    exit_code = 4
+
+
+class CarrierError(DiodeError):
+    """The carrier cannot be opened, or is gone and did not come back."""
+
+    exit_code = 10
+
+
+class Locked(DiodeError):
+    """Another instance holds the lock."""
+
+    exit_code = 11
+
+
+class SignatureError(DiodeError):
+    """A signature is missing or wrong."""
+
+    exit_code = 12
+
+
+class DestinationError(DiodeError):
+    """The destination is full or cannot be written."""
+
+    exit_code = 13
+
+
+class ConfigurationError(DiodeError):
+    """The configuration is not valid."""
+
+    exit_code = 14
+
+
+class SourceError(DiodeError):
+    """A file to be sent cannot be read, or changed while it was being sent."""

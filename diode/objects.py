@@ -1,0 +1,293 @@
+"""Objects: the manifest that describes one, its announcement on the wire, and names that are
+safe to create (wire 5).
+
+A manifest is decoded from hostile bytes: msgspec checks types and lengths, `problem()`
+checks every number against the others, and nothing is allocated for an object before
+both have passed.
+
+Names. The sender's name is a claim. `safe_parts` turns it into path components a
+receiver may create below its inbox: never absolute, never `..`, never NUL, and in the mode `safe`
+nothing that a terminal, a shell or another operating system could take for something else:
+such characters are percent-escaped, so two different names stay different. The mode
+`exact` keeps every byte but `/` and NUL, for trees that must compare equal.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import struct
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from diode.code import CODES
+from diode.errors import SourceError, UsageError
+from diode.frame import crc32c
+from diode.plan import Geometry
+
+if TYPE_CHECKING:
+    from diode.frame import I64, U8
+
+MAX_NAME = 4096
+"""PATH_MAX of Linux: a longer name could not be created."""
+MAX_PART = 255
+"""NAME_MAX of every common file system."""
+MAX_ANNOUNCEMENT = 12_288
+"""Room for the longest name twice and a signature (wire 5.1)."""
+MAX_ANNOUNCEMENT_SYMBOLS = 64
+DIGEST = 32
+
+
+class Status(enum.IntEnum):
+    COMPLETE = 0
+    VOID = 2
+
+
+class Type(enum.IntEnum):
+    FILE = 0
+    DIRECTORY = 1
+
+
+class Manifest(msgspec.Struct, array_like=True, frozen=True):
+    """What an object is (wire 5.2). Elements are positional: only ever append."""
+
+    status: int
+    type: int
+    name: bytes
+    size: int
+    digest: bytes
+    code: int
+    k: int
+    n: int
+    symbol_size: int
+    passes: int
+    mtime: int | None
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(self.size, self.code, self.k, self.n, self.symbol_size)
+
+    def problem(self) -> str:
+        """What is wrong with this manifest, naming the field, or an empty string."""
+        if self.status not in (Status.COMPLETE, Status.VOID):
+            return f"status {self.status} is not known"
+        if self.type not in (Type.FILE, Type.DIRECTORY):
+            return f"type {self.type} is not known"
+        if not 0 < len(self.name) <= MAX_NAME or b"\0" in self.name:
+            return f"name of {len(self.name)} bytes, or with NUL"
+        if len(self.digest) != DIGEST:
+            return f"digest of {len(self.digest)} bytes, SHA-256 has {DIGEST}"
+        if self.type == Type.DIRECTORY and self.size:
+            return f"a directory of {self.size} bytes"
+        if self.passes < 0 or self.n < 0:
+            return "negative counts"
+        if self.mtime is not None and not -(1 << 63) <= self.mtime < 1 << 63:
+            return "mtime out of range"
+        return self.geometry.problem()
+
+
+_decode = msgspec.msgpack.Decoder(Manifest).decode
+_encode = msgspec.msgpack.Encoder().encode
+_LENGTH = struct.Struct("<H")
+_SECTION = struct.Struct("<BH")
+
+
+class Malformed(Exception):  # noqa: N818  not an error of the operator's
+    """An announcement that cannot be read; the text says why. Never leaves the receiver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A manifest with the sections behind it: what the wire carries about an object."""
+
+    manifest: Manifest
+    sections: tuple[tuple[int, bytes], ...] = ()
+
+    def serialize(self) -> bytes:
+        """Bytes without the zeros at the end (wire 5.1). SourceError where it is too long."""
+        body = _encode(self.manifest)
+        parts = [_LENGTH.pack(len(body)), body]
+        for kind, content in self.sections:
+            parts += [_SECTION.pack(kind, len(content)), content]
+        data = b"".join(parts)
+        if len(data) > MAX_ANNOUNCEMENT:
+            raise SourceError("the name is too long to be announced")
+        return data
+
+    @classmethod
+    def parse(cls, data: bytes) -> Announcement:
+        """Read an announcement. Raises Malformed, and nothing else, whatever the bytes."""
+        if len(data) < _LENGTH.size:
+            raise Malformed("shorter than its length field")
+        (length,) = _LENGTH.unpack_from(data)
+        end = _LENGTH.size + length
+        if end > len(data):
+            raise Malformed(f"manifest of {length} bytes in {len(data)}")
+        try:
+            manifest = _decode(data[_LENGTH.size : end])
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise Malformed(str(error)) from None
+        sections = []
+        while end < len(data) and data[end]:
+            if end + _SECTION.size > len(data):
+                raise Malformed("truncated section")
+            kind, length = _SECTION.unpack_from(data, end)
+            start, end = end + _SECTION.size, end + _SECTION.size + length
+            if end > len(data):
+                raise Malformed(f"section {kind} of {length} bytes runs over the end")
+            sections.append((kind, data[start:end]))
+        if any(data[end:]):
+            raise Malformed("bytes behind the end")
+        problem = manifest.problem()
+        if problem:
+            raise Malformed(problem)
+        return cls(manifest, tuple(sections))
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementSymbols:
+    """An announcement cut and coded for the wire: `symbols(numbers)` gives frames' payloads."""
+
+    block: U8
+    tag: int
+
+    @classmethod
+    def of(cls, announcement: Announcement, room: int) -> AnnouncementSymbols:
+        """Cut into as few symbols of at most `room` bytes as will do."""
+        data = announcement.serialize()
+        count = -(-len(data) // room)
+        if count > MAX_ANNOUNCEMENT_SYMBOLS:
+            raise UsageError(
+                f"an announcement of {len(data)} bytes needs {count} frames of this line",
+                hint=f"raise --symbol-size to {-(-len(data) // MAX_ANNOUNCEMENT_SYMBOLS)}",
+            )
+        size = -(-len(data) // count)
+        padded = data.ljust(count * size, b"\0")
+        return cls(np.frombuffer(padded, np.uint8).reshape(count, size), crc32c(padded))
+
+    @property
+    def count(self) -> int:
+        return len(self.block)
+
+    def symbols(self, first: int, count: int) -> tuple[I64, U8]:
+        """The next `count` symbol numbers from `first` on, cyclically, and the symbols."""
+        code = CODES["zfec" if self.count > 1 else "repeat"]
+        numbers = np.arange(first, first + count) % code.numbers(self.count)
+        return numbers, code.encode(self.block, numbers)
+
+
+class AnnouncementParts:
+    """The symbols of one announcement as they are heard; the other direction of the class above.
+
+    No block check here: the tag in every frame is the CRC-32C of the whole, and decides.
+    """
+
+    def __init__(self, count: int, size: int) -> None:
+        self.count = count
+        self.size = size
+        self._symbols: dict[int, U8] = {}
+
+    @property
+    def memory(self) -> int:
+        return len(self._symbols) * (self.size + 128)
+
+    def add(self, number: int, symbol: U8) -> bytes | None:
+        """Take one symbol, its number below 256; the padded announcement once that is enough."""
+        self._symbols.setdefault(number, symbol.copy())
+        if len(self._symbols) < self.count:
+            return None
+        block = np.zeros((self.count, self.size), np.uint8)
+        for row in range(self.count):
+            if row in self._symbols:
+                block[row] = self._symbols[row]
+        missing = np.array([r for r in range(self.count) if r not in self._symbols], np.int64)
+        parity = np.array([n for n in self._symbols if n >= self.count], np.int64)[: len(missing)]
+        if len(missing):
+            symbols = np.stack([self._symbols[n] for n in parity.tolist()])
+            CODES["zfec"].fill(block, missing, parity, symbols)
+        return block.tobytes()
+
+
+# Names ------------------------------------------------------------------------------------
+
+_RESERVED = {"con", "prn", "aux", "nul", "clock$"} | {
+    f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789"
+}
+# Marks that reorder what a terminal shows (Unicode TR9), and the two odd line separators.
+_BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
+# A percent sign that would read as one of our escapes is escaped too: names stay distinct.
+_AMBIGUOUS = re.compile(r"%(?=[0-9A-F]{2})")
+
+
+def escape(text: bytes | str) -> str:
+    """Text from the wire as printable ASCII on one line, for terminals, logs and messages."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "surrogateescape")
+    return "".join(c if " " <= c <= "~" and c != "\\" else _backslashed(c) for c in text)
+
+
+def _backslashed(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("ascii", "backslashreplace").decode() if char > "~" else (
+        "\\\\" if char == "\\" else f"\\x{ord(char):02x}"
+    )
+
+
+def _percent(char: str) -> str:
+    return "".join(f"%{b:02X}" for b in char.encode("utf-8", "surrogateescape"))
+
+
+def _is_unsafe(char: str) -> bool:
+    """Control characters (8-bit ones too), bytes that are not UTF-8, and bidi marks."""
+    return char in _BIDI or unicodedata.category(char) in ("Cc", "Cs")
+
+
+def _safe_part(part: str, *, top: bool) -> str:
+    part = _AMBIGUOUS.sub("%25", part)
+    safe = "".join(_percent(c) if _is_unsafe(c) else c for c in part)
+    if top and safe[0] in ".-":
+        safe = _percent(safe[0]) + safe[1:]
+    if safe[-1] in ". ":
+        safe = safe[:-1] + _percent(safe[-1])
+    if safe.split(".")[0].lower() in _RESERVED:
+        safe = _percent(safe[0]) + safe[1:]
+    return safe
+
+
+def safe_parts(name: bytes, *, exact: bool = False) -> list[str]:
+    """Path components, below the inbox, for a name from the wire.
+
+    name: as in the manifest. exact: keep every byte but `/` and NUL. The components are file
+    system strings (surrogateescape), never empty, `.` or `..`, none over 255 bytes: a longer one
+    is cut and closed with its CRC-32C, so that two long names stay two. Every name
+    has an answer; one that leaves nothing becomes `unnamed`.
+    """
+    parts: list[str] = []
+    for raw in name.split(b"/"):
+        if raw in (b"", b"."):
+            continue
+        part = raw.replace(b"\0", b"%00").decode("utf-8", "surrogateescape")
+        if raw == b"..":
+            part = "%2E%2E"
+        elif not exact:
+            part = _safe_part(part, top=not parts)
+        parts.append(_shorten(part, raw))
+    return parts or ["unnamed"]
+
+
+def _shorten(part: str, raw: bytes) -> str:
+    encoded = part.encode("utf-8", "surrogateescape")
+    if len(encoded) <= MAX_PART:
+        return part
+    mark = f"~{crc32c(raw):08x}"
+    return encoded[: MAX_PART - len(mark)].decode("utf-8", "ignore") + mark
+
+
+def wire_name(parts: list[str]) -> bytes:
+    """A relative path's components as the manifest carries them."""
+    return "/".join(parts).encode("utf-8", "surrogateescape")

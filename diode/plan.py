@@ -1,0 +1,373 @@
+"""Every derived number, computed once.
+
+From what the user asks for (`Settings`), what the carrier is (`Link`) and an object's size
+follow its geometry, the order on air, the time on air and what it survives. Transmitter,
+`diode plan` and the tests read the numbers here and nowhere else.
+
+Reliability. With frame loss p and n of N symbols of a block on air, a block of k source symbols is
+lost when more than n-k are, P = P[Binomial(n, p) > n-k]; an object of B blocks when any is:
+1-(1-P)^B. Wide blocks need less redundancy for the same P (the relative deviation of a
+binomial falls with the square root of n), so blocks are as wide as the code allows, and a small
+block gets more redundancy when it is chosen automatically: enough for `AUTO_FAILURE` at
+`AUTO_LOSS`.
+
+Bursts. An outage of F consecutive frames takes at most ceil(F·n/G) symbols of each block that
+shares an interleaving group of G frames evenly. Blocks are grouped until that is at most
+`BURST_SHARE` of the parity; the rest is left for random losses.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from diode import frame
+from diode.block import CHECK as BLOCK_CHECK
+from diode.code import CODES, by_id, by_name
+from diode.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_REDUNDANCY = 0.25
+AUTO_LOSS = 0.10
+"""Frame loss that automatically chosen redundancy is meant for."""
+AUTO_FAILURE = 1e-6
+"""Probability of losing one block, or one manifest, at AUTO_LOSS that is small enough."""
+BURST_SHARE = 0.5
+MAX_GROUP_BYTES = 64 << 20
+"""An interleaving group is held in memory on both sides."""
+MIN_MANIFESTS = 3
+MIN_SYMBOL = 16
+"""Shorter symbols would be mostly header; and a block check must fit one."""
+MAX_BLOCKS = 1 << 32
+
+# Symbol sizes by line rate in bytes/s: a slow line is a noisy one, and a short frame has more
+# chances. 210 is what an `rs` frame holds behind a compact header.
+_SYMBOL_SIZES = ((150_000, 210), (1_000_000, 512), (math.inf, 1024))
+COMPACT_RATE = 2_000_000
+"""Lines up to this many bytes/s use compact frames; above, 12 bytes no longer count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a carrier with its line is, as far as planning needs it.
+
+    rate: bytes of line time per second, None where nothing limits it. line_bytes: expected bytes on
+    the line for a frame of that many bytes.
+    """
+
+    rate: float | None = None
+    max_frame: int = frame.MAX_FRAME
+    line_bytes: Callable[[int], float] = float
+
+    @property
+    def compact(self) -> bool:
+        return self.rate is not None and self.rate <= COMPACT_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user asks for. None: chosen automatically."""
+
+    code: str | None = None
+    redundancy: float | None = None
+    passes: int = 1
+    burst: float = 0.0
+    symbol_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.code is not None:
+            by_name(self.code)
+        if self.redundancy is not None and not 0 <= self.redundancy <= 100:
+            raise UsageError("redundancy goes from 0% to 10000%", hint="--redundancy 25%")
+        if self.passes < 0:
+            raise UsageError("passes cannot be negative", hint="--passes 0 sends until stopped")
+        if not 0 <= self.burst <= 3600:
+            raise UsageError("a burst to survive goes from 0 to an hour", hint="--burst 500ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How an object is cut (wire 4.1). n: symbols per block and pass."""
+
+    size: int
+    code: int
+    k: int
+    n: int
+    symbol_size: int
+
+    @property
+    def block_data(self) -> int:
+        """Object bytes in a full block."""
+        return self.k * self.symbol_size - BLOCK_CHECK
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.size // self.block_data)
+
+    def length(self, block: int) -> int:
+        """Object bytes in that block."""
+        return min(self.block_data, self.size - block * self.block_data)
+
+    def source_symbols(self, block: int) -> int:
+        """Source symbols of that block that are not zero by definition."""
+        return -(-(self.length(block) + BLOCK_CHECK) // self.symbol_size)
+
+    def frames(self, block: int) -> int:
+        """Data frames of that block in one pass: a shortened block loses no parity."""
+        return self.n - (self.k - self.source_symbols(block))
+
+    @property
+    def data_frames(self) -> int:
+        """Data frames of the object in one pass."""
+        blocks = self.blocks
+        return 0 if not blocks else (blocks - 1) * self.n + self.frames(blocks - 1)
+
+    def problem(self) -> str:
+        """What makes this geometry impossible, or an empty string (wire 3.5, 4.1)."""
+        code = by_id(self.code)
+        if code is None:
+            return f"code {self.code} is not known"
+        if not 1 <= self.k <= code.max_k:
+            return f"k = {self.k}, {code.name} has 1 … {code.max_k}"
+        largest = frame.MAX_FRAME - frame.HEADER - frame.CHECK
+        if not 1 <= self.symbol_size <= largest:
+            return f"symbol size {self.symbol_size}, possible are 1 … {largest}"
+        if self.block_data < 1:
+            return f"blocks of {self.k} x {self.symbol_size} bytes hold no data"
+        if not 0 <= self.size < 1 << 63:
+            return f"size {self.size}"
+        if self.blocks > MAX_BLOCKS:
+            return f"{self.blocks} blocks, block numbers end at {MAX_BLOCKS}"
+        return ""
+
+
+def binomial_tail(n: int, p: float, more_than: int) -> float:
+    """P[Binomial(n, p) > more_than], summed from the largest term's side in logarithms."""
+    if p <= 0 or more_than >= n:
+        return 0.0
+    if p >= 1 or more_than < 0:
+        return 1.0
+    log_p, log_q = math.log(p), math.log1p(-p)
+    terms = (
+        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q
+        for i in range(more_than + 1, n + 1)
+    )
+    return min(1.0, math.fsum(math.exp(term) for term in terms))
+
+
+def copies_needed(k: int, most: int, loss: float = AUTO_LOSS, failure: float = AUTO_FAILURE) -> int:
+    """Smallest n <= most such that n symbols bring k across with at most that failure."""
+    low, high = k, most
+    while low < high:
+        middle = (low + high) // 2
+        if binomial_tail(middle, loss, middle - k) <= failure:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def repeat_failure(k: int, n: int, p: float) -> float:
+    """P[a block of code `repeat` is lost]: each of k symbols is sent n // k times or once more."""
+    often, more = divmod(n, k)
+    return 1 - (1 - p**often) ** (k - more) * (1 - p ** (often + 1)) ** more
+
+
+def symbol_size(settings: Settings, link: Link) -> int:
+    """Payload of a data frame in bytes, before small objects shrink it."""
+    header = frame.COMPACT_HEADER if link.compact else frame.HEADER
+    room = link.max_frame - header - frame.CHECK
+    if settings.symbol_size is not None:
+        if not MIN_SYMBOL <= settings.symbol_size <= room:
+            raise UsageError(
+                f"symbols of {settings.symbol_size} bytes do not fit this line",
+                hint=f"--symbol-size goes from {MIN_SYMBOL} to {room} here",
+            )
+        return settings.symbol_size
+    rate = math.inf if link.rate is None else link.rate
+    return min(room, next(size for limit, size in _SYMBOL_SIZES if rate <= limit))
+
+
+def geometry(size: int, settings: Settings, link: Link) -> Geometry:
+    """How an object of that many bytes is cut for that link."""
+    largest = symbol_size(settings, link)
+    total = max(1, -(-(size + BLOCK_CHECK) // largest))
+    code = by_name(settings.code or ("repeat" if total == 1 else "zfec"))
+    redundancy = DEFAULT_REDUNDANCY if settings.redundancy is None else settings.redundancy
+    most = code.max_k if code.name == "repeat" else code.numbers(1)
+    widest = max(1, min(code.max_k, int(most / (1 + redundancy) + 1e-9)))
+    if code.name == "repeat":
+        widest = min(widest, max(1, MAX_GROUP_BYTES // largest // 64))
+    blocks = max(1, -(-size // (widest * largest - BLOCK_CHECK)))
+    per_block = -(-size // blocks) + BLOCK_CHECK  # equal blocks rather than a short last one
+    k = -(-per_block // largest)
+    fitting = max(MIN_SYMBOL, -(-per_block // k))  # a small object is not padded to whole symbols
+    n = k + math.ceil(k * redundancy - 1e-9)
+    if settings.redundancy is None:
+        n = max(n, copies_needed(k, 64 * k if code.name == "repeat" else code.numbers(k)))
+    return Geometry(size, code.id, k, n, fitting)
+
+
+def manifest_copies(symbols: int, settings: Settings) -> int:
+    """Times an object's announcement of that many symbols is sent per pass at least."""
+    needed = copies_needed(symbols, 64 * symbols) / symbols
+    return max(MIN_MANIFESTS, math.ceil(needed / max(1, settings.passes)))
+
+
+def manifest_interval(link: Link, frame_bytes: int) -> int:
+    """Data frames between two announcements of a long object: about a second of line time."""
+    return max(64, int(link.rate / frame_bytes)) if link.rate else 2048
+
+
+def group_frames(settings: Settings, link: Link, geometry: Geometry) -> int:
+    """Frames that must share an interleaving group so that `settings.burst` is survived."""
+    if not link.rate or not settings.burst or geometry.n <= geometry.k:
+        return geometry.n
+    outage = burst_frames(settings.burst, link, geometry)
+    spare = max(1, int((geometry.n - geometry.k) * BURST_SHARE))
+    blocks = -(-outage // spare)
+    return blocks * geometry.n
+
+
+def frame_bytes(link: Link, geometry: Geometry) -> int:
+    """A data frame's length before the line."""
+    header = frame.COMPACT_HEADER if link.compact else frame.HEADER
+    return header + geometry.symbol_size + frame.CHECK
+
+
+def burst_frames(seconds: float, link: Link, geometry: Geometry) -> int:
+    """Frames that an outage of that length can hit."""
+    assert link.rate is not None
+    return 1 + math.ceil(seconds * link.rate / link.line_bytes(frame_bytes(link, geometry)))
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What sending one object will take and survive: the answer of `diode plan`.
+
+    Bytes are bytes on the line over all passes, by cause; seconds are None on a link without
+    a rate; `outage` is the longest total loss, in seconds (frames where there is no rate), that one
+    pass survives with no other loss; failure maps frame loss to the probability that the
+    object is not whole after all passes.
+    """
+
+    geometry: Geometry
+    group: int
+    passes: int
+    frames: int
+    manifests: int
+    line_bytes: dict[str, float]
+    seconds: float | None
+    goodput: float | None
+    outage: float
+    failure: dict[float, float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> float:
+        return sum(self.line_bytes.values())
+
+
+MANIFEST_ESTIMATE = 110
+"""Bytes of an announcement with a name of usual length, for planning without a file."""
+
+
+def forecast(size: int, settings: Settings, link: Link, *, manifest: int = MANIFEST_ESTIMATE) -> Forecast:
+    """Time, overhead and reliability of one object of that size; a carousel counts as one pass."""
+    cut = geometry(size, settings, link)
+    passes = max(1, settings.passes)
+    length = frame_bytes(link, cut)
+    on_line = link.line_bytes(length)
+    frames = cut.data_frames
+    announced = frame.HEADER + manifest + frame.CHECK
+    copies = max(
+        manifest_copies(1, settings), -(-frames // manifest_interval(link, length)) if frames else 0
+    )
+    source = sum(cut.source_symbols(b) for b in {0, cut.blocks - 1}) if cut.blocks else 0
+    if cut.blocks > 1:
+        source = (cut.blocks - 1) * cut.k + cut.source_symbols(cut.blocks - 1)
+    parity = frames - source
+    parts = {
+        "data": float(size) * 1,
+        "padding and block checks": float(source * cut.symbol_size - size),
+        "parity": float(parity * cut.symbol_size),
+        "frame headers and checks": float(frames * (length - cut.symbol_size)),
+        "line coding": frames * (on_line - length),
+        "manifests": copies * link.line_bytes(announced),
+    }
+    first = parts["data"]
+    line = {name: value * passes for name, value in parts.items()}
+    line["data"] = first
+    if passes > 1:
+        line["repeated passes"] = first * (passes - 1)
+    total = sum(line.values())
+    seconds = total / link.rate if link.rate else None
+    group = group_frames(settings, link, cut)
+    return Forecast(
+        cut,
+        group,
+        settings.passes,
+        frames * passes,
+        copies * passes,
+        line,
+        seconds,
+        size / seconds if seconds else None,
+        _outage(cut, settings, link, group, frames),
+        {p: failure(cut, passes, copies * passes, p) for p in (0.01, 0.05, 0.1, 0.2)},
+    )
+
+
+def _outage(cut: Geometry, settings: Settings, link: Link, group: int, frames: int) -> float:
+    """Longest outage one pass survives when nothing else is lost."""
+    if cut.code == CODES["repeat"].id or not frames:
+        hit = 0 if cut.n <= cut.k else cut.k * (cut.n // cut.k - 1)
+    else:
+        # Blocks of a group come round evenly, one symbol each in turn.
+        hit = (cut.n - cut.k) * max(1, min(group, frames) // cut.n)
+    if not link.rate:
+        return float(hit)
+    # F frames can be hit by an outage of just over F-1 frame times.
+    return max(0, hit - 1) * link.line_bytes(frame_bytes(link, cut)) / link.rate
+
+
+def failure(cut: Geometry, passes: int, manifests: int, loss: float) -> float:
+    """Probability that an object is not whole after all passes, frames being lost independently.
+
+    For a code with enough numbers all n·passes symbols of a block are different; once they
+    come round again a repeated number counts only where its first sending was lost.
+    """
+    lost_manifest = loss**manifests
+    if not cut.blocks:
+        return lost_manifest
+    lost = [_block_failure(cut, b, passes, loss) for b in (0, cut.blocks - 1)]
+    kept = (cut.blocks - 1) * math.log1p(-min(lost[0], 1 - 1e-16)) + math.log1p(
+        -min(lost[1], 1 - 1e-16)
+    )
+    return 1 - math.exp(kept) * (1 - lost_manifest)
+
+
+def _block_failure(cut: Geometry, block: int, passes: int, loss: float) -> float:
+    code = by_id(cut.code)
+    assert code is not None
+    k = cut.source_symbols(block)
+    sent = cut.frames(block) * passes
+    if code.name == "repeat":
+        return repeat_failure(k, sent, loss)
+    numbers = code.numbers(cut.k) - (cut.k - k)
+    if sent <= numbers:
+        return binomial_tail(sent, loss, sent - k)
+    # Every number is sent `often` times, the first `more` of them once more.
+    often, more = divmod(sent, numbers)
+    return _mixture_tail(more, loss ** (often + 1), numbers - more, loss**often, numbers - k)
+
+
+def _mixture_tail(n1: int, p1: float, n2: int, p2: float, more_than: int) -> float:
+    """P[Binomial(n1, p1) + Binomial(n2, p2) > more_than]."""
+    total = 0.0
+    for i in range(n1 + 1):
+        exactly = binomial_tail(n1, p1, i - 1) - binomial_tail(n1, p1, i)
+        if exactly > 1e-18:
+            total += exactly * binomial_tail(n2, p2, more_than - i)
+    return min(1.0, total)

@@ -1,0 +1,547 @@
+"""The receiving core: checked frames in, events out. No file, no socket, no clock of its own.
+
+    rows -> kinds -> manifests  -> ObjectAnnounced, ObjectVoided
+                  -> heartbeats -> loss counts, SenderFellSilent
+                  -> data       -> Collector -> BlockRecovered … ObjectCompleted
+                                -> orphans, until the manifest comes
+
+Everything that arrives is hostile. A frame is used only inside an object whose manifest has
+passed every limit; whatever does not fit is counted under a `frame.Reject` reason. Memory is
+bounded by `Limits`: objects and senders by number (the least recently heard unfinished object
+goes first), data without a manifest by bytes, unfinished blocks by bytes (the oldest are
+parked, that is handed to whoever keeps them). The order and the duplication of
+frames change nothing in the result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diode import frame
+from diode.code import CODES, by_id
+from diode.collector import Collector, Recovered
+from diode.events import (
+    BlockParked,
+    BlockRecovered,
+    BlockSpoiled,
+    BlockWanted,
+    Event,
+    FrameRejected,
+    GapSeen,
+    Key,
+    ObjectAnnounced,
+    ObjectCompleted,
+    ObjectVoided,
+    SenderFellSilent,
+    SenderHeard,
+)
+from diode.frame import Kind, Reject
+from diode.objects import (
+    MAX_ANNOUNCEMENT,
+    MAX_ANNOUNCEMENT_SYMBOLS,
+    Announcement,
+    AnnouncementParts,
+    Malformed,
+    Manifest,
+    Status,
+)
+from diode.reception import Reception
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from diode.frame import I64, U8, Bool
+
+
+PART_OVERHEAD = 512
+"""Bytes that small things kept by the thousand are reckoned at, on top of their content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a receiver holds, whatever arrives. Defaults suit a box with 256 MB."""
+
+    max_object: int = 1 << 50
+    """Bytes of the largest object accepted."""
+    max_blocks: int = 1 << 26
+    """Blocks of an object: a bit array and its bookkeeping, 64 MB at the limit."""
+    max_block: int = 64 << 20
+    """Bytes of one block: what a single frame may make the receiver set aside."""
+    memory: int = 128 << 20
+    """Bytes of unfinished blocks in memory, over all objects; the oldest are parked."""
+    orphans: int = 8 << 20
+    """Bytes of data frames kept for manifests not heard yet."""
+    objects: int = 4096
+    """Unfinished objects known at a time."""
+    finished: int = 65_536
+    """Finished objects remembered, so that their repeats are known as such."""
+    senders: int = 256
+    announcements: int = 1 << 20
+    """Bytes of partly heard announcements."""
+
+
+@dataclass(slots=True)
+class Incoming:
+    """An object in progress."""
+
+    manifest: Manifest
+    tag: int
+    collector: Collector
+    memory: int = 0
+    """What the collector holds, as last accounted."""
+    frames: int = 0
+    decoded_blocks: int = 0
+    started: float = 0.0
+
+
+@dataclass(slots=True)
+class Orphans:
+    """Data frames of one object, or alias, whose manifest has not been heard."""
+
+    parts: list[tuple[I64, I64, U8]] = field(default_factory=list)
+    bytes: int = 0
+
+
+class Receiver:
+    """Frames of any number of senders and objects, in any order, to events."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.rejected: Counter[str] = Counter()
+        self.frames = 0
+        self.late = 0
+        """Data frames of objects already finished."""
+        self.senders: OrderedDict[int, Reception] = OrderedDict()
+        self.objects: OrderedDict[Key, Incoming] = OrderedDict()
+        self._finished: OrderedDict[Key, int] = OrderedDict()
+        self._aliases: dict[int, Key] = {}
+        self._orphans: OrderedDict[Key | int, Orphans] = OrderedDict()
+        self._orphan_bytes = 0
+        self._partial_bytes = 0
+        self._partial: OrderedDict[tuple[Key, int], AnnouncementParts] = OrderedDict()
+        self._heard: list[Reception] = []
+        self._lent: list[Collector] = []
+        """Collectors whose buffers the events handed out last point into."""
+        self._memory = 0
+        self._events: list[Event] = []
+        self._counted: Counter[tuple[str, str]] = Counter()
+        self._now = 0.0
+
+    # The public door ----------------------------------------------------------------------
+
+    def receive(self, batches: Iterable[U8], now: float) -> list[Event]:
+        """Take rows of frames that passed their check; return what happened.
+
+        batches: uint8 arrays (frames x bytes), each contiguous, as a line's decoder gives them.
+        now: monotonic seconds, for rates only. Never raises because of the frames' content.
+        """
+        self._now = now
+        for collector in self._lent:
+            collector.release()
+        self._lent.clear()
+        # Before new frames, not after: a block wanted in the last call has been restored by now.
+        self._park_beyond(self.limits.memory)
+        data: list[tuple[U8, bool]] = []
+        for rows in batches:
+            self.frames += len(rows)
+            self._sort(rows, data)
+        for rows, compact in data:
+            self._take_compact(rows) if compact else self._take_data(rows)
+        for reception in self._heard:
+            reception.settle()
+        self._heard.clear()
+        return self._drain()
+
+    def restore(self, key: Key, block: int, numbers: I64, symbols: U8) -> list[Event]:
+        """Give back the symbols of a parked block, as `BlockWanted` asks. (n,), (n, S)."""
+        incoming = self.objects.get(key)
+        if incoming is None or not len(numbers):
+            return []
+        collector = incoming.collector
+        good = collector.valid(np.full(len(numbers), block, np.int64), numbers)
+        if symbols.shape[1] == collector.geometry.symbol_size and good.all():
+            self._recovered(key, incoming, collector.restore(block, numbers, symbols))
+        return self._drain()
+
+    def resume(
+        self, key: Key, announcement: bytes, done: Bool, parked: Sequence[int]
+    ) -> list[Event]:
+        """Go on with an object of an earlier run: its blocks done (blocks,), those parked.
+
+        An announcement that no longer passes the limits is dropped with its count.
+        """
+        manifest = self._read(key, announcement)
+        if manifest is not None and key not in self.objects:
+            incoming = self._open(key, manifest, frame.crc32c(announcement))
+            if incoming is not None:
+                collector = incoming.collector
+                if len(done) == len(collector.done):
+                    collector.mark_done(done)
+                collector.parked.update(b for b in parked if not collector.done[b])
+                if collector.complete:
+                    self._events.append(ObjectCompleted(key, manifest))
+        return self._drain()
+
+    def park_all(self) -> list[Event]:
+        """Hand out every unfinished block, at the end of a run."""
+        self._park_beyond(0)
+        return self._drain()
+
+    def finish(self, key: Key) -> None:
+        """The object is delivered, or never to be: forget its state, ignore its repeats."""
+        incoming = self.objects.pop(key, None)
+        self._account(incoming, closed=True)
+        self._finished[key] = incoming.tag if incoming else self._finished.get(key, 0)
+        self._finished.move_to_end(key)
+        while len(self._finished) > self.limits.finished:
+            self._finished.popitem(last=False)
+        self._drop_orphans(key)
+
+    def forget(self, key: Key) -> Incoming | None:
+        """Drop an unfinished object; its next manifest begins it anew."""
+        incoming = self.objects.pop(key, None)
+        self._account(incoming, closed=True)
+        return incoming
+
+    def begin_anew(self, key: Key, blocks: Sequence[int]) -> None:
+        """The object's digest is wrong: these blocks (none named: all) must come again."""
+        incoming = self.objects.get(key)
+        if incoming is None:
+            return
+        if blocks:
+            incoming.collector.mark_missing(blocks)
+        else:
+            incoming.collector = Collector(incoming.manifest.geometry, incoming.collector.code)
+            self._account(incoming)
+
+    def gaps(self) -> list[GapSeen]:
+        """Object numbers that senders have used and of which nothing was heard."""
+        return [
+            GapSeen(sender, first, last)
+            for sender, reception in self.senders.items()
+            for first, last in reception.gaps()
+        ]
+
+    @property
+    def lost(self) -> int:
+        """Frames lost on the way, by the senders' sequence numbers."""
+        return sum(reception.lost for reception in self.senders.values())
+
+    # Sorting ------------------------------------------------------------------------------
+
+    def _sort(self, rows: U8, data: list[tuple[U8, bool]]) -> None:
+        """Deal rows of one length out by version and kind; data waits for the manifests."""
+        length = rows.shape[1]
+        first = rows[:, 0]
+        right = first >> 4 == frame.VERSION
+        if not right.all():
+            self._reject(Reject.VERSION, int((~right).sum()))
+        kinds = first & 0x0F
+        for kind in np.unique(kinds[right]).tolist():
+            mask = right & (kinds == kind)
+            chosen = rows if mask.all() else rows[mask]
+            if kind == Kind.COMPACT:
+                data.append((chosen, True))
+            elif kind not in (Kind.DATA, Kind.MANIFEST, Kind.HEARTBEAT):
+                self._reject(Reject.KIND, len(chosen), f"kind {kind}")
+            elif length < frame.HEADER + frame.CHECK:
+                self._reject(Reject.LENGTH, len(chosen))
+            elif kind == Kind.DATA:
+                data.append((chosen, False))
+            elif kind == Kind.MANIFEST:
+                self._take_manifests(chosen)
+            else:
+                self._take_heartbeats(chosen)
+
+    def _reception(self, sender: int) -> Reception:
+        reception = self.senders.get(sender)
+        if reception is None:
+            reception = self.senders[sender] = Reception()
+            self._events.append(SenderHeard(sender))
+            if len(self.senders) > self.limits.senders:
+                self.senders.popitem(last=False)
+                self._reject(Reject.LIMIT, 1, "senders")
+        else:
+            self.senders.move_to_end(sender)
+        self._heard.append(reception)
+        return reception
+
+    # Heartbeats and manifests ---------------------------------------------------------------
+
+    def _take_heartbeats(self, rows: U8) -> None:
+        parsed = frame.parse_full(rows)
+        if rows.shape[1] < frame.HEADER + frame.HEARTBEAT.itemsize + frame.CHECK:
+            self._reject(Reject.LENGTH, len(rows))
+            return
+        body = rows[:, frame.HEADER : frame.HEADER + frame.HEARTBEAT.itemsize]
+        beats = np.ascontiguousarray(body).view(frame.HEARTBEAT)[:, 0]
+        for index, sender in enumerate(parsed.sender.tolist()):
+            reception = self._reception(sender)
+            reception.heard(parsed.sequence[index : index + 1])
+            reception.beat(beats[index], int(parsed.number[index]), self._now)
+            if parsed.code[index] == frame.Beat.LAST:
+                self._events.append(SenderFellSilent(sender, reception.frames))
+
+    def _take_manifests(self, rows: U8) -> None:
+        parsed = frame.parse_full(rows)
+        for index in range(len(rows)):
+            key = Key(int(parsed.sender[index]), int(parsed.number[index]))
+            reception = self._reception(key.sender)
+            reception.heard(parsed.sequence[index : index + 1])
+            tag = int(parsed.block[index])
+            if self._already_known(key, tag):
+                continue
+            whole = self._assemble(
+                key,
+                tag,
+                int(parsed.code[index]),
+                int(parsed.symbol[index]),
+                parsed.payload[index],
+            )
+            if whole is not None:
+                self._announced(key, tag, whole)
+
+    def _already_known(self, key: Key, tag: int) -> bool:
+        """Whether this announcement has been dealt with; refreshes the object's age."""
+        incoming = self.objects.get(key)
+        if incoming is not None and incoming.tag == tag:
+            self.objects.move_to_end(key)
+            self._bind(key)
+            return True
+        if key in self._finished:
+            self.late += 1
+            self._bind(key)
+            return True
+        return False
+
+    def _assemble(self, key: Key, tag: int, count: int, number: int, symbol: U8) -> bytes | None:
+        """The announcement's bytes once enough symbols of it are there (wire 5.1)."""
+        size = len(symbol)
+        if not (1 <= count <= MAX_ANNOUNCEMENT_SYMBOLS and 1 <= size):
+            self._reject(Reject.MANIFEST, 1, f"announcement of {count} x {size} bytes")
+            return None
+        if count * size > MAX_ANNOUNCEMENT + MAX_ANNOUNCEMENT_SYMBOLS:
+            self._reject(Reject.LIMIT, 1, f"announcement of {count} x {size} bytes")
+            return None
+        code = CODES["zfec" if count > 1 else "repeat"]
+        if number >= code.numbers(count):
+            self._reject(Reject.INDEX, 1, f"announcement symbol {number}")
+            return None
+        if count == 1:
+            return self._tagged(symbol.tobytes(), tag)
+        return self._assemble_parts(key, tag, count, number, symbol)
+
+    def _tagged(self, data: bytes, tag: int) -> bytes | None:
+        if frame.crc32c(data) != tag:
+            self._reject(Reject.MANIFEST, 1, "announcement contradicts its tag")
+            return None
+        return data
+
+    def _assemble_parts(self, key: Key, tag: int, count: int, number: int, symbol: U8) -> bytes | None:
+        """An announcement of several symbols is collected like a block without a block check."""
+        partial = self._partial.get((key, tag))
+        if partial is None:
+            partial = self._partial[key, tag] = AnnouncementParts(count, len(symbol))
+            self._partial_bytes += PART_OVERHEAD
+        self._partial.move_to_end((key, tag))
+        if (partial.count, partial.size) != (count, len(symbol)):
+            self._reject(Reject.MANIFEST, 1, "announcement symbols of different lengths")
+            return None
+        before = partial.memory
+        data = partial.add(number, symbol)
+        self._partial_bytes += partial.memory - before
+        if data is not None:
+            self._forget_partial((key, tag))
+            return self._tagged(data, tag)
+        while self._partial_bytes > self.limits.announcements:
+            self._forget_partial(next(iter(self._partial)))
+            self._reject(Reject.LIMIT, 1, "announcements")
+        return None
+
+    def _forget_partial(self, name: tuple[Key, int]) -> None:
+        self._partial_bytes -= self._partial.pop(name).memory + PART_OVERHEAD
+
+    def _read(self, key: Key, data: bytes) -> Manifest | None:
+        """The manifest in these bytes if it passes every limit."""
+        try:
+            manifest = Announcement.parse(data).manifest
+        except Malformed as error:
+            self._reject(Reject.MANIFEST, 1, f"{key}: {error}")
+            return None
+        cut = manifest.geometry
+        limits = self.limits
+        for what, value, limit in (
+            ("size", manifest.size, limits.max_object),
+            ("blocks", cut.blocks, limits.max_blocks),
+            ("block", cut.k * cut.symbol_size, limits.max_block),
+        ):
+            if value > limit:
+                self._reject(Reject.LIMIT, 1, f"{key}: {what} {value}, the limit is {limit}")
+                return None
+        return manifest
+
+    def _announced(self, key: Key, tag: int, data: bytes) -> None:
+        manifest = self._read(key, data)
+        if manifest is None:
+            return
+        self._reception(key.sender).numbered(key.number)
+        incoming = self.objects.get(key)
+        if manifest.status == Status.VOID:
+            self.finish(key)
+            self._events.append(ObjectVoided(key, manifest))
+            return
+        if incoming is not None:
+            self._reject(Reject.CONFLICT, 1, f"{key}: a second manifest for this number")
+            return
+        incoming = self._open(key, manifest, tag)
+        if incoming is None:
+            return
+        self._events.append(ObjectAnnounced(key, manifest, data))
+        if incoming.collector.complete:
+            self._events.append(ObjectCompleted(key, manifest))
+        for name in (key, frame.alias(*key)):
+            for blocks, symbols, payload in self._drop_orphans(name):
+                self._collect(key, blocks, symbols, payload)
+
+    def _open(self, key: Key, manifest: Manifest, tag: int) -> Incoming | None:
+        code = by_id(manifest.code)
+        assert code is not None, "Geometry.problem knows every code that by_id knows"
+        if len(self.objects) >= self.limits.objects:
+            self._account(self.objects.popitem(last=False)[1], closed=True)
+            self._reject(Reject.LIMIT, 1, "unfinished objects")
+        incoming = Incoming(manifest, tag, Collector(manifest.geometry, code), started=self._now)
+        self.objects[key] = incoming
+        self._bind(key)
+        return incoming
+
+    def _bind(self, key: Key) -> None:
+        """The last manifest heard owns its alias (wire 3.2)."""
+        self._aliases[frame.alias(*key)] = key
+
+    # Data -----------------------------------------------------------------------------------
+
+    def _take_data(self, rows: U8) -> None:
+        parsed = frame.parse_full(rows)
+        names = parsed.sender.astype(np.uint64) << np.uint64(32) | parsed.number
+        for name in np.unique(names).tolist():
+            mask = names == name
+            key = Key(name >> 32, name & 0xFFFF_FFFF)
+            self._reception(key.sender).heard(parsed.sequence[mask])
+            chosen = slice(None) if mask.all() else mask
+            self._collect(
+                key,
+                parsed.block[chosen].astype(np.int64),
+                parsed.symbol[chosen].astype(np.int64),
+                parsed.payload[chosen],
+            )
+
+    def _take_compact(self, rows: U8) -> None:
+        parsed = frame.parse_compact(rows)
+        for name in np.unique(parsed.alias).tolist():
+            mask = parsed.alias == name
+            key = self._aliases.get(name)
+            chosen = slice(None) if mask.all() else mask
+            blocks = parsed.block[chosen].astype(np.int64)
+            symbols = parsed.symbol[chosen].astype(np.int64)
+            if key is None:
+                self._keep_orphans(name, blocks, symbols, parsed.payload[chosen])
+                continue
+            self._reception(key.sender).heard_low(parsed.sequence[mask])
+            self._collect(key, blocks, symbols, parsed.payload[chosen])
+
+    def _collect(self, key: Key, blocks: I64, symbols: I64, payload: U8) -> None:
+        incoming = self.objects.get(key)
+        if incoming is None:
+            if key in self._finished:
+                self.late += len(blocks)
+            else:
+                self._keep_orphans(key, blocks, symbols, payload)
+            return
+        collector = incoming.collector
+        if payload.shape[1] != collector.geometry.symbol_size:
+            self._reject(Reject.LENGTH, len(blocks), f"{key}: symbols of {payload.shape[1]} bytes")
+            return
+        good = collector.valid(blocks, symbols)
+        if not good.all():
+            self._reject(Reject.INDEX, int((~good).sum()), str(key))
+            blocks, symbols, payload = blocks[good], symbols[good], payload[good]
+        if len(blocks):
+            incoming.frames += len(blocks)
+            self._recovered(key, incoming, collector.add(blocks, symbols, payload))
+
+    def _recovered(self, key: Key, incoming: Incoming, found: list[Recovered]) -> None:
+        """Turn what a collector has to say into events."""
+        collector = incoming.collector
+        self._account(incoming)
+        if found:
+            self._lent.append(collector)
+        for recovered in found:
+            incoming.decoded_blocks += recovered.decoded
+            offset = recovered.block * collector.geometry.block_data
+            self._events.append(
+                BlockRecovered(key, recovered.block, offset, recovered.data, recovered.decoded)
+            )
+        self._events += [BlockSpoiled(key, b) for b in collector.spoiled]
+        self._events += [BlockWanted(key, b) for b in collector.wanted]
+        collector.spoiled.clear()
+        collector.wanted.clear()
+        if found and collector.complete:
+            self._events.append(ObjectCompleted(key, incoming.manifest))
+
+    # Bounds ---------------------------------------------------------------------------------
+
+    def _keep_orphans(self, name: Key | int, blocks: I64, symbols: I64, payload: U8) -> None:
+        orphans = self._orphans.setdefault(name, Orphans())
+        self._orphans.move_to_end(name)
+        orphans.parts.append((blocks, symbols, payload.copy()))
+        size = payload.size + blocks.nbytes + symbols.nbytes + PART_OVERHEAD
+        orphans.bytes += size
+        self._orphan_bytes += size
+        while self._orphan_bytes > self.limits.orphans:
+            dropped = sum(len(part[0]) for part in self._drop_orphans(next(iter(self._orphans))))
+            self._reject(Reject.ORPHAN, dropped)
+
+    def _drop_orphans(self, name: Key | int) -> list[tuple[I64, I64, U8]]:
+        orphans = self._orphans.pop(name, None)
+        if orphans is None:
+            return []
+        self._orphan_bytes -= orphans.bytes
+        return orphans.parts
+
+    def _park_beyond(self, memory: int) -> None:
+        """Park the oldest blocks of the objects announced longest ago until the rest fits."""
+        if self._memory <= memory:
+            return
+        for key, incoming in self.objects.items():
+            collector = incoming.collector
+            for block in collector.open_blocks:
+                numbers, symbols = collector.park(block)
+                if len(numbers):
+                    self._events.append(BlockParked(key, block, numbers, symbols))
+                self._account(incoming)
+                if self._memory <= memory:
+                    return
+
+    def _account(self, incoming: Incoming | None, *, closed: bool = False) -> None:
+        if incoming is not None:
+            held = 0 if closed else incoming.collector.memory
+            self._memory += held - incoming.memory
+            incoming.memory = held
+
+    def _reject(self, reason: Reject, count: int, detail: str = "") -> None:
+        self.rejected[reason.value] += count
+        self._counted[reason.value, detail] += count
+
+    def _drain(self) -> list[Event]:
+        if self._counted:
+            self._events += [
+                FrameRejected(reason, count, detail)
+                for (reason, detail), count in self._counted.items()
+            ]
+            self._counted.clear()
+        events, self._events = self._events, []
+        return events

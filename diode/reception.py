@@ -1,0 +1,114 @@
+"""How well one sender is heard: frames received and lost, object numbers seen and missing.
+
+Loss is reckoned as RTP does (RFC 3550 A.3): the highest extended sequence number minus the
+first, against the frames received. Only frames with all 16 bits of sequence move the highest
+number (every sender repeats manifests and heartbeats, and the last frame of a run is
+a heartbeat), so the figure is right at each of those and lags a little in between.
+Duplicates made by the link count as received. A sender counts on over its restarts.
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_RANGES = 4096
+"""Ranges of object numbers remembered for a sender; beyond, the oldest gaps are forgotten."""
+
+
+@dataclass(slots=True)
+class Reception:
+    """What is known of one sender's transmission."""
+
+    frames: int = 0
+    """Frames received since the receiver began."""
+    sent: int = 0
+    """The sender's own count of frames, from its last heartbeat."""
+    rate: int = 0
+    """Line rate it stated, bytes per second; 0 where not known."""
+    interval: float = 0.0
+    """Seconds in which it promised its next heartbeat; 0 where not known."""
+    last_heard: float = 0.0
+    highest_used: int = 0
+    """Highest object number its heartbeats told of."""
+    _base: int | None = None
+    _highest: int = 0
+    _received: int = 0  # since _base
+    _at_highest: int = 0  # _received when _highest last moved
+    _pending: list[NDArray[np.int64]] = field(default_factory=list)
+    _seen: list[list[int]] = field(default_factory=list)  # ranges of object numbers
+
+    def heard(self, sequence: NDArray[np.unsignedinteger]) -> None:
+        """Count frames with 16-bit sequence numbers."""
+        self.frames += len(sequence)
+        self._received += len(sequence)
+        self._pending.append(sequence.astype(np.int64))
+
+    def settle(self) -> None:
+        """All frames of a receive call are counted: see how far the numbers have come."""
+        if not self._pending:
+            return
+        sequence = np.concatenate(self._pending)
+        self._pending.clear()
+        first = self._base is None
+        if first:
+            self._highest = int(sequence[0])
+        ahead = (sequence - self._highest + 0x8000) % 0x10000 - 0x8000
+        if first:
+            self._base = self._highest + int(ahead.min())
+        leap = int(ahead.max())
+        if leap > 0 or first:
+            self._highest += leap
+            self._at_highest = self._received
+
+    def heard_low(self, sequence: NDArray[np.unsignedinteger]) -> None:
+        """Count compact frames, whose 8 bits of sequence are too few to reckon with alone."""
+        self.frames += len(sequence)
+        self._received += len(sequence)
+
+    def beat(self, beat: np.void, highest_used: int, now: float) -> None:
+        """Take in a heartbeat, a record of frame.HEARTBEAT, already counted by `heard`."""
+        self.sent = int(beat["frames"])
+        self.rate = int(beat["rate"])
+        self.interval = int(beat["interval_ms"]) / 1000
+        self.last_heard = now
+        self.highest_used = max(self.highest_used, highest_used)
+
+    @property
+    def lost(self) -> int:
+        """Frames lost on the way, as far as known."""
+        if self._base is None:
+            return 0
+        return max(0, self._highest - self._base + 1 - self._at_highest)
+
+    def numbered(self, number: int) -> None:
+        """An object of that number was heard of."""
+        ranges = self._seen
+        at = bisect.bisect_right(ranges, number, key=lambda r: r[0])
+        if at and ranges[at - 1][1] >= number:
+            return
+        if at and ranges[at - 1][1] == number - 1:
+            ranges[at - 1][1] = number
+            at -= 1
+        else:
+            ranges.insert(at, [number, number])
+        if at + 1 < len(ranges) and ranges[at + 1][0] == number + 1:
+            ranges[at][1] = ranges.pop(at + 1)[1]
+        if len(ranges) > MAX_RANGES:
+            ranges[0][1] = ranges.pop(1)[1]
+
+    def gaps(self) -> list[tuple[int, int]]:
+        """Ranges (first, last) of numbers used and never heard of, since the first one heard."""
+        ranges = self._seen
+        missing = [
+            (before[1] + 1, after[0] - 1) for before, after in zip(ranges, ranges[1:], strict=False)
+        ]
+        if ranges and self.highest_used > ranges[-1][1]:
+            missing.append((ranges[-1][1] + 1, self.highest_used))
+        return missing

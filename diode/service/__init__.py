@@ -1,0 +1,1 @@
+"""Loops that join the pure core to carriers, sources and sinks."""

@@ -1,0 +1,77 @@
+"""Sinks: where delivered objects go.
+
+`folder` an inbox, `stream` one object to standard output. Both collect in part files
+(`parts`) first, and hand on only what is whole and has the right digest. `ledger` remembers what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from diode.events import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diode.frame import I64, U8, Bool
+    from diode.objects import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An object is in its place. duplicate: the same content was already there."""
+
+    path: str
+    sha256: str
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An object of an earlier run: what `Receiver.resume` needs."""
+
+    key: Key
+    announcement: bytes
+    done: Bool
+    parked: list[int]
+
+
+Evicted = Callable[[Key, str], object]
+"""Is told which unfinished object had to go, and why."""
+
+
+class Sink(Protocol):
+    """Takes what a receiver's events carry. Raises DestinationError when it cannot."""
+
+    evicted: Evicted
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Objects begun in earlier runs."""
+
+    def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
+        """Make room for an object; False when it has been delivered before."""
+
+    def write(self, key: Key, block: int, offset: int, data: U8) -> None:
+        """Put a recovered block in its place."""
+
+    def park(self, key: Key, block: int, numbers: I64, symbols: U8) -> None:
+        """Keep symbols of an unfinished block: (n,), (n, S)."""
+
+    def parked(self, key: Key, block: int) -> tuple[I64, U8]:
+        """All symbols kept for that block."""
+
+    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
+        """Verify and deliver; or the blocks that are wrong (none named: all of them)."""
+
+    def discard(self, key: Key) -> None:
+        """Forget an unfinished object and its parts."""
+
+    def void(self, key: Key, manifest: Manifest) -> None:
+        """The sender took the object back."""
+
+    def checkpoint(self) -> None:
+        """Write down how far each object has come."""
+
+    def close(self) -> None: ...

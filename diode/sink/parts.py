@@ -1,0 +1,290 @@
+"""Unfinished objects on disk: a part file with recovered blocks at their places, and a journal.
+
+    parts/<sender>-<number>/announcement   the manifest, as heard
+                            data           recovered blocks, sparse
+                            journal        what is recovered, and symbols of blocks that are not
+
+The journal only grows, record by record, each with its CRC-32C; a record torn by a crash ends it
+and is cut off at the next start:
+
+    | 'D' | 0 | S = 0 | count | block numbers u32, their CRC-64s u64 | crc |   recovered
+    | 'S' | block | S | count | symbol numbers u32, symbols           | crc |   parked
+
+A crash may have kept a record and lost the data it speaks of. So the journal claims and the
+checks decide: an object is delivered only when its SHA-256 is right, and when it is not,
+each recovered block is held against the CRC-64 in the journal and the wrong ones go back to
+"missing". Nothing here has to be fsynced in order, and listening never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diode import block as block_layer
+from diode.events import Key
+from diode.frame import I64, U8, Bool, crc32c
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from diode.plan import Geometry
+
+RECORD = struct.Struct("<cIII")
+CRC = struct.Struct("<I")
+MAX_RECORD = 1 << 30
+READ_PIECE = 1 << 20
+UNWRITTEN = 4096
+"""Recovered blocks that are written into the journal at once, between checkpoints."""
+WRONG = 0
+"""In place of a CRC-64: the block turned out wrong after all."""
+_MODE = 0o600
+
+
+def folder_name(key: Key) -> str:
+    return f"{key.sender:08x}-{key.number}"
+
+
+def folder_key(name: str) -> Key | None:
+    """The key in a part folder's name, or None where somebody else made the folder."""
+    sender, _, number = name.partition("-")
+    try:
+        key = Key(int(sender, 16), int(number))
+    except ValueError:
+        return None
+    return key if folder_name(key) == name else None
+
+
+def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """pwrite until everything is written."""
+    view = memoryview(data)
+    while len(view):
+        count = os.pwrite(descriptor, view, offset)
+        view, offset = view[count:], offset + count
+
+
+class Part:
+    """One unfinished object. Methods raise OSError; the sink makes operator errors of them."""
+
+    def __init__(self, parent: int, name: str, geometry: Geometry, announcement: bytes) -> None:
+        """Open, or begin. parent: descriptor of the folder that holds all parts."""
+        self.name = name
+        self.geometry = geometry
+        self._parent = parent
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+        self._folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.data = os.open("data", flags, _MODE, dir_fd=self._folder)
+        self._journal = os.open("journal", flags, _MODE, dir_fd=self._folder)
+        self._journal_end = 0
+        self.done: Bool = np.zeros(geometry.blocks, np.bool_)
+        """Which blocks are recovered, (blocks,). Their CRC-64s stay in the journal alone."""
+        self._done_bytes = 0
+        self._unwritten: list[tuple[int, int]] = []  # block, CRC-64
+        self._symbols: dict[int, list[tuple[int, int, int]]] = {}  # block: offset, count, S
+        self._digest = hashlib.sha256()
+        self._hashed = 0
+        self._load()
+        self._keep_announcement(announcement)
+
+    @property
+    def parked_blocks(self) -> list[int]:
+        return [b for b in self._symbols if not self.done[b]]
+
+    @property
+    def size(self) -> int:
+        """Bytes taken on disk, about."""
+        return self._done_bytes + self._journal_end
+
+    # Blocks and symbols ---------------------------------------------------------------------
+
+    def write(self, block: int, offset: int, data: U8) -> None:
+        """Put a recovered block in its place."""
+        view = data.data
+        write_all(self.data, view, offset)
+        if offset == self._hashed:
+            self._digest.update(view)
+            self._hashed += len(view)
+        self.done[block] = True
+        self._done_bytes += len(view)
+        self._symbols.pop(block, None)
+        self._unwritten.append((block, int.from_bytes(block_layer.check(data), "little")))
+        if len(self._unwritten) >= UNWRITTEN:
+            self.checkpoint()
+
+    def park(self, block: int, numbers: I64, symbols: U8) -> None:
+        content = numbers.astype("<u4").tobytes() + symbols.tobytes()
+        at = self._append(b"S", block, symbols.shape[1], len(numbers), content)
+        self._symbols.setdefault(block, []).append((at, len(numbers), symbols.shape[1]))
+
+    def parked(self, block: int) -> tuple[I64, U8]:
+        """All symbols kept for that block: (n,), (n, S)."""
+        numbers, symbols = [], []
+        for at, count, size in self._symbols.get(block, ()):
+            raw = os.pread(self._journal, count * (4 + size), at)
+            if len(raw) == count * (4 + size):
+                numbers.append(np.frombuffer(raw, "<u4", count).astype(np.int64))
+                symbols.append(np.frombuffer(raw, np.uint8, offset=4 * count).reshape(count, size))
+        if not numbers:
+            return np.empty(0, np.int64), np.empty((0, self.geometry.symbol_size), np.uint8)
+        return np.concatenate(numbers), np.concatenate(symbols)
+
+    def checkpoint(self) -> None:
+        """Write down which blocks were recovered since the last time."""
+        if not self._unwritten:
+            return
+        numbers = np.array([block for block, _ in self._unwritten], "<u4")
+        checks = np.array([check for _, check in self._unwritten], "<u8")
+        self._append(b"D", 0, 0, len(numbers), numbers.tobytes() + checks.tobytes())
+        self._unwritten.clear()
+
+    # Finishing ------------------------------------------------------------------------------
+
+    def digest(self) -> bytes:
+        """SHA-256 of the part file, hashing what was not hashed on the way in."""
+        size = self.geometry.size
+        while self._hashed < size:
+            piece = os.pread(self.data, min(READ_PIECE, size - self._hashed), self._hashed)
+            if not piece:
+                piece = bytes(min(READ_PIECE, size - self._hashed))
+            self._digest.update(piece)
+            self._hashed += len(piece)
+        return self._digest.digest()
+
+    def wrong_blocks(self) -> list[int]:
+        """Recovered blocks whose bytes on disk no longer have their CRC-64; they are forgotten."""
+        cut = self.geometry
+        wrong = []
+        self.checkpoint()
+        for block, check in self._journal_checks():
+            length = cut.length(block)
+            raw = os.pread(self.data, length, block * cut.block_data).ljust(length, b"\0")
+            found = block_layer.check(np.frombuffer(raw, np.uint8))
+            if int.from_bytes(found, "little") != check:
+                wrong.append(block)
+        self._digest, self._hashed = hashlib.sha256(), 0
+        self.done[wrong] = False
+        self._unwritten = [(block, 0) for block in wrong]  # the journal's last word on them
+        return wrong
+
+    def begin_anew(self) -> None:
+        """Forget everything received."""
+        self._digest, self._hashed = hashlib.sha256(), 0
+        self.done[:] = False
+        self._done_bytes = 0
+        self._symbols.clear()
+        self._unwritten.clear()
+        os.ftruncate(self._journal, 0)
+        os.ftruncate(self.data, 0)
+        self._journal_end = 0
+
+    def close(self) -> None:
+        for descriptor in (self.data, self._journal, self._folder):
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Close and delete; what was renamed away already is not missed."""
+        for name in ("data", "journal", "announcement"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._folder)
+        self.close()
+        with contextlib.suppress(OSError):
+            os.rmdir(self.name, dir_fd=self._parent)
+
+    @property
+    def folder(self) -> int:
+        """Descriptor of the part's folder, in which the content is called `data`."""
+        return self._folder
+
+    # Journal --------------------------------------------------------------------------------
+
+    def _append(self, kind: bytes, block: int, size: int, count: int, content: bytes) -> int:
+        """Append one record; the offset of its content."""
+        head = RECORD.pack(kind, block, size, count)
+        record = head + content + CRC.pack(crc32c(head + content))
+        at = self._journal_end
+        write_all(self._journal, record, at)
+        self._journal_end = at + len(record)
+        return at + RECORD.size
+
+    def _load(self) -> None:
+        """Read the journal up to its first broken record and cut off what follows."""
+        size = os.fstat(self._journal).st_size
+        while self._load_record(size):
+            pass
+        if self._journal_end < size:
+            os.ftruncate(self._journal, self._journal_end)
+
+    def _load_record(self, end: int) -> bool:
+        at = self._journal_end
+        head = os.pread(self._journal, RECORD.size, at)
+        if len(head) < RECORD.size:
+            return False
+        kind, block, size, count = RECORD.unpack(head)
+        length = count * (4 + (8 if kind == b"D" else size))
+        if length > MAX_RECORD or at + RECORD.size + length + CRC.size > end:
+            return False
+        content = os.pread(self._journal, length + CRC.size, at + RECORD.size)
+        if CRC.pack(crc32c(head + content[:length])) != content[length:]:
+            return False
+        self._journal_end = at + RECORD.size + length + CRC.size
+        if kind == b"D":
+            blocks, checks = _done_record(content, count)
+            there = blocks < self.geometry.blocks
+            self.done[blocks[there]] = checks[there] != WRONG
+            self._done_bytes = int(self.done.sum()) * self.geometry.block_data
+        elif block < self.geometry.blocks and size == self.geometry.symbol_size:
+            self._symbols.setdefault(block, []).append((at + RECORD.size, count, size))
+        return True
+
+    def _journal_checks(self) -> Iterator[tuple[int, int]]:
+        """Recovered blocks and their CRC-64, from the journal, the last word on each block."""
+        last: dict[int, int] = {}
+        at = 0
+        while at < self._journal_end:
+            kind, _, size, count = RECORD.unpack(os.pread(self._journal, RECORD.size, at))
+            length = count * (4 + (8 if kind == b"D" else size))
+            if kind == b"D":
+                blocks, checks = _done_record(os.pread(self._journal, length, at + RECORD.size), count)
+                last.update(zip(blocks.tolist(), checks.tolist(), strict=True))
+            at += RECORD.size + length + CRC.size
+        return ((block, check) for block, check in last.items() if self.done[block])
+
+    def _keep_announcement(self, announcement: bytes) -> None:
+        """Keep the manifest beside its parts; a different one there means other content."""
+        try:
+            held = read_file(self._folder, "announcement")
+        except FileNotFoundError:
+            held = b""
+        if held == announcement:
+            return
+        if held:
+            self.begin_anew()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open("announcement", flags, _MODE, dir_fd=self._folder)
+        try:
+            write_all(descriptor, announcement, 0)
+        finally:
+            os.close(descriptor)
+
+
+def _done_record(content: bytes, count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    """Block numbers and CRC-64s of a 'D' record's content."""
+    return np.frombuffer(content, "<u4", count), np.frombuffer(content, "<u8", count, 4 * count)
+
+
+def read_file(folder: int, name: str) -> bytes:
+    """A small file's content."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.read(descriptor, READ_PIECE)
+    finally:
+        os.close(descriptor)

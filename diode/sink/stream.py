@@ -1,0 +1,93 @@
+"""One object to standard output.
+
+Nothing is written before the whole object is there and its digest is right: whoever reads the pipe
+gets all of it or nothing. It is collected in an unnamed temporary folder until then.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+from diode.errors import CarrierError
+from diode.sink import Delivered
+from diode.sink.parts import READ_PIECE, Part, folder_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diode.events import Key
+    from diode.frame import I64, U8
+    from diode.objects import Manifest
+    from diode.sink import Evicted, Unfinished
+
+
+class Output:
+    """Writes the first object that is whole to a descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._folder = tempfile.TemporaryDirectory(prefix="diode-")
+        self._store = os.open(self._folder.name, os.O_RDONLY | os.O_DIRECTORY)
+        self._parts: dict[Key, Part] = {}
+        self._written = False
+        self.evicted: Evicted = lambda _key, _why: None  # no quota here, nothing is evicted
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        return iter(())
+
+    def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
+        self._parts[key] = Part(self._store, folder_name(key), manifest.geometry, announcement)
+        return True
+
+    def write(self, key: Key, block: int, offset: int, data: U8) -> None:
+        self._parts[key].write(block, offset, data)
+
+    def park(self, key: Key, block: int, numbers: I64, symbols: U8) -> None:
+        self._parts[key].park(block, numbers, symbols)
+
+    def parked(self, key: Key, block: int) -> tuple[I64, U8]:
+        return self._parts[key].parked(block)
+
+    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
+        part = self._parts[key]
+        if part.digest() != manifest.digest:
+            wrong = part.wrong_blocks()
+            if not wrong:
+                part.begin_anew()
+            return wrong
+        if not self._written:
+            self._written = True
+            self._copy(part, manifest.size)
+        self.discard(key)
+        return Delivered("-", manifest.digest.hex(), duplicate=False)
+
+    def discard(self, key: Key) -> None:
+        part = self._parts.pop(key, None)
+        if part is not None:
+            part.remove()
+
+    def void(self, key: Key, manifest: Manifest) -> None:  # noqa: ARG002  nothing is remembered
+        self.discard(key)
+
+    def checkpoint(self) -> None:
+        """Nothing outlives this run."""
+
+    def close(self) -> None:
+        for key in list(self._parts):
+            self.discard(key)
+        os.close(self._store)
+        self._folder.cleanup()
+
+    def _copy(self, part: Part, size: int) -> None:
+        offset = 0
+        try:
+            while offset < size:
+                piece = os.pread(part.data, min(READ_PIECE, size - offset), offset)
+                view = memoryview(piece)
+                while len(view):
+                    view = view[os.write(self._descriptor, view) :]
+                offset += len(piece)
+        except BrokenPipeError as error:
+            raise CarrierError("whoever reads standard output went away") from error

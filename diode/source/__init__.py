@@ -1,0 +1,6 @@
+"""Sources: where the objects to send come from.
+
+`files` one file, `folder` a directory tree, `stream` standard input spooled to disk. Each gives
+`transmitter.Source` objects whose digest is made before the first frame is sent, because the
+manifest goes first; `check` finds out at the end of each pass whether it still holds.
+"""

@@ -1,0 +1,106 @@
+"""Paths named on the command line, and everything below those that are directories.
+
+A path `photos` gives objects named `photos`, or `photos/2024/a.jpg` for what lies below it. Order is
+that of the names, so two runs over the same tree send the same objects in the same order. Symbolic
+links, devices, sockets and pipes are not followed, opened or sent: they are reported.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from diode.errors import SourceError
+from diode.objects import escape, wire_name
+from diode.source.files import DirectorySource, FileSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something to send: its path here and the parts of its name there."""
+
+    path: str
+    parts: tuple[str, ...]
+    directory: bool
+    size: int
+    mtime: int
+
+    def source(self, hashed: Callable[[int], object] | None = None) -> FileSource | DirectorySource:
+        """The object; SourceError where it cannot be read. A file is hashed here."""
+        name = wire_name(list(self.parts))
+        if self.directory:
+            return DirectorySource(name, self.mtime)
+        return FileSource(self.path, name, hashed=hashed)
+
+
+def find(path: str, name: str | None, skipped: Callable[[str, str], object]) -> Iterator[Found]:
+    """Everything to send for one path. name: instead of the path's own last component.
+
+    `skipped(path, why)` is told of what is left out. Raises SourceError when `path` itself is not there.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        raise SourceError(
+            f"{escape(path)}: {os.strerror(error.errno or 0)}", hint="check the path"
+        ) from error
+    parts = tuple(p for p in (name or os.path.basename(os.path.abspath(path))).split("/") if p)
+    if stat.S_ISDIR(status.st_mode):
+        yield from _below(path, parts, status, skipped)
+    elif stat.S_ISREG(status.st_mode):
+        yield Found(path, parts or ("unnamed",), False, status.st_size, status.st_mtime_ns)
+    else:
+        skipped(path, _what(status.st_mode))
+
+
+def _below(
+    path: str,
+    parts: tuple[str, ...],
+    status: os.stat_result,
+    skipped: Callable[[str, str], object],
+) -> Iterator[Found]:
+    """Depth first, names in order, without recursion: a tree may be deeper than Python's stack."""
+    pending = [(path, parts, status.st_mtime_ns)]
+    while pending:
+        here, names, mtime = pending.pop()
+        try:
+            with os.scandir(here) as entries:
+                listed = sorted(entries, key=lambda e: e.name)
+        except OSError as error:
+            skipped(here, os.strerror(error.errno or 0))
+            continue
+        if not listed and names:
+            yield Found(here, names, True, 0, mtime)
+        inner = []
+        for entry in listed:
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except OSError as error:
+                skipped(entry.path, os.strerror(error.errno or 0))
+                continue
+            below = (*names, entry.name)
+            if stat.S_ISDIR(found.st_mode):
+                inner.append((entry.path, below, found.st_mtime_ns))
+            elif stat.S_ISREG(found.st_mode):
+                yield Found(entry.path, below, False, found.st_size, found.st_mtime_ns)
+            else:
+                skipped(entry.path, _what(found.st_mode))
+        pending.extend(reversed(inner))
+
+
+def _what(mode: int) -> str:
+    for test, name in (
+        (stat.S_ISLNK, "a symbolic link"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a character device"),
+        (stat.S_ISBLK, "a block device"),
+    ):
+        if test(mode):
+            return name
+    return "not a regular file"

@@ -1,0 +1,504 @@
+"""The sending core: objects and a clock in, batches of frames out. No socket, no port.
+
+The objects queued are sent in passes: every object once, then every object once more, so that
+a repeated pass comes after the whole previous one. Within a pass, blocks are collected into
+interleaving groups (schedule.py), read from their source, coded, put into frames in the order
+on air, and handed out in slices of at most `slice_bytes`; numbering and checks come last, when the order
+is final. What is held in memory is one group.
+
+A source can fail: it cannot be read, or it changed after it was announced. Its object is then
+announced void, as often as a manifest needs to be sure, and leaves the queue; a
+receiver never delivers it.
+
+The sender never knows what arrived. Its words are "sent" and "passes".
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import numpy as np
+
+from diode import block as block_layer
+from diode import frame, plan
+from diode.code import by_id
+from diode.errors import SourceError
+from diode.frame import Beat, Frames, Kind
+from diode.objects import Announcement, AnnouncementSymbols, Manifest, Status, Type
+from diode.plan import Geometry, Link, Settings
+from diode.schedule import spread, symbol_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diode.frame import U8
+
+SLICE_BYTES = 256 << 10
+"""Frames handed out at a time on a link without a rate: fits a processor's cache."""
+SLICE_SECONDS = 0.05
+HEARTBEAT_FRAMES = 4096
+"""Frames between heartbeats on a link without a rate; with one, about a second."""
+
+
+class Source(Protocol):
+    """Where an object's bytes come from. All methods may raise SourceError."""
+
+    name: bytes
+    type: Type
+    size: int
+    digest: bytes
+    mtime: int | None
+
+    def read(self, offset: int, into: U8) -> None:
+        """Fill `into` with the object's bytes from that offset on."""
+
+    def check(self) -> None:
+        """Raise SourceError if the content is no longer what the digest was made of."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSent:
+    """Every planned pass of an object is on its way to the carrier."""
+
+    number: int
+    name: bytes
+    passes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFailed:
+    """An object was made void because its source failed."""
+
+    number: int
+    name: bytes
+    reason: str
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """An object on its way."""
+
+    number: int
+    source: Source
+    geometry: Geometry
+    manifest: Manifest
+    announcement: AnnouncementSymbols
+    announced: int = 0
+    """Announcement symbols sent so far; the walk round their numbers."""
+    passes_done: int = 0
+
+
+@dataclass(slots=True)
+class Member:
+    """What one block, or one announcement, sends in a group. block < 0: the announcement."""
+
+    outgoing: Outgoing
+    block: int
+    count: int
+    number_of_pass: int
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where the transmission stands; frames are those of the passes planned so far."""
+
+    frames: int = 0
+    total_frames: int = 0
+    number_of_pass: int = 0
+    passes: int = 1
+    objects: int = 0
+    line_frames: int = 0
+    """Frames of every kind since the start of this run."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Frames in the order on air and how far they have been handed out."""
+
+    frames: Frames
+    data_frames: int
+    next: int = 0
+    finished: list[Outgoing] = field(default_factory=list)
+
+
+class Transmitter:
+    """Queue objects with `add`, take frames with `step` until it returns None."""
+
+    def __init__(
+        self,
+        sender: int,
+        settings: Settings,
+        link: Link,
+        *,
+        frames_before: int = 0,
+        highest_number: int = 0,
+    ) -> None:
+        """frames_before: frames this sender id has ever sent, so that the count goes on."""
+        self.sender = sender
+        self.settings = settings
+        self.link = link
+        self.frames_sent = frames_before
+        self.progress = Progress(passes=settings.passes)
+        self._started_at: float | None = None
+        self._highest = highest_number
+        self._queue: list[Outgoing] = []
+        self._members: Iterator[tuple[Outgoing, int]] | None = None
+        self._ahead: deque[tuple[Outgoing, int]] = deque()
+        self._group: Group | None = None
+        self._voiding: deque[Frames] = deque()
+        self._since_heartbeat = 0
+        self._closed = False
+        self._events: list[ObjectSent | SourceFailed] = []
+
+    def add(self, number: int, source: Source) -> Manifest:
+        """Queue an object under a number never used before; its manifest, for the record."""
+        cut = plan.geometry(source.size, self.settings, self.link)
+        manifest = Manifest(
+            Status.COMPLETE,
+            source.type,
+            source.name,
+            source.size,
+            source.digest,
+            cut.code,
+            cut.k,
+            cut.n,
+            cut.symbol_size,
+            self.settings.passes,
+            source.mtime,
+        )
+        symbols = AnnouncementSymbols.of(Announcement(manifest), self._manifest_room)
+        self._queue.append(Outgoing(number, source, cut, manifest, symbols))
+        self._highest = max(self._highest, number)
+        self.progress.objects += 1
+        self.progress.total_frames += self._frames_of(cut) * max(1, self.settings.passes)
+        return manifest
+
+    def step(self, now: float) -> Frames | None:
+        """The next frames for the line, or None when every pass of every object is out.
+
+        now: monotonic seconds; only heartbeats show it. At the end of a run the last
+        heartbeat comes out once; after that None.
+        """
+        if self._started_at is None:
+            self._started_at = now
+            return self._stamped(self._heartbeat(now, Beat.FIRST))
+        if self._since_heartbeat >= self._heartbeat_frames:
+            return self._stamped(self._heartbeat(now, Beat.GOING_ON))
+        if self._voiding:
+            return self._stamped(self._voiding.popleft())
+        if self._group is None:
+            self._group = self._next_group()
+        if self._group is not None:
+            return self._stamped(self._slice(self._group))
+        if self._voiding:
+            return self._stamped(self._voiding.popleft())
+        if not self._closed:
+            self._closed = True
+            return self._stamped(self._heartbeat(now, Beat.LAST))
+        return None
+
+    def stop(self) -> None:
+        """Send nothing more but the last heartbeat."""
+        self._members, self._group = iter(()), None
+        self._ahead.clear()
+        self._voiding.clear()
+        for outgoing in self._queue:
+            outgoing.source.close()
+        self._queue.clear()
+
+    def events(self) -> list[ObjectSent | SourceFailed]:
+        """What happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    # Passes and groups ----------------------------------------------------------------------
+
+    def _blocks_of_pass(self) -> Iterator[tuple[Outgoing, int]]:
+        """Every block of every object, once; an object without blocks shows up as block -1."""
+        for outgoing in tuple(self._queue):
+            for block in range(outgoing.geometry.blocks) or (-1,):
+                if outgoing not in self._queue:  # its source failed meanwhile
+                    break
+                yield outgoing, block
+
+    def _next_block(self) -> tuple[Outgoing, int] | None:
+        if self._ahead:
+            return self._ahead.popleft()
+        assert self._members is not None
+        return next(self._members, None)
+
+    def _next_group(self) -> Group | None:
+        """Collect, read and code the next interleaving group; None when all passes are done."""
+        while self._queue:
+            if self._members is None:
+                self._members = self._blocks_of_pass()
+                self.progress.number_of_pass += 1
+            chosen = self._choose()
+            if not chosen:
+                self._members = None
+                self._end_pass()
+                continue
+            members = self._members_of(chosen)
+            if members:
+                return self._build(members)
+        return None
+
+    def _end_pass(self) -> None:
+        for outgoing in tuple(self._queue):
+            try:
+                outgoing.source.check()
+            except SourceError as error:
+                self._void(outgoing, str(error))
+                continue
+            outgoing.passes_done += 1
+            if outgoing.passes_done == self.settings.passes:
+                self._queue.remove(outgoing)
+                outgoing.source.close()
+                self._events.append(
+                    ObjectSent(outgoing.number, outgoing.source.name, outgoing.passes_done)
+                )
+
+    def _choose(self) -> list[tuple[Outgoing, int]]:
+        """Blocks until the group is long enough for the burst to be survived.
+
+        A rest of the pass shorter than half a group joins the last group rather than
+        standing alone, with less protection.
+        """
+        chosen: list[tuple[Outgoing, int]] = []
+        frames = size = wanted = 0
+        while (item := self._next_block()) is not None:
+            outgoing, block = item
+            count = max(1, self._frames_of_block(outgoing, block))
+            bytes_ = count * plan.frame_bytes(self.link, outgoing.geometry)
+            if chosen and size + bytes_ > plan.MAX_GROUP_BYTES:
+                self._ahead.appendleft(item)
+                return chosen
+            chosen.append(item)
+            frames += count
+            size += bytes_
+            wanted = max(wanted, plan.group_frames(self.settings, self.link, outgoing.geometry))
+            if frames >= wanted:
+                break
+        return chosen + self._short_rest(wanted // 2, plan.MAX_GROUP_BYTES - size)
+
+    def _short_rest(self, frames: int, room: int) -> list[tuple[Outgoing, int]]:
+        """What is left of the pass if that is fewer than `frames` frames."""
+        rest: list[tuple[Outgoing, int]] = []
+        count = size = 0
+        while (item := self._next_block()) is not None:
+            rest.append(item)
+            outgoing, block = item
+            more = max(1, self._frames_of_block(outgoing, block))
+            count += more
+            size += more * plan.frame_bytes(self.link, outgoing.geometry)
+            if count >= frames or size > room:
+                self._ahead.extendleft(reversed(rest))
+                return []
+        return rest
+
+    def _frames_of_block(self, outgoing: Outgoing, block: int) -> int:
+        return outgoing.geometry.frames(block) if block >= 0 else 0
+
+    def _frames_of(self, cut: Geometry) -> int:
+        copies = plan.manifest_copies(1, self.settings)
+        interval = plan.manifest_interval(self.link, plan.frame_bytes(self.link, cut))
+        return cut.data_frames + max(copies, -(-cut.data_frames // interval))
+
+    def _members_of(self, chosen: list[tuple[Outgoing, int]]) -> list[Member]:
+        """The blocks chosen, and before them the announcement of each object among them."""
+        members: list[Member] = []
+        position = 0
+        while position < len(chosen):
+            outgoing = chosen[position][0]
+            end = position
+            while end < len(chosen) and chosen[end][0] is outgoing:
+                end += 1
+            if outgoing in self._queue:
+                members += self._members_of_object(outgoing, [b for _, b in chosen[position:end]])
+            position = end
+        return members
+
+    def _members_of_object(self, outgoing: Outgoing, blocks: list[int]) -> list[Member]:
+        cut, done = outgoing.geometry, outgoing.passes_done
+        data = [Member(outgoing, b, cut.frames(b), done) for b in blocks if b >= 0]
+        frames = sum(m.count for m in data)
+        share = len(data) / cut.blocks if cut.blocks else 1.0
+        symbols = outgoing.announcement.count
+        interval = plan.manifest_interval(self.link, plan.frame_bytes(self.link, cut))
+        copies = max(
+            1, frames // interval, round(plan.manifest_copies(symbols, self.settings) * share)
+        )
+        return [Member(outgoing, -1, copies * symbols, done), *data]
+
+    # Frames ---------------------------------------------------------------------------------
+
+    def _build(self, members: list[Member]) -> Group | None:
+        """Frames of these members in the order on air; None when every source among them failed."""
+        built: list[tuple[Member, U8]] = []
+        for member in members:
+            if member.outgoing not in self._queue:
+                continue
+            try:
+                built.append((member, self._rows(member)))
+            except SourceError as error:
+                self._void(member.outgoing, str(error))
+        built = [(m, r) for m, r in built if m.outgoing in self._queue]
+        if not built:
+            return None
+        phases = [0.0 if m.block < 0 else 0.5 for m, _ in built]
+        order, index = spread([len(r) for _, r in built], phases)
+        frames = _interleave([r for _, r in built], order, index)
+        return Group(frames, len(frames))
+
+    def _rows(self, member: Member) -> U8:
+        """The frames of one member, unnumbered and unchecked: uint8 (count, bytes)."""
+        outgoing, cut = member.outgoing, member.outgoing.geometry
+        if member.block < 0:
+            return self._announcement_rows(outgoing, member.count)
+        code = by_id(cut.code)
+        assert code is not None
+        walk = symbol_numbers(cut, code.numbers(cut.k), member.block, member.number_of_pass)
+        symbols = code.encode(self._read_block(outgoing, member.block), walk)
+        compact = (
+            self.link.compact
+            and code.numbers(cut.k) <= frame.COMPACT_MAX_SYMBOL
+            and cut.blocks <= frame.COMPACT_MAX_BLOCK
+        )
+        rows = frame.blank_rows(len(walk), cut.symbol_size, compact=compact)
+        identity = {"sender": self.sender, "number": outgoing.number}
+        if compact:
+            frame.fill_compact(rows, **identity, block=member.block, symbol=walk)
+        else:
+            frame.fill_full(
+                rows, Kind.DATA, code=cut.code, **identity, block=member.block, symbol=walk
+            )
+        frame.payload(rows, compact=compact)[:] = symbols
+        return rows
+
+    def _read_block(self, outgoing: Outgoing, block: int) -> U8:
+        """Data, check, zeros (wire 4.1): uint8 (k, S)."""
+        cut = outgoing.geometry
+        flat = np.empty(cut.k * cut.symbol_size, np.uint8)
+        length = cut.length(block)
+        outgoing.source.read(block * cut.block_data, flat[:length])
+        block_layer.close(flat, length)
+        return flat.reshape(cut.k, cut.symbol_size)
+
+    @property
+    def _manifest_room(self) -> int:
+        """Bytes of announcement that one frame may carry: no longer than data frames are."""
+        longest = plan.symbol_size(self.settings, self.link)
+        return min(max(longest, 128), self.link.max_frame - frame.HEADER - frame.CHECK)
+
+    def _announcement_rows(self, outgoing: Outgoing, count: int) -> U8:
+        announcement = outgoing.announcement
+        numbers, symbols = announcement.symbols(outgoing.announced, count)
+        outgoing.announced += count
+        rows = frame.blank_rows(count, symbols.shape[1])
+        frame.fill_full(
+            rows,
+            Kind.MANIFEST,
+            code=announcement.count,
+            sender=self.sender,
+            number=outgoing.number,
+            block=announcement.tag,
+            symbol=numbers,
+        )
+        frame.payload(rows)[:] = symbols
+        return rows
+
+    def _void(self, outgoing: Outgoing, reason: str) -> None:
+        """Announce that this object will never be whole, and forget it."""
+        self._queue.remove(outgoing)
+        outgoing.source.close()
+        void = msgspec.structs.replace(outgoing.manifest, status=int(Status.VOID))
+        outgoing.announcement = AnnouncementSymbols.of(Announcement(void), self._manifest_room)
+        copies = plan.manifest_copies(outgoing.announcement.count, Settings())
+        for _ in range(copies):  # one at a time, so that a burst between slices spares some
+            rows = self._announcement_rows(outgoing, outgoing.announcement.count)
+            self._voiding.append(Frames.of_rows(rows))
+        self._events.append(SourceFailed(outgoing.number, outgoing.source.name, reason))
+
+    def _heartbeat(self, now: float, beat: Beat) -> Frames:
+        assert self._started_at is not None
+        self._since_heartbeat = 0
+        body = np.zeros(1, frame.HEARTBEAT)
+        rate = self.link.rate or 0
+        body["frames"] = self.frames_sent
+        body["uptime"] = int(now - self._started_at)
+        body["interval_ms"] = 1000 if rate else 0
+        body["rate"] = int(rate)
+        body["queue"] = len(self._queue)
+        rows = frame.blank_rows(1, frame.HEARTBEAT.itemsize)
+        number = self._highest
+        frame.fill_full(
+            rows, Kind.HEARTBEAT, code=beat, sender=self.sender, number=number, block=0, symbol=0
+        )
+        frame.payload(rows)[0] = body.view(np.uint8)
+        return Frames.of_rows(rows)
+
+    @property
+    def _heartbeat_frames(self) -> int:
+        if not self.link.rate:
+            return HEARTBEAT_FRAMES
+        longest = plan.symbol_size(self.settings, self.link) + frame.HEADER + frame.CHECK
+        return max(16, int(self.link.rate / self.link.line_bytes(longest)))
+
+    def _slice(self, group: Group) -> Frames:
+        """The next frames of the group: few enough that a stop or a heartbeat is prompt."""
+        frames = group.frames
+        room = SLICE_BYTES
+        if self.link.rate:
+            room = max(1, min(room, int(self.link.rate * SLICE_SECONDS)))
+        start = int(frames.ends[group.next - 1]) if group.next else 0
+        last = int(np.searchsorted(frames.ends, start + room, side="right"))
+        last = min(max(last, group.next + 1), len(frames))
+        part = frames.part(group.next, last)
+        self.progress.frames += last - group.next
+        group.next = last
+        if last == len(frames):
+            self._group = None
+        return part
+
+    def _stamped(self, frames: Frames) -> Frames:
+        frame.stamp(frames, self.frames_sent)
+        self.frames_sent += len(frames)
+        self.progress.line_frames += len(frames)
+        self._since_heartbeat += len(frames)
+        return frames
+
+
+def _interleave(rows: list[U8], member: np.ndarray, index: np.ndarray) -> Frames:
+    """Rows of several members in the order (member, index): one flat batch."""
+    lengths = np.array([r.shape[1] for r in rows])
+    firsts = np.cumsum([0, *(len(r) for r in rows[:-1])])
+    at = firsts[member] + index
+    if (lengths == lengths[0]).all():
+        return Frames.of_rows((np.concatenate(rows) if len(rows) > 1 else rows[0])[at])
+    of_frame = lengths[member]
+    ends = np.cumsum(of_frame)
+    starts = ends - of_frame
+    data = np.empty(int(ends[-1]), np.uint8)
+    for length in np.unique(lengths).tolist():
+        same = [i for i, n in enumerate(lengths) if n == length]
+        stacked = np.concatenate([rows[i] for i in same])
+        base = np.zeros(len(rows), np.int64)
+        base[same] = np.cumsum([0, *(len(rows[i]) for i in same[:-1])])
+        places = np.flatnonzero(of_frame == length)
+        _scatter(data, starts[places], stacked[base[member[places]] + index[places]])
+    return Frames(data, ends)
+
+
+def _scatter(data: U8, starts: np.ndarray, rows: U8) -> None:
+    """Write each row at its offset, gathering runs that lie back to back into one copy."""
+    length = rows.shape[1]
+    breaks = np.flatnonzero(np.diff(starts) != length) + 1
+    edges = [0, *breaks.tolist(), len(starts)]
+    for first, last in zip(edges, edges[1:], strict=False):
+        at = int(starts[first])
+        data[at : at + (last - first) * length] = rows[first:last].reshape(-1)
