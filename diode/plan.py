@@ -163,7 +163,7 @@ def copies_needed(k: int, most: int, loss: float = AUTO_LOSS, failure: float = A
     low, high = k, most
     while low < high:
         middle = (low + high) // 2
-        if binomial_tail(middle, loss, middle - k) <= failure:
+        if binomial_tail(middle, loss, middle - k) <= failure * (1 + 1e-9):
             high = middle
         else:
             low = middle + 1

@@ -5,12 +5,11 @@ import sys
 import threading
 
 import pytest
+from ptys import FakeTime, batch, noise
 
 from diode.carrier import open_receiving, open_sending
 from diode.errors import CarrierError, DestinationError
 from diode.frame import EMPTY, Frames
-
-from ptys import FakeTime, batch, noise
 
 
 def write(url, *pieces, **options):
@@ -68,9 +67,7 @@ def test_pieces_follow_each_other(tmp_path):
 def test_paced_by_rate(tmp_path):
     time = FakeTime(overshoot=0.0001)
     start = time.now
-    write(
-        f"file:{tmp_path / 'cap'}?rate=8M", noise(500_000), clock=time.clock, sleep=time.sleep
-    )
+    write(f"file:{tmp_path / 'cap'}?rate=8M", noise(500_000), clock=time.clock, sleep=time.sleep)
     assert time.now - start == pytest.approx(0.5, rel=0.01)
     assert (tmp_path / "cap").stat().st_size == 500_000
 

@@ -4,11 +4,10 @@ import sys
 import threading
 
 import pytest
+from ptys import FakeTime, batch, noise
 
 from diode.carrier.pipe import PipeReceiver, PipeSender
 from diode.errors import CarrierError
-
-from ptys import FakeTime, batch, noise
 
 
 @pytest.fixture
@@ -150,10 +149,7 @@ def test_full_stdout():
 
 def test_terminal_on_stdin_is_mentioned():
     master, slave = os.openpty()
-    code = (
-        "from diode.carrier import open_receiving\n"
-        "open_receiving('-', notice=print).close()\n"
-    )
+    code = "from diode.carrier import open_receiving\nopen_receiving('-', notice=print).close()\n"
     try:
         assert b"from the terminal" in run(code, stdin=slave).stdout
     finally:

@@ -1,10 +1,9 @@
 import pytest
+from ptys import FakeTime
 
 from diode.carrier import CARRIERS, CarrierUrl, facts, open_receiving, open_sending, parse
 from diode.carrier.pace import LEAD, Pace, Unpaced, pace_at
 from diode.errors import UsageError
-
-from ptys import FakeTime
 
 
 @pytest.mark.parametrize(
@@ -12,7 +11,12 @@ from ptys import FakeTime
     [
         ("serial:/dev/ttyUSB0", "serial", "/dev/ttyUSB0", {}),
         ("serial:/dev/ttyUSB0?baud=115200", "serial", "/dev/ttyUSB0", {"baud": "115200"}),
-        ("serial:///dev/ttyS1?baud=2M&reopen=5", "serial", "/dev/ttyS1", {"baud": "2M", "reopen": "5"}),
+        (
+            "serial:///dev/ttyS1?baud=2M&reopen=5",
+            "serial",
+            "/dev/ttyS1",
+            {"baud": "2M", "reopen": "5"},
+        ),
         ("SERIAL:COM3", "serial", "COM3", {}),
         ("file:cap", "file", "cap", {}),
         ("file:/a b/c:d", "file", "/a b/c:d", {}),
@@ -30,7 +34,11 @@ def test_parts(text, scheme, path, query):
     ("text", "message", "hint"),
     [
         ("cap.bin", "not a carrier URL", "did you mean file:cap.bin?"),
-        ("/dev/ttyUSB0?baud=9600", "not a carrier URL", "did you mean serial:/dev/ttyUSB0?baud=9600?"),
+        (
+            "/dev/ttyUSB0?baud=9600",
+            "not a carrier URL",
+            "did you mean serial:/dev/ttyUSB0?baud=9600?",
+        ),
         ("", "not a carrier URL", "file:PATH"),
         ("--", "not a carrier URL", "file:--"),
         ("seriall:/dev/ttyUSB0", "no carrier 'seriall'", "did you mean serial:"),
@@ -57,9 +65,15 @@ def test_refused_at_once(text, message, hint):
 @pytest.mark.parametrize(
     "text",
     [
-        "serial:/dev/x?baud=0", "serial:/dev/x?baud=13M", "serial:/dev/x?baud=fast",
-        "serial:/dev/x?baud=-1", "serial:/dev/x?baud=", "serial:/dev/x?baud=1e5",
-        "file:a?rate=0", "file:a?rate=1T", "-?rate=x",
+        "serial:/dev/x?baud=0",
+        "serial:/dev/x?baud=13M",
+        "serial:/dev/x?baud=fast",
+        "serial:/dev/x?baud=-1",
+        "serial:/dev/x?baud=",
+        "serial:/dev/x?baud=1e5",
+        "file:a?rate=0",
+        "file:a?rate=1T",
+        "-?rate=x",
     ],
 )
 def test_values_out_of_range_are_named(text):

@@ -267,6 +267,38 @@ def test_any_bytes_and_any_split_count_the_same(noise, split):
     assert whole.noise == split_up.noise
 
 
+def plainly(stream):
+    """The frames between zeros, without any salvage, by the package."""
+    heard = []
+    for chunk in stream.split(b"\0"):
+        try:
+            body = cobs.cobs.decode(chunk)
+        except cobs.cobs.DecodeError:
+            continue
+        if len(body) >= frame.MIN_FRAME and frame.check_rows(np.frombuffer(body, np.uint8)[None]):
+            heard.append(body)
+    return heard
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40))
+def test_finds_whatever_plain_decoding_finds(seed, errors):
+    rng = np.random.default_rng(seed)
+    line = bytearray(on_line(mixed_frames(seed % 5)))
+    for _ in range(errors):
+        at = int(rng.integers(len(line)))
+        what = int(rng.integers(3))
+        if what == 0:
+            del line[at]
+        elif what == 1:
+            line.insert(at, int(rng.choice([0, 1, 255, 77])))
+        else:
+            line[at] = int(rng.choice([0, 1, 255, 77]))
+    expected = plainly(bytes(line))
+    heard = listen(Decoder(), bytes(line), int(rng.integers(50, 5000)))
+    assert set(expected) <= set(heard) <= set(as_bytes(mixed_frames(seed % 5)))
+
+
 def test_salvage_of_crafted_chunks_is_bounded():
     # valid frames with a long false chain behind each: every try would read to the end
     one = on_line(data_frames(1, 0, compact=True))[1:-1]

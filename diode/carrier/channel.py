@@ -175,9 +175,10 @@ class PieceFaults:
         delays = (self._delays.random(len(frames)) * (self._wanted.reorder + 1)).astype(np.int64)
         self._tally.pieces_late += int((delays > 0).sum())
         waiting = join(self._held, frames)
-        turns = np.concatenate([self._turns, numbers + delays])
-        # A piece may go once none that is still to come can precede it. Equal turns go by age.
-        ready = turns <= self._count
+        # A late piece comes just behind the one whose place it takes, so turns are half places.
+        turns = np.concatenate([self._turns, 2 * (numbers + delays) + (delays > 0)])
+        # One may go once none that is still to come can precede it. Equal turns go by age.
+        ready = turns < 2 * self._count
         order = np.flatnonzero(ready)
         order = order[np.argsort(turns[order], kind="stable")]
         self._held = select(waiting, np.flatnonzero(~ready))

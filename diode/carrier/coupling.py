@@ -14,6 +14,7 @@ the other way.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
@@ -54,6 +55,8 @@ class Coupling:
         self.bytes_unheard = 0
         self._tx, self.tx_path = _terminal()
         self._rx, self.rx_path = _terminal()
+        self._listening = select.poll()
+        self._listening.register(self._rx, 0)  # reports a hang-up, and nothing else
         self._backlog = b""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coupling", daemon=True)
@@ -124,18 +127,14 @@ class Coupling:
     def _give(self, data: bytes) -> None:
         """Whatever the receiver's terminal takes, and what the backlog holds; not more."""
         waiting = memoryview(self._backlog + data)
-        try:
-            while waiting:
-                written = os.write(self._rx, waiting)
-                if not written:
-                    break
-                self.bytes_out += written
-                waiting = waiting[written:]
-        except BlockingIOError:
-            pass
-        except OSError:  # the far terminal is closed
+        # The kernel would keep bytes for a terminal that nobody has open; a wire does not.
+        if self._listening.poll(0):
             self.bytes_unheard += len(waiting)
             waiting = waiting[:0]
+        with contextlib.suppress(OSError):  # full, or closed since
+            while waiting and (written := os.write(self._rx, waiting)):
+                self.bytes_out += written
+                waiting = waiting[written:]
         self._backlog = bytes(waiting[:_BACKLOG])
         self.bytes_overrun += len(waiting) - len(self._backlog)
 

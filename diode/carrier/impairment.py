@@ -103,7 +103,7 @@ class Impairment:
                     hint=f"{meant}for example --impair {EXAMPLE}",
                 )
             if key in given:
-                raise UsageError(f"impairment {key} is given twice")
+                raise _wrong(key, text, "it is given twice")
             given[key] = reader(key, text)
         return cls(**given)  # type: ignore[arg-type]  # each reader returns its field's type
 

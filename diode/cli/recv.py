@@ -230,6 +230,7 @@ def command(
     try:
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar)
+            report.event("listening", url=url)
             sink = _sink(inbox, state, mode, names, quota)
             try:
                 session = Session(medium, decoder, sink, watcher, limits)

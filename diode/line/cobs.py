@@ -248,21 +248,24 @@ class Decoder:
         if not len(failed):
             return [rows for _, rows in groups]
         work[zeros] = codes
-        long_or_short = whole & ~fits
+        unfit = whole & ~fits
+        sizes = ends - starts
+        # too short for any frame: noise comes in swarms of them
+        small = failed[sizes[failed] <= MIN_FRAME]
+        self.noise += int(sizes[small].sum())
+        for reason, which in ((Reject.LENGTH, unfit[small]), (Reject.CHECK, ~unfit[small])):
+            if which.any():
+                self.rejected[reason] += int(np.count_nonzero(which))
         saved: list[tuple[int, bytes]] = []
-        for i in failed.tolist():
+        for i in failed[sizes[failed] > MIN_FRAME].tolist():
             chunk = work[int(starts[i]) : int(ends[i])].tobytes()
-            saved += [
-                (i, found)
-                for found in self._refused(
-                    chunk, Reject.LENGTH if long_or_short[i] else Reject.CHECK
-                )
-            ]
+            found = self._refused(chunk, Reject.LENGTH if unfit[i] else Reject.CHECK)
+            saved += [(i, body) for body in found]
         return _merge(groups, saved)
 
     def _refused(self, chunk: bytes, reason: Reject) -> list[bytes]:
         """What can be saved of a chunk that is no frame; counts the rest."""
-        frames, rest = salvage(chunk) if len(chunk) > MIN_FRAME else ([], len(chunk))
+        frames, rest = salvage(chunk)
         self.noise += rest
         if not frames:
             self.rejected[reason] += 1

@@ -1,0 +1,61 @@
+# Everything sets itself up: `make demo` and `make test` work in a fresh clone.
+# PYTHON=python3.12 make test   uses another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test test-slow check coverage fuzz bench format vectors clean
+
+help:
+	@echo 'make demo       a real file crosses a damaged one-way serial line'
+	@echo 'make test       the tests'
+	@echo 'make check      ruff and mypy'
+	@echo 'make test-slow  tests that take minutes: a gigabyte, long soaks'
+	@echo 'make fuzz       each fuzzing harness for a minute'
+	@echo 'make bench      speeds and overheads, as ratios measured in one run'
+	@echo 'make vectors    write tests/vectors anew from the code'
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'diode needs Python 3.11 or later: PYTHON=python3.12 make $(MAKECMDGOALS)'; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo 'the venv module is missing: sudo apt install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' \
+	  || { echo; echo 'if a compiler or Python.h was missing above: sudo apt install build-essential python3-dev'; exit 1; }
+	@touch $@
+
+demo: $(VENV)/installed
+	@$(BIN)/diode demo
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+coverage: $(VENV)/installed
+	$(BIN)/python -m pytest -q -n 2 -m 'not slow' --cov=diode --cov-branch --cov-report=term
+
+fuzz: $(VENV)/installed
+	@for harness in tests/fuzz/fuzz_*.py; do \
+	  echo "$$harness"; $(BIN)/python $$harness -max_total_time=$${SECONDS_EACH:-60} || exit 1; done
+
+bench: $(VENV)/installed
+	@for bench in benches/*.py; do echo; $(BIN)/python $$bench || exit 1; done
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+vectors: $(VENV)/installed
+	$(BIN)/python tests/make_vectors.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

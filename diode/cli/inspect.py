@@ -1,0 +1,201 @@
+"""diode inspect: explain the frames in a capture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from diode import carrier, frame, line
+from diode.cli import options
+from diode.cli.progress import progress
+from diode.cli.report import Report, plural, size
+from diode.errors import NothingHeard, Partial
+from diode.frame import Kind
+from diode.inspection import Inspection, Seen, code_name
+from diode.objects import Type, escape
+from diode.service.receiver import PIECE
+
+if TYPE_CHECKING:
+    from diode.events import Key
+    from diode.frame import U8
+    from diode.line import Decoder
+
+
+_KINDS = {int(kind) for kind in Kind}
+
+
+@click.command()
+@click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
+@click.option(
+    "--line",
+    "line_name",
+    type=click.Choice(["auto", "cobs", "rs"]),
+    default="auto",
+    show_default=True,
+    help="Byte framing of the captures.",
+)
+@options.impair
+@options.manners
+def command(
+    captures: tuple[str, ...],
+    line_name: str,
+    impair: str | None,
+    json_: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Explain the frames in CAPTURE, a file of line bytes, a carrier URL or - (standard input).
+
+    \b
+      diode inspect photos.cap
+      diode inspect stick1.cap stick2.cap       what both together hold
+      diode inspect -v photos.cap | less        every frame
+
+    Says for each object whether the captures hold enough of it; exit code 3 where one does not,
+    4 where there is no frame at all.
+    """
+    report = Report(json_=json_, quiet=quiet, verbose=verbose)
+    inspection = Inspection()
+    heard = noise = 0
+    rejected: Counter[str] = Counter()
+    for capture in captures:
+        decoder = line.decoder(line_name)
+        heard += _read(report, _url(capture), impair, decoder, inspection)
+        noise += decoder.noise
+        rejected += decoder.rejected
+    objects = inspection.resolved()
+    frames = inspection.kinds.total()
+    report.event(
+        "capture",
+        bytes=heard,
+        frames=frames,
+        noise=noise,
+        rejected=dict(rejected),
+        kinds={_kind(kind): count for kind, count in inspection.kinds.items()},
+    )
+    refused = rejected.total()
+    report.result(
+        f"{size(heard)}, {plural(frames, 'frame')}, {refused:,} refused, {size(noise)} of noise"
+    )
+    if not frames:
+        raise NothingHeard("there is no frame in it", hint="is it a capture of line bytes?")
+    short = _tell_objects(report, inspection, objects)
+    return Partial.exit_code if short else 0
+
+
+def _url(capture: str) -> str:
+    if capture == "-" or ":" in capture.partition("?")[0]:
+        return capture
+    return "file:" + capture.replace("%", "%25").replace("?", "%3F")
+
+
+def _read(
+    report: Report, url: str, impair: str | None, decoder: Decoder, inspection: Inspection
+) -> int:
+    medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
+    heard = 0
+    try:
+        with progress(report, "reading") as bar:
+            while data := medium.read(None):
+                heard += len(data)
+                array = np.frombuffer(data, np.uint8)
+                for start in range(0, len(array), PIECE):
+                    _take(report, decoder.feed(array[start : start + PIECE]), inspection)
+                bar.update(heard, None, size(heard))
+            _take(report, decoder.flush(), inspection)
+    finally:
+        medium.close()
+    return heard
+
+
+def _take(report: Report, batches: list[U8], inspection: Inspection) -> None:
+    inspection.take(batches)
+    if report.verbose:
+        for rows in batches:
+            for row in rows:
+                _tell_frame(report, row)
+
+
+def _tell_frame(report: Report, row: U8) -> None:
+    """One frame on one line."""
+    rows = row[None, :]
+    kind = int(row[0]) & 0x0F
+    if kind == Kind.COMPACT:
+        compact = frame.parse_compact(rows)
+        report.result(
+            f"compact    {int(compact.sequence[0]):5d}  alias {int(compact.alias[0]):04x}  "
+            f"block {int(compact.block[0])} symbol {int(compact.symbol[0])}  {len(row)} bytes"
+        )
+    elif len(row) >= frame.HEADER + frame.CHECK:
+        full = frame.parse_full(rows)
+        report.result(
+            f"{_kind(kind):10s} {int(full.sequence[0]):5d}  "
+            f"{int(full.sender[0]):08x}:{int(full.number[0])}  "
+            f"block {int(full.block[0])} symbol {int(full.symbol[0])}  {len(row)} bytes"
+        )
+
+
+def _kind(kind: int) -> str:
+    return Kind(kind).name.lower() if kind in _KINDS else f"kind-{kind}"
+
+
+def _tell_objects(report: Report, inspection: Inspection, objects: dict[Key, Seen]) -> int:
+    """What there is of each object; how many are short."""
+    short = 0
+    for key, seen in sorted(objects.items()):
+        short += _tell_object(report, key, seen)
+    for name, seen in sorted(inspection.aliases.items()):
+        short += 1
+        report.event("alias", alias=name, data_frames=seen.data_frames)
+        report.result(f"alias {name:04x}: {plural(seen.data_frames, 'data frame')} without a manifest")
+    for sender, reception in sorted(inspection.senders.items()):
+        report.event("sender", sender=sender, lost=reception.lost)
+        report.result(f"sender {sender:08x}: {reception.lost:,} frames lost")
+    return short
+
+
+def _tell_object(report: Report, key: Key, seen: Seen) -> int:
+    manifest = seen.manifest
+    if manifest is None:
+        report.event(
+            "object", sender=key.sender, number=key.number, name=None, data_frames=seen.data_frames
+        )
+        report.result(f"{key}: {plural(seen.data_frames, 'data frame')} without a manifest")
+        return 1
+    cut = manifest.geometry
+    recoverable, lacking = seen.recoverable()
+    report.event(
+        "object",
+        sender=key.sender,
+        number=key.number,
+        name=escape(manifest.name),
+        size=manifest.size,
+        sha256=manifest.digest.hex(),
+        void=seen.void,
+        code=code_name(manifest),
+        k=cut.k,
+        symbol_size=cut.symbol_size,
+        blocks=cut.blocks,
+        blocks_recoverable=recoverable,
+        symbols_lacking=lacking,
+        manifests=seen.manifests,
+        data_frames=seen.data_frames,
+        repeated=seen.repeated,
+    )
+    what = "directory" if manifest.type == Type.DIRECTORY else size(manifest.size)
+    if seen.void:
+        state = "void: its source failed"
+    elif lacking:
+        state = f"{recoverable} of {plural(cut.blocks, 'block')} recoverable, {lacking:,} symbols short"
+    else:
+        state = "complete"
+    report.result(f"{key}  {escape(manifest.name)}, {what}: {state}")
+    report.result(
+        f"    {code_name(manifest)}, {plural(cut.blocks, 'block')} of {cut.k} x {cut.symbol_size} "
+        f"bytes; {plural(seen.manifests, 'manifest')}, {plural(seen.data_frames, 'data frame')} "
+        f"({seen.repeated:,} repeated); sha256 {manifest.digest.hex()[:16]}"
+    )
+    return int(lacking > 0 and not seen.void)

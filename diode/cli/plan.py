@@ -1,0 +1,125 @@
+"""diode plan: what sending will take and survive, before anything is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from diode import carrier, line, plan
+from diode.cli import options
+from diode.cli.report import Report, seconds, size
+from diode.code import by_id
+from diode.plan import Link
+
+if TYPE_CHECKING:
+    from diode.plan import Forecast
+
+
+@click.command()
+@click.option("--size", "bytes_", type=options.Size(), required=True, help="Size of the object.")
+@click.option("--carrier", "url", required=True, metavar="URL", help="Carrier, as for send --to.")
+@options.planning
+@options.manners
+def command(
+    bytes_: int,
+    url: str,
+    code: str | None,
+    redundancy: float | None,
+    passes: int,
+    burst: float,
+    symbol_size: int | None,
+    line: str,
+    json_: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Compute time on air, overhead, and what losses an object of a size survives.
+
+    \b
+      diode plan --size 10M --carrier 'serial:?baud=115200' --redundancy 25% --burst 500ms
+      diode plan --size 1G --carrier 'file:x?rate=100M' --passes 2
+
+    The device in the URL is not opened and may be left out.
+    """
+    report = Report(json_=json_, quiet=quiet, verbose=verbose)
+    settings = options.settings(code, redundancy, passes, burst, symbol_size)
+    link = _link(url, line)
+    forecast = plan.forecast(bytes_, settings, link)
+    report.event("plan", **_fields(forecast))
+    if not report.json:
+        _print(forecast, link, line)
+    return 0
+
+
+def _link(url: str, line_name: str) -> Link:
+    encoder = line.encoder(line_name)
+    scheme, colon, rest = url.partition(":")
+    if colon and (not rest or rest.startswith("?")):
+        url = f"{scheme}:any{rest}"
+    return Link(carrier.facts(url).rate, encoder.max_frame, encoder.line_bytes)
+
+
+def _fields(forecast: Forecast) -> dict[str, object]:
+    cut = forecast.geometry
+    return {
+        "size": cut.size,
+        "code": _code(forecast),
+        "k": cut.k,
+        "n": cut.n,
+        "symbol_size": cut.symbol_size,
+        "blocks": cut.blocks,
+        "frames": forecast.frames,
+        "manifests": forecast.manifests,
+        "group_frames": forecast.group,
+        "line_bytes": {name: round(value) for name, value in forecast.line_bytes.items()},
+        "seconds": forecast.seconds,
+        "goodput": forecast.goodput,
+        "outage": forecast.outage,
+        "outage_unit": "frames" if forecast.seconds is None else "seconds",
+        "failure": {f"{loss:.0%}": p for loss, p in forecast.failure.items()},
+    }
+
+
+def _code(forecast: Forecast) -> str:
+    code = by_id(forecast.geometry.code)
+    assert code is not None
+    return code.name
+
+
+def _print(forecast: Forecast, link: Link, line_name: str) -> None:
+    from rich.console import Console
+
+    console, cut = Console(highlight=False), forecast.geometry
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("object", f"{size(cut.size)}, {cut.blocks:,} blocks of {cut.k} symbols")
+    facts.add_row(
+        "code", f"{_code(forecast)}, {cut.n} symbols of {cut.symbol_size} bytes a block and pass"
+    )
+    passes = forecast.passes or "carousel; figures for one"
+    facts.add_row("frames", f"{forecast.frames:,} data, {forecast.manifests:,} manifests, passes: {passes}")
+    facts.add_row("line", f"{line_name}, {'compact' if link.compact else 'full'} headers")
+    facts.add_row("on the line", f"{size(forecast.total)}, {forecast.total / max(1, cut.size):.3g} x")
+    if forecast.seconds is not None and forecast.goodput is not None and link.rate:
+        facts.add_row("time on air", seconds(forecast.seconds))
+        share = forecast.goodput / link.rate
+        facts.add_row("goodput", f"{size(forecast.goodput)}/s, {share:.1%} of the line")
+        facts.add_row("longest outage", f"{seconds(forecast.outage)} in one pass, nothing else lost")
+    else:
+        facts.add_row("longest outage", f"{forecast.outage:,.0f} frames in one pass, nothing else lost")
+    console.print(facts)
+    causes = Table("bytes on the line", "", "share", box=None, header_style="bold")
+    for name, value in forecast.line_bytes.items():
+        causes.add_row(f"  {name}", size(value), f"{value / max(1.0, forecast.total):.1%}")
+    console.print(causes)
+    losses = Table("frames lost", "object fails", box=None, header_style="bold")
+    for loss, probability in forecast.failure.items():
+        losses.add_row(f"  {loss:.0%}", _chance(probability))
+    console.print(losses)
+
+
+def _chance(probability: float) -> str:
+    if probability < 1e-12:
+        return "less than 1 in 10^12"
+    return f"{probability:.1%}" if probability >= 0.01 else f"{probability:.1e}"
