@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MAX_TRIALS = 1024
 """Decodings a suspect block may cost before it is begun anew: enough to leave out each symbol of
 the widest zfec block four times over, in well under ten seconds of work."""
+WIDEST = 255
+"""Source symbols of the widest zfec block."""
 
 
 @dataclass(slots=True)
@@ -70,9 +72,9 @@ class Parity:
 
 @dataclass(slots=True)
 class Suspect:
-    """Candidates of a block whose check failed: (symbol number, content), all different."""
+    """Candidates of a block whose check failed: (symbol number, content), in the order heard."""
 
-    candidates: list[tuple[int, bytes]]
+    candidates: dict[tuple[int, bytes], None]
     trials: int = 0
 
 
@@ -142,6 +144,7 @@ class Collector:
             blocks, symbols, payload = blocks[fresh], symbols[fresh], payload[fresh]
         touched, inverse = np.unique(blocks, return_inverse=True)
         slots = np.array([self._slot(b) for b in touched.tolist()], np.int64)
+        known = set(self._suspects)
         if self._suspects:
             self._add_candidates(blocks, symbols, payload)
         of_source = symbols < self.geometry.k
@@ -159,11 +162,15 @@ class Collector:
         self.duplicates += int((~of_source).sum()) - len(parity)
         for index in parity.tolist():
             self._add_parity(int(blocks[index]), int(symbols[index]), payload[index])
-        return [
+        found = [
             recovered
             for block, short in zip(touched.tolist(), missing.tolist(), strict=True)
             if (recovered := self._try(block, short)) is not None
         ]
+        turned = self._suspects.keys() - known
+        if turned:
+            found += self._use_the_rest(turned, blocks, symbols, payload)
+        return found
 
     def release(self) -> None:
         """The blocks handed out so far have been used: their memory may be used again."""
@@ -260,7 +267,7 @@ class Collector:
             self._fill(rows, np.flatnonzero(~self._have[slot]), parity)
         if self._is_right(block, rows):
             return self._finish(block, rows, decoded=short > 0)
-        self._suspects[block] = Suspect(self._candidates(block))
+        self._suspects[block] = Suspect(dict.fromkeys(self._candidates(block)))
         self.spoiled.append(block)
         return None
 
@@ -312,9 +319,26 @@ class Collector:
                     self._have[slot] = True
                     del self._suspects[block]
                     break
-                suspect.candidates.append(candidate)
-            if suspect.trials > MAX_TRIALS:
-                self._begin_anew(block)
+                suspect.candidates[candidate] = None
+                if suspect.trials >= self._most_trials(block):
+                    self._begin_anew(block)
+                    break
+
+    def _use_the_rest(
+        self, turned: set[int], blocks: I64, symbols: I64, payload: U8
+    ) -> list[Recovered]:
+        """Blocks found wrong in this very call: it may have brought more symbols than were tried."""
+        again = np.isin(blocks, list(turned))
+        duplicates = self.duplicates
+        self._add_candidates(blocks[again], symbols[again], payload[again])
+        self.duplicates = duplicates  # all of these are counted already
+        found = []
+        for block in sorted(turned - self._suspects.keys()):
+            short = self.geometry.k - int(self._have[self._slots[block]].sum())
+            recovered = self._try(block, short)
+            if recovered is not None:
+                found.append(recovered)
+        return found
 
     def _begin_anew(self, block: int) -> None:
         """More wrong symbols than can be told apart: forget them all and wait for others."""
@@ -327,19 +351,38 @@ class Collector:
     def _trial(self, block: int, suspect: Suspect, new: tuple[int, bytes]) -> U8 | None:
         """Decode with the new candidate in and one old one out, each in turn."""
         others = [c for c in suspect.candidates if c[0] != new[0]]
+        chosen, used, spare = {new[0]: new[1]}, [], {}
         need = self.geometry.source_symbols(block)
-        for left_out in range(-1, len(others)):
-            chosen = {new[0]: new[1]}
-            for index, (number, content) in enumerate(others):
-                if index != left_out and len(chosen) < need:
-                    chosen.setdefault(number, content)
-            if len(chosen) < need:
-                continue
+        for number, content in others:
+            if number not in chosen and len(chosen) < need:
+                chosen[number] = content
+                used.append(number)
+            else:  # the first to stand in: for another content of its number, or for any
+                spare.setdefault(number if number in chosen else -1, (number, content))
+        if len(chosen) < need:
+            return None
+        most = self._most_trials(block)
+        for left_out in (-1, *used):
+            trial = chosen
+            if left_out >= 0:
+                instead = spare.get(left_out) or spare.get(-1)
+                if instead is None:
+                    continue
+                trial = chosen | dict([instead])
+                if instead[0] != left_out:
+                    del trial[left_out]
             suspect.trials += 1
-            rows = self._decode(block, chosen)
+            rows = self._decode(block, trial)
             if rows is not None and self._is_right(block, rows):
                 return rows
+            if suspect.trials >= most:
+                break
         return None
+
+    def _most_trials(self, block: int) -> int:
+        """Fewer for the wide blocks of code `repeat`: a decoding of those costs as much more."""
+        need = self.geometry.source_symbols(block)
+        return max(8, MAX_TRIALS * WIDEST // max(WIDEST, need))
 
     def _decode(self, block: int, chosen: dict[int, bytes]) -> U8 | None:
         geometry = self.geometry

@@ -233,9 +233,11 @@ def escape(text: bytes | str) -> str:
 def _backslashed(char: str) -> str:
     if "\udc80" <= char <= "\udcff":
         return f"\\x{ord(char) - 0xDC00:02x}"
-    return char.encode("ascii", "backslashreplace").decode() if char > "~" else (
-        "\\\\" if char == "\\" else f"\\x{ord(char):02x}"
-    )
+    if char == "\\":
+        return "\\\\"
+    if char <= "\x7f":  # DEL is ASCII too: backslashreplace would let it through
+        return f"\\x{ord(char):02x}"
+    return char.encode("ascii", "backslashreplace").decode()
 
 
 def _percent(char: str) -> str:
@@ -271,10 +273,12 @@ def safe_parts(name: bytes, *, exact: bool = False) -> list[str]:
     for raw in name.split(b"/"):
         if raw in (b"", b"."):
             continue
-        part = raw.replace(b"\0", b"%00").decode("utf-8", "surrogateescape")
+        part = raw.decode("utf-8", "surrogateescape")
         if raw == b"..":
             part = "%2E%2E"
-        elif not exact:
+        elif exact:
+            part = part.replace("\0", "%00")
+        else:
             part = _safe_part(part, top=not parts)
         parts.append(_shorten(part, raw))
     return parts or ["unnamed"]

@@ -180,6 +180,11 @@ def symbol_size(settings: Settings, link: Link) -> int:
     """Payload of a data frame in bytes, before small objects shrink it."""
     header = frame.COMPACT_HEADER if link.compact else frame.HEADER
     room = link.max_frame - header - frame.CHECK
+    if room < MIN_SYMBOL:
+        raise UsageError(
+            f"frames of {link.max_frame} bytes are too short for any symbol",
+            hint=f"the line or datagram must carry {header + MIN_SYMBOL + frame.CHECK} bytes",
+        )
     if settings.symbol_size is not None:
         if not MIN_SYMBOL <= settings.symbol_size <= room:
             raise UsageError(
@@ -201,6 +206,8 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
     widest = max(1, min(code.max_k, int(most / (1 + redundancy) + 1e-9)))
     if code.name == "repeat":
         widest = min(widest, max(1, MAX_GROUP_BYTES // largest // 64))
+        if link.compact:  # a full header would make the frame longer than the line may carry
+            widest = min(widest, frame.COMPACT_MAX_SYMBOL)
     blocks = max(1, -(-size // (widest * largest - BLOCK_CHECK)))
     per_block = -(-size // blocks) + BLOCK_CHECK  # equal blocks rather than a short last one
     k = -(-per_block // largest)
@@ -321,7 +328,9 @@ def forecast(size: int, settings: Settings, link: Link, *, manifest: int = MANIF
 
 def _outage(cut: Geometry, settings: Settings, link: Link, group: int, frames: int) -> float:
     """Longest outage one pass survives when nothing else is lost."""
-    if cut.code == CODES["repeat"].id or not frames:
+    if not frames:
+        return 0.0
+    if cut.code == CODES["repeat"].id:
         hit = 0 if cut.n <= cut.k else cut.k * (cut.n // cut.k - 1)
     else:
         # Blocks of a group come round evenly, one symbol each in turn.

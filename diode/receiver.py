@@ -122,7 +122,7 @@ class Receiver:
         self._orphans: OrderedDict[Key | int, Orphans] = OrderedDict()
         self._orphan_bytes = 0
         self._partial_bytes = 0
-        self._partial: OrderedDict[tuple[Key, int], AnnouncementParts] = OrderedDict()
+        self._partial: OrderedDict[tuple[Key, int, int, int], AnnouncementParts] = OrderedDict()
         self._heard: list[Reception] = []
         self._lent: list[Collector] = []
         """Collectors whose buffers the events handed out last point into."""
@@ -181,7 +181,9 @@ class Receiver:
                 collector = incoming.collector
                 if len(done) == len(collector.done):
                     collector.mark_done(done)
-                collector.parked.update(b for b in parked if not collector.done[b])
+                collector.parked.update(
+                    b for b in parked if 0 <= b < len(collector.done) and not collector.done[b]
+                )
                 if collector.complete:
                     self._events.append(ObjectCompleted(key, manifest))
         return self._drain()
@@ -294,6 +296,7 @@ class Receiver:
             reception.heard(parsed.sequence[index : index + 1])
             tag = int(parsed.block[index])
             if self._already_known(key, tag):
+                reception.numbered(key.number)  # one of an earlier run is no gap either
                 continue
             whole = self._assemble(
                 key,
@@ -343,26 +346,24 @@ class Receiver:
 
     def _assemble_parts(self, key: Key, tag: int, count: int, number: int, symbol: U8) -> bytes | None:
         """An announcement of several symbols is collected like a block without a block check."""
-        partial = self._partial.get((key, tag))
+        name = key, tag, count, len(symbol)  # what must agree (wire 5.1)
+        partial = self._partial.get(name)
         if partial is None:
-            partial = self._partial[key, tag] = AnnouncementParts(count, len(symbol))
+            partial = self._partial[name] = AnnouncementParts(count, len(symbol))
             self._partial_bytes += PART_OVERHEAD
-        self._partial.move_to_end((key, tag))
-        if (partial.count, partial.size) != (count, len(symbol)):
-            self._reject(Reject.MANIFEST, 1, "announcement symbols of different lengths")
-            return None
+        self._partial.move_to_end(name)
         before = partial.memory
         data = partial.add(number, symbol)
         self._partial_bytes += partial.memory - before
         if data is not None:
-            self._forget_partial((key, tag))
+            self._forget_partial(name)
             return self._tagged(data, tag)
         while self._partial_bytes > self.limits.announcements:
             self._forget_partial(next(iter(self._partial)))
             self._reject(Reject.LIMIT, 1, "announcements")
         return None
 
-    def _forget_partial(self, name: tuple[Key, int]) -> None:
+    def _forget_partial(self, name: tuple[Key, int, int, int]) -> None:
         self._partial_bytes -= self._partial.pop(name).memory + PART_OVERHEAD
 
     def _read(self, key: Key, data: bytes) -> Manifest | None:
@@ -403,9 +404,11 @@ class Receiver:
         self._events.append(ObjectAnnounced(key, manifest, data))
         if incoming.collector.complete:
             self._events.append(ObjectCompleted(key, manifest))
-        for name in (key, frame.alias(*key)):
-            for blocks, symbols, payload in self._drop_orphans(name):
-                self._collect(key, blocks, symbols, payload)
+        for blocks, symbols, payload in self._drop_orphans(key):
+            self._collect(key, blocks, symbols, payload)
+        for blocks, symbols, payload in self._drop_orphans(frame.alias(*key)):
+            self._reception(key.sender).count(len(blocks))  # only now is it known whose they are
+            self._collect(key, blocks, symbols, payload)
 
     def _open(self, key: Key, manifest: Manifest, tag: int) -> Incoming | None:
         code = by_id(manifest.code)
@@ -450,7 +453,7 @@ class Receiver:
             if key is None:
                 self._keep_orphans(name, blocks, symbols, parsed.payload[chosen])
                 continue
-            self._reception(key.sender).heard_low(parsed.sequence[mask])
+            self._reception(key.sender).count(int(mask.sum()))
             self._collect(key, blocks, symbols, parsed.payload[chosen])
 
     def _collect(self, key: Key, blocks: I64, symbols: I64, payload: U8) -> None:

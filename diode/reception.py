@@ -44,7 +44,7 @@ class Reception:
     _pending: list[NDArray[np.int64]] = field(default_factory=list)
     _seen: list[list[int]] = field(default_factory=list)  # ranges of object numbers
 
-    def heard(self, sequence: NDArray[np.unsignedinteger]) -> None:
+    def heard(self, sequence: NDArray[np.integer]) -> None:
         """Count frames with 16-bit sequence numbers."""
         self.frames += len(sequence)
         self._received += len(sequence)
@@ -67,10 +67,10 @@ class Reception:
             self._highest += leap
             self._at_highest = self._received
 
-    def heard_low(self, sequence: NDArray[np.unsignedinteger]) -> None:
+    def count(self, frames: int) -> None:
         """Count compact frames, whose 8 bits of sequence are too few to reckon with alone."""
-        self.frames += len(sequence)
-        self._received += len(sequence)
+        self.frames += frames
+        self._received += frames
 
     def beat(self, beat: np.void, highest_used: int, now: float) -> None:
         """Take in a heartbeat, a record of frame.HEARTBEAT, already counted by `heard`."""

@@ -79,9 +79,9 @@ class SourceFailed:
     reason: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Outgoing:
-    """An object on its way."""
+    """An object on its way. Compared by identity: the queue is searched for it all the time."""
 
     number: int
     source: Source
@@ -148,6 +148,7 @@ class Transmitter:
         self._highest = highest_number
         self._queue: list[Outgoing] = []
         self._members: Iterator[tuple[Outgoing, int]] | None = None
+        self._of_pass: tuple[Outgoing, ...] = ()
         self._ahead: deque[tuple[Outgoing, int]] = deque()
         self._group: Group | None = None
         self._voiding: deque[Frames] = deque()
@@ -220,7 +221,7 @@ class Transmitter:
 
     def _blocks_of_pass(self) -> Iterator[tuple[Outgoing, int]]:
         """Every block of every object, once; an object without blocks shows up as block -1."""
-        for outgoing in tuple(self._queue):
+        for outgoing in self._of_pass:
             for block in range(outgoing.geometry.blocks) or (-1,):
                 if outgoing not in self._queue:  # its source failed meanwhile
                     break
@@ -236,6 +237,7 @@ class Transmitter:
         """Collect, read and code the next interleaving group; None when all passes are done."""
         while self._queue:
             if self._members is None:
+                self._of_pass = tuple(self._queue)  # what is added from now on waits for the next
                 self._members = self._blocks_of_pass()
                 self.progress.number_of_pass += 1
             chosen = self._choose()
@@ -249,7 +251,9 @@ class Transmitter:
         return None
 
     def _end_pass(self) -> None:
-        for outgoing in tuple(self._queue):
+        for outgoing in self._of_pass:
+            if outgoing not in self._queue:  # its source failed meanwhile
+                continue
             try:
                 outgoing.source.check()
             except SourceError as error:

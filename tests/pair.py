@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 import numpy as np
+from hypothesis import settings as hypothesis_settings
 
 from diode import events, frame
 from diode.errors import SourceError
@@ -16,6 +17,11 @@ from diode.receiver import Limits, Receiver
 from diode.transmitter import Transmitter
 
 Channel = Callable[[list[np.ndarray]], list[np.ndarray]]
+
+
+def examples(count: int) -> hypothesis_settings:
+    """Hypothesis with that many examples, the same on every run."""
+    return hypothesis_settings(max_examples=count, deadline=None, derandomize=True)
 
 
 class BytesSource:

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from ptys import FakeTime, batch, noise
@@ -116,7 +117,7 @@ def test_no_permission(tmp_path):
 
 
 def test_full_disk():
-    if not os.path.exists("/dev/full"):
+    if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     carrier = open_sending("file:/dev/full")
     with pytest.raises(DestinationError) as caught:

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from ptys import FakeTime, batch, noise
@@ -22,7 +24,7 @@ def numbers(frames):
 
 def stream(data, cuts=()):
     edges = [0, *cuts, len(data)]
-    return [batch(data[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    return [batch(data[a:b]) for a, b in itertools.pairwise(edges)]
 
 
 def run(spec, batches, rate=None):

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from ptys import FakeTime, batch, noise
@@ -134,7 +135,7 @@ def test_real_stdin_and_stdout():
 
 
 def test_full_stdout():
-    if not os.path.exists("/dev/full"):
+    if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     code = (
         "from diode.carrier import open_sending\n"
@@ -143,7 +144,7 @@ def test_full_stdout():
         "try: open_sending('-').write(Frames.of_pieces([b'x']))\n"
         "except DestinationError as error: raise SystemExit(error.exit_code)\n"
     )
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         assert run(code, stdout=full).returncode == 13
 
 

@@ -10,6 +10,7 @@ import sys
 import termios
 import threading
 import time as real_time
+from pathlib import Path
 
 import pytest
 from ptys import FakeTime, Pty, batch, noise, socat_line
@@ -215,7 +216,7 @@ def test_busy(opener, pty):
 
 @both
 def test_no_permission(opener, pty):
-    os.chmod(pty.path, 0)
+    Path(pty.path).chmod(0)
     root = os.geteuid() == 0
     if root:
         try:
@@ -235,7 +236,7 @@ def test_nothing_behind_it(opener, pty):
         assert "no device" in str(terminal.refusal("/dev/ttyS9", OSError(code, "")))
     pty.close()
     path = pty.path
-    if not os.path.exists(path):  # another terminal may have taken the number by now
+    if not Path(path).exists():  # another terminal may have taken the number by now
         refused(opener, path, "no such port", "port")
 
 
@@ -377,7 +378,9 @@ def test_system_calls_of_the_sender_show_no_way_back(pty, tmp_path):
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed (apt install strace)")
     log = tmp_path / "strace"
-    calls = "read,pread64,readv,preadv,preadv2,recvfrom,recvmsg,ioctl,openat,poll,ppoll,select,pselect6,epoll_ctl,write"
+    reads = "read,pread64,readv,preadv,preadv2,recvfrom,recvmsg"
+    waits = "poll,ppoll,select,pselect6,epoll_ctl"
+    calls = f"{reads},{waits},ioctl,openat,write"
     command = ["strace", "-f", "-y", "-o", str(log), "-e", f"trace={calls}"]
     child = [sys.executable, "-c", CHILD.format(url=f"serial:{pty.path}?baud=2M")]
     done = subprocess.run([*command, *child], capture_output=True, text=True, check=False)

@@ -22,6 +22,8 @@ def check_fill(block: U8, missing: I64, numbers: I64, symbols: U8, max_k: int, t
     """Raise ValueError unless this is a legal `Code.fill` call."""
     check_encode(block, numbers, max_k, total)
     k = block.shape[0]
+    if block.dtype != np.uint8 or not block.flags.c_contiguous or symbols.dtype != np.uint8:
+        raise ValueError("a block is filled in place: uint8, and C-contiguous")
     if len(missing) != len(numbers) or symbols.shape != (len(numbers), block.shape[1]):
         raise ValueError(f"{len(missing)} missing, {len(numbers)} numbers, {symbols.shape} symbols")
     if len(np.unique(numbers)) != len(numbers) or len(np.unique(missing)) != len(missing):

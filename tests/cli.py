@@ -1,0 +1,92 @@
+"""The command line as a user has it: real processes, their output, their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Ran:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    def events(self, name: str) -> list[dict]:
+        """The JSON events of that name on stdout."""
+        events = [json.loads(line) for line in self.out.splitlines()]
+        return [event for event in events if event["event"] == name]
+
+
+@dataclass
+class Shell:
+    """A folder to work in, with a sender's state of its own."""
+
+    folder: Path
+    processes: list[subprocess.Popen] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"}
+
+    def run(self, *arguments: object, stdin: bytes | None = None, timeout: float = 120) -> Ran:
+        """Run `diode` to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "diode", *map(str, arguments)],
+            input=stdin if stdin is not None else b"",
+            capture_output=True,
+            cwd=self.folder,
+            env=self.environment,
+            timeout=timeout,
+            check=False,
+        )
+        ran = Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert "Traceback" not in ran.err, ran.err
+        return ran
+
+    def start(self, *arguments: object, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
+        """Start `diode` and come back at once; `close` ends what still runs."""
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "diode", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.folder,
+            env=self.environment,
+        )
+        self.processes.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen, timeout: float = 60) -> Ran:
+        """Wait for a started command."""
+        out, err = process.communicate(timeout=timeout)
+        ran = Ran(process.returncode, out.decode(), err.decode())
+        assert "Traceback" not in ran.err, ran.err
+        return ran
+
+    def listening(self, process: subprocess.Popen) -> None:
+        """Wait until a `recv --json` says that it listens."""
+        line = process.stdout.readline()
+        assert json.loads(line)["event"] == "listening", line
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+def make(path: Path, size: int, seed: int = 1) -> bytes:
+    """A file of random bytes; its content."""
+    import numpy as np
+
+    content = np.random.default_rng(seed).bytes(size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return content

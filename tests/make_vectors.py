@@ -1,0 +1,737 @@
+"""Writes tests/vectors/*.vec: bytes made from firmware-notes/wire-format.md.
+
+Nothing of `diode` is imported. Headers are packed by struct, checks computed by crcmod, COBS by
+the cobs package, Reed-Solomon words by reedsolo, symbols by zfec, and manifests by the few
+lines of MessagePack below; so what the product gives for the same inputs is held against
+the document and not against itself. The format of the files is in tests/README.md.
+
+Run again it writes the same bytes, and removes vectors it no longer makes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import crcmod.predefined
+import reedsolo
+import zfec
+from cobs import cobs
+
+FOLDER = Path(__file__).parent / "vectors"
+SENDER, OTHER = 0x0D10DE07, 0x5EED0002
+
+crc16 = crcmod.predefined.mkPredefinedCrcFun("xmodem")
+crc32c = crcmod.predefined.mkPredefinedCrcFun("crc-32c")
+crc64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, rev=True, xorOut=(1 << 64) - 1)
+assert crc32c(b"123456789") == 0xE3069283
+assert crc64(b"123456789") == 0x995DC9BBDF1939FA
+RS = reedsolo.RSCodec(32)
+
+
+def pattern(length: int, seed: int = 1) -> bytes:
+    """Bytes without any pattern, the same on every machine."""
+    blocks = range(-(-length // 32))
+    return b"".join(hashlib.sha256(b"%d %d" % (seed, i)).digest() for i in blocks)[:length]
+
+
+# Frames, wire 3 ---------------------------------------------------------------------------------
+
+
+def closed(body: bytes) -> bytes:
+    return body + struct.pack("<I", crc32c(body))
+
+
+def full(
+    kind, payload, *, sequence=0, code=0, sender=SENDER, number=1, block=0, symbol=0, version=1
+):
+    """A full frame, wire 3.1."""
+    vk = version << 4 | kind
+    head = struct.pack("<BBHIIII", vk, code, sequence & 0xFFFF, sender, number, block, symbol)
+    return closed(head + payload)
+
+
+def compact(payload, *, sequence=0, sender=SENDER, number=1, block=0, symbol=0):
+    """A compact data frame, wire 3.2."""
+    alias = crc16(struct.pack("<II", sender, number))
+    return closed(struct.pack("<BBHI", 0x12, sequence & 0xFF, alias, block << 8 | symbol) + payload)
+
+
+def beat(code, *, frames=0, uptime=0, interval=0, rate=0, queue=0, **header):
+    """A heartbeat, wire 3.4."""
+    return full(
+        4, struct.pack("<QIIII", frames, uptime, interval, rate, queue), code=code, **header
+    )
+
+
+# Blocks and codes, wire 4 -----------------------------------------------------------------------
+
+
+def block(data: bytes, k: int, size: int) -> bytes:
+    return (data + struct.pack("<Q", crc64(data))).ljust(k * size, b"\0")
+
+
+def cut(whole: bytes, size: int) -> list[bytes]:
+    return [whole[i : i + size] for i in range(0, len(whole), size)]
+
+
+def symbols(whole: bytes, k: int, numbers: list[int]) -> list[bytes]:
+    """Symbols of a block by zfec's own numbering, wire 4.2."""
+    return zfec.Encoder(k, 256).encode(cut(whole, len(whole) // k), list(numbers))
+
+
+# Announcements, wire 5 --------------------------------------------------------------------------
+
+
+def pack(value) -> bytes:
+    """MessagePack, shortest forms, of what a manifest is made of."""
+    if value is None:
+        return b"\xc0"
+    if isinstance(value, bytes):
+        if len(value) < 256:
+            return b"\xc4" + bytes([len(value)]) + value
+        return b"\xc5" + struct.pack(">H", len(value)) + value
+    if isinstance(value, list):
+        assert len(value) < 1 << 16
+        head = (
+            bytes([0x90 | len(value)])
+            if len(value) < 16
+            else b"\xdc" + struct.pack(">H", len(value))
+        )
+        return head + b"".join(pack(v) for v in value)
+    if 0 <= value < 128:
+        return bytes([value])
+    if -32 <= value < 0:
+        return struct.pack(">b", value)
+    forms = [(0xCC, ">B"), (0xCD, ">H"), (0xCE, ">I"), (0xCF, ">Q")]
+    if value < 0:
+        forms = [(0xD0, ">b"), (0xD1, ">h"), (0xD2, ">i"), (0xD3, ">q")]
+    for lead, form in forms:
+        try:
+            return bytes([lead]) + struct.pack(form, value)
+        except struct.error:
+            continue
+    raise ValueError(value)
+
+
+@dataclass
+class Facts:
+    """A manifest's elements in their order, wire 5.2."""
+
+    status: int = 0
+    type: int = 0
+    name: bytes = b"report.pdf"
+    size: int = 300
+    digest: bytes = hashlib.sha256(pattern(300)).digest()
+    code: int = 1
+    k: int = 5
+    n: int = 7
+    symbol_size: int = 64
+    passes: int = 1
+    mtime: int | None = None
+
+    def elements(self) -> list:
+        return list(vars(self).values())
+
+    def header(self) -> dict[str, object]:
+        return {
+            "status": self.status,
+            "type": self.type,
+            "name": self.name.hex(),
+            "size": self.size,
+            "sha256": self.digest.hex(),
+            "code": self.code,
+            "k": self.k,
+            "n": self.n,
+            "symbol-size": self.symbol_size,
+            "passes": self.passes,
+            "mtime": "nil" if self.mtime is None else self.mtime,
+        }
+
+
+def announcement(elements: list, sections=()) -> bytes:
+    body = pack(elements)
+    parts = [struct.pack("<BH", kind, len(content)) + content for kind, content in sections]
+    return struct.pack("<H", len(body)) + body + b"".join(parts)
+
+
+def manifest_frames(whole: bytes, count: int, numbers: list[int], **header) -> list[bytes]:
+    """Frames of kind 3, wire 5.1."""
+    size = -(-len(whole) // count)
+    padded = whole.ljust(count * size, b"\0")
+    coded = symbols(padded, count, numbers) if count > 1 else [padded] * len(numbers)
+    tag = crc32c(padded)
+    return [
+        full(3, coded[i], code=count, block=tag, symbol=n, **header) for i, n in enumerate(numbers)
+    ]
+
+
+# Lines, wire 6 ----------------------------------------------------------------------------------
+
+
+def stuffed(frames: list[bytes]) -> bytes:
+    return b"\0" + b"".join(cobs.encode(f) + b"\0" for f in frames)
+
+
+def scrambler() -> bytes:
+    register, bits = 0xFF, []
+    for _ in range(255 * 8):  # x^8 + x^7 + x^5 + x^3 + 1, the oldest bit is the one sent
+        bits.append(register >> 7)
+        new = (register >> 7 ^ register >> 4 ^ register >> 2 ^ register) & 1
+        register = (register << 1 | new) & 0xFF
+    return bytes(int("".join(map(str, bits[i : i + 8])), 2) for i in range(0, len(bits), 8))
+
+
+SCRAMBLER = scrambler()
+assert SCRAMBLER[:5] == bytes.fromhex("FF480EC09A")
+SYNC = bytes.fromhex("1ACFFC1D")
+
+
+def xor(a: bytes, b: bytes) -> bytes:
+    return bytes(x ^ y for x, y in zip(a, b, strict=True))
+
+
+def word(frame: bytes) -> bytes:
+    return bytes(RS.encode((bytes([len(frame)]) + frame).ljust(223, b"\0")))
+
+
+def piece(frame: bytes) -> bytes:
+    return SYNC + xor(word(frame), SCRAMBLER)
+
+
+def flipped(data: bytes, places, mask: int = 0xFF) -> bytes:
+    out = bytearray(data)
+    for place in places:
+        out[place] ^= mask
+    return bytes(out)
+
+
+# A whole transmission ---------------------------------------------------------------------------
+
+
+class Sender:
+    """Frames of a sender in the order of this file's calls, numbered as wire 3.3 asks."""
+
+    def __init__(self, sender: int = SENDER, *, short: bool = True) -> None:
+        self.sender = sender
+        self.short = short
+        self.frames: list[bytes] = []
+
+    @property
+    def _next(self) -> dict[str, int]:
+        return {"sequence": len(self.frames), "sender": self.sender}
+
+    def beat(self, code: int, highest: int) -> None:
+        count = len(self.frames)
+        self.frames.append(beat(code, frames=count, rate=11520, number=highest, **self._next))
+
+    def announce(self, number: int, facts: Facts, count: int = 1, numbers=(0,)) -> None:
+        for symbol in numbers:
+            whole = announcement(facts.elements())
+            self.frames += manifest_frames(whole, count, [symbol], number=number, **self._next)
+
+    def data(self, number: int, facts: Facts, content: bytes, index: int, numbers) -> None:
+        """Symbols of one block; those that are zero by definition are the caller's to leave out."""
+        room = facts.k * facts.symbol_size - 8
+        whole = block(content[index * room : (index + 1) * room], facts.k, facts.symbol_size)
+        for symbol in numbers:
+            body = symbols(whole, facts.k, [symbol])[0]
+            place = {"number": number, "block": index, "symbol": symbol, **self._next}
+            made = compact(body, **place) if self.short else full(1, body, code=1, **place)
+            self.frames.append(made)
+
+
+def facts_of(content: bytes, name: bytes, **others) -> Facts:
+    digest = hashlib.sha256(content).digest()
+    return Facts(name=name, size=len(content), digest=digest, **others)
+
+
+# The vectors ------------------------------------------------------------------------------------
+
+made: dict[str, str] = {}
+
+
+def vector(file: str, about: str, section: str, expect: str, data: bytes, /, **header) -> None:
+    """One file; its layer is the first word of its name, `_` in a key stands for `-`."""
+    pairs: list[tuple[str, object]] = [("about", about), ("section", section)]
+    pairs += [("layer", file.split("-", maxsplit=1)[0]), ("expect", expect)]
+    for key, value in header.items():
+        values = value if isinstance(value, list) else [value]
+        pairs += [(key.replace("_", "-"), v.hex() if isinstance(v, bytes) else v) for v in values]
+    lines = [f"{key}: {value}".rstrip() for key, value in pairs]
+    lines += ["", *(row.hex() for row in cut(data, 32))]
+    assert file not in made, file
+    made[file] = "\n".join(lines) + "\n"
+
+
+def frame_vectors() -> None:
+    place = {"sequence": 0xBEEF, "number": 0x01020304, "block": 0xA0B0C0D0, "symbol": 0x0201FE}
+    body = pattern(40)
+    whole = full(1, body, code=1, **place)
+    inputs = {"kind": 1, "code": 1, "sender": SENDER, **place, "payload_hex": body}
+    vector("frame-data-full", "a full data frame", "3.1", "accept", whole, **inputs)
+    longest = pattern(16_384 - 24, 2)
+    vector(
+        "frame-data-longest",
+        "the longest frame there is: 16,384 bytes",
+        "3.5",
+        "accept",
+        full(1, longest, code=1, **place),
+        **{k: v for k, v in inputs.items() if k != "payload_hex"},
+        payload_sha256=hashlib.sha256(longest).digest(),
+    )
+    vector(
+        "frame-data-reserved",
+        "reserved bits are ignored",
+        "3.1",
+        "accept",
+        full(1, body, code=1, **place | {"symbol": 0xFF0201FE}),
+        canonical="no",
+        **inputs,
+    )
+    short = {"sequence": 0xEF, "number": 0x01020304, "block": 0xC0D0E0, "symbol": 0xFE}
+    vector(
+        "frame-data-compact",
+        "a compact data frame",
+        "3.2",
+        "accept",
+        compact(body, **short),
+        **{"kind": 2, "sender": SENDER, **short, "payload_hex": body},
+        alias=crc16(struct.pack("<II", SENDER, 0x01020304)),
+    )
+    vector("frame-damaged", "one wrong bit", "3.6", "reject-check", flipped(whole, [30], 0x10))
+    vector("frame-truncated", "the last byte is missing", "3.5", "reject-check", whole[:-1])
+    vector("frame-trailing", "one byte too many", "3.5", "reject-check", whole + b"\0")
+    vector(
+        "frame-short", "shorter than any frame", "3.5", "reject-length", closed(b"\x12" + bytes(6))
+    )
+    vector(
+        "frame-short-full",
+        "long enough for a compact frame, too short for kind 1",
+        "3.5",
+        "reject-length",
+        closed(b"\x11" + bytes(18)),
+    )
+    vector("frame-version", "a later version", "7", "reject-version", full(1, body, version=2))
+    vector("frame-kind-unassigned", "kind 9", "7", "reject-kind", full(9, body))
+    vector("frame-kind-record", "a reserved kind", "3.1", "reject-kind", full(5, body))
+
+
+def heartbeat_vectors() -> None:
+    for name, code in (("going-on", 0), ("last", 1), ("first", 2)):
+        counts = {"frames": 0x0102030405060708, "uptime": 86_400, "interval": 1000}
+        counts |= {"rate": 11_520, "queue": 3}
+        place = {"sequence": 0x0708, "number": 42}
+        data = beat(code, **counts, **place)
+        inputs = {"kind": 4, "code": code, "sender": SENDER, **place, "block": 0, "symbol": 0}
+        vector(
+            f"frame-heartbeat-{name}",
+            f"heartbeat, {name}",
+            "3.4",
+            "accept",
+            data,
+            **inputs,
+            **counts,
+        )
+    late = struct.pack("<QIIII", 5, 6, 7, 8, 9) + b"later"
+    vector(
+        "frame-heartbeat-longer",
+        "a heartbeat of a later version: its first 24 bytes mean the same",
+        "3.4",
+        "accept",
+        full(4, late, number=42),
+        **dict(zip(("frames", "uptime", "interval", "rate", "queue"), range(5, 10), strict=True)),
+        kind=4,
+        code=0,
+        sender=SENDER,
+        number=42,
+        canonical="no",
+    )
+    vector("frame-heartbeat-short", "23 bytes", "3.4", "reject-length", full(4, bytes(23)))
+
+
+def manifest_vectors() -> None:
+    whole = announcement(Facts().elements())
+    inputs = {"kind": 3, "sender": SENDER, "number": 1, "announcement": whole}
+    single = manifest_frames(whole, 1, [0], number=1)[0]
+    vector(
+        "frame-manifest", "an announcement in one frame", "5.1", "accept", single, **inputs, code=1
+    )
+    for number in (0, 255):
+        data = manifest_frames(whole, 3, [number], number=1)[0]
+        vector(
+            f"frame-manifest-3-symbol-{number:03}",
+            "one symbol of an announcement of three, any three of which give it",
+            "5.1",
+            "accept",
+            data,
+            **inputs,
+            code=3,
+            symbol=number,
+        )
+
+
+def block_vectors() -> None:
+    cases = [
+        ("full", "a full block: the check ends it", 4 * 32 - 8, 4, 32),
+        ("short", "a short last block: check, then zeros", 50, 4, 32),
+        ("straddling", "the check lies across two symbols", 60, 4, 32),
+        ("smallest", "the smallest block that holds data", 1, 1, 9),
+    ]
+    for name, about, length, k, size in cases:
+        data = pattern(length, 3)
+        header = {"data_hex": data, "k": k, "symbol_size": size}
+        header["source_symbols"] = -(-(length + 8) // size)
+        vector(f"block-{name}", about, "4.1", "accept", block(data, k, size), **header)
+    whole = block(pattern(50, 3), 4, 32)
+    header = {"size": 50, "k": 4, "symbol_size": 32}
+    for name, about, place in (
+        ("wrong-check", "a wrong byte in the check", 55),
+        ("wrong-zeros", "a byte behind the check that is not zero", 100),
+    ):
+        vector(f"block-{name}", about, "4.3", "reject-check", flipped(whole, [place]), **header)
+
+
+def code_vectors() -> None:
+    cases = [
+        (1, 24, [0, 1, 255]),
+        (2, 24, [0, 1, 2, 3, 255]),
+        (5, 16, [0, 4, 5, 6, 7, 254, 255]),
+        (17, 16, [0, 16, 17, 18, *range(100, 115), 255]),
+        (255, 4, [0, 254, 255]),
+    ]
+    for k, size, numbers in cases:
+        source = pattern(k * size, k)
+        vector(
+            f"code-zfec-{k:03}",
+            "symbols of these numbers, one behind the other",
+            "4.2",
+            "accept",
+            b"".join(symbols(source, k, numbers)),
+            code=1,
+            k=k,
+            symbol_size=size,
+            numbers=" ".join(map(str, numbers)),
+            source_hex=source,
+        )
+    source = pattern(48, 8)
+    header = {"code": 0, "k": 3, "symbol_size": 16, "numbers": "2 0 1", "source_hex": source}
+    data = source[32:] + source[:32]
+    vector("code-repeat", "code 0 has the source symbols only", "4.2", "accept", data, **header)
+
+
+def announcement_vectors() -> None:
+    facts = Facts(mtime=1_700_000_000_123_456_789, name="zażółć/a.txt".encode())
+    plain = announcement(facts.elements())
+    header = facts.header()
+
+    def case(stem: str, about: str, expect: str, data: bytes, /, **more) -> None:
+        vector(f"announcement-{stem}", about, "5.1", expect, data, **more)
+
+    case("file", "a file", "accept", plain, **header)
+    padded = plain + bytes(5)
+    case("padded", "zeros behind the end", "accept", padded, **header, canonical="no")
+    sections = [(1, pattern(64, 4)), (200, b"")]
+    case(
+        "sections",
+        "a signature and a section of unknown type, which is skipped",
+        "accept",
+        announcement(facts.elements(), sections),
+        **header,
+        sections=" ".join(f"{kind}:{content.hex()}" for kind, content in sections),
+    )
+    later = announcement([*facts.elements(), [1, None, b"later"], 7])
+    case("appended", "elements of a later version", "accept", later, **header, canonical="no")
+    void = Facts(status=2)
+    case("void", "the source failed", "void", announcement(void.elements()), **void.header())
+    folder = Facts(type=1, size=0, digest=hashlib.sha256(b"").digest(), name=b"empty/folder")
+    data = announcement(folder.elements())
+    case("directory", "an empty directory", "accept", data, **folder.header())
+    case("trailing", "a byte behind the zeros", "malformed", padded + b"\1")
+    case("truncated", "the manifest is longer than what came", "malformed", plain[:-1])
+    case("length-only", "one byte", "malformed", b"\x05")
+    cut_section = plain + struct.pack("<BH", 1, 64) + bytes(63)
+    case("section-truncated", "a section runs over the end", "malformed", cut_section)
+    short = announcement(facts.elements()[:-1])
+    case("element-missing", "ten elements", "malformed", short)
+    behind = struct.pack("<H", len(pack(facts.elements())) + 1) + pack(facts.elements()) + b"\0"
+    case("manifest-trailing", "a byte behind the array, inside the manifest", "malformed", behind)
+
+
+def range_vectors() -> None:
+    wrong = [
+        ("status", "status 1", {"status": 1}),
+        ("name-nul", "a name with NUL", {"name": b"a\0b"}),
+        ("name-long", "a name of 4,097 bytes", {"name": b"n" * 4097}),
+        ("size", "a size of 2^63", {"size": 1 << 63}),
+        ("digest", "a digest of 31 bytes", {"digest": bytes(31)}),
+        ("code", "a code nobody knows", {"code": 77}),
+        ("k-wide", "k = 256 with code 1", {"k": 256}),
+        ("symbol-size", "a symbol no frame can carry", {"symbol_size": 16_361}),
+        ("no-room", "blocks with room for the check alone", {"k": 1, "symbol_size": 8}),
+        ("blocks", "more than 2^32 blocks", {"k": 1, "symbol_size": 9, "size": (1 << 32) + 1}),
+    ]
+    for name, about, change in wrong:
+        data = announcement(Facts(**change).elements())
+        vector(f"announcement-range-{name}", about, "5.2", "malformed", data)
+
+
+def name_vectors() -> None:
+    names = [
+        ("traversal", b"../../etc/passwd", "%2E%2E/%2E%2E/etc/passwd"),
+        ("absolute", b"//etc/./shadow", "etc/shadow"),
+        ("escape", b"\x1b[2J\x1b]0;root\x07.txt", "%1B[2J%1B]0;root%07.txt"),
+        ("bidi", b"inv\xe2\x80\xaefdp.exe\xff", "inv%E2%80%AEfdp.exe%FF"),
+        ("device", b"nul.txt", "%6Eul.txt"),
+    ]
+    for name, raw, safe in names:
+        facts = Facts(name=raw)
+        vector(
+            f"announcement-name-{name}",
+            "a name that must be made safe",
+            "5.2",
+            "accept",
+            announcement(facts.elements()),
+            **facts.header(),
+            safe_name=safe,
+        )
+
+
+def without_zeros(length: int) -> bytes:
+    """A frame of that many bytes none of which is zero, its check included."""
+    for seed in range(1000):
+        frame = closed(b"\x12" + pattern(length - 5, seed).replace(b"\0", b"\1"))
+        if 0 not in frame:
+            return frame
+    raise AssertionError(length)
+
+
+def cobs_vectors() -> None:
+    for length in (12, 254, 255, 508, 509, 600):
+        frame = without_zeros(length)
+        about = f"{length} bytes without a zero"
+        data = cobs.encode(frame) + b"\0"
+        vector(f"cobs-{length:03}", about, "6.1", "accept", data, frames=frame)
+    zeros = closed(b"\x12" + bytes(300))
+    data = cobs.encode(zeros) + b"\0"
+    vector("cobs-zeros", "a run of 300 zeros", "6.1", "accept", data, frames=zeros)
+    mixed = closed(b"\x12" + b"\1" * 253 + b"\0" + b"\2" * 254 + b"\0\0" + b"\3" * 80)
+    data = cobs.encode(mixed) + b"\0"
+    vector("cobs-boundaries", "zeros behind 254 bytes", "6.1", "accept", data, frames=mixed)
+    vector("cobs-empty", "a chunk of no content", "6.1", "reject-length", cobs.encode(b"") + b"\0")
+    a, b = closed(b"\x12" + pattern(50, 5)), closed(b"\x12" + pattern(60, 6))
+    both = f"{a.hex()} {b.hex()}"
+    lost = cobs.encode(a) + cobs.encode(b) + b"\0"
+    vector(
+        "cobs-delimiter-lost",
+        "both frames are found",
+        "6.1",
+        "accept",
+        lost,
+        frames=both,
+        clean="no",
+    )
+    changed = cobs.encode(a) + b"\x55" + cobs.encode(b) + b"\0"
+    header = {"frames": both, "clean": "no"}
+    vector("cobs-delimiter-changed", "both frames are found", "6.1", "accept", changed, **header)
+    wrong = flipped(cobs.encode(a), [20], 1) + b"\0" + cobs.encode(b) + b"\0"
+    header = {"frames": b, "clean": "no", "rejected": "check 1"}
+    vector("cobs-damaged", "a wrong byte costs its frame", "6.1", "accept", wrong, **header)
+
+
+def rs_vectors() -> None:
+    short, long = closed(b"\x12" + pattern(60, 7)), closed(b"\x11" + pattern(217, 8))
+    assert len(long) == 222
+    clean = piece(short)
+    vector("rs-clean", "a frame of 65 bytes", "6.2", "accept", clean, frames=short)
+    vector("rs-longest", "222 bytes: no padding", "6.2", "accept", piece(long), frames=long)
+    spread = [4 + 15 * i for i in range(17)]
+    header = {"frames": short, "clean": "no"}
+    vector("rs-16-wrong", "16 wrong bytes", "6.2", "accept", flipped(clean, spread[:16]), **header)
+    vector("rs-17-wrong", "17 wrong bytes", "6.2", "reject-check", flipped(clean, spread))
+    bits = flipped(flipped(flipped(clean, [0], 0x80), [2], 0x01), [3], 0x10)
+    vector("rs-sync-3", "3 wrong bits in the sync word", "6.2", "accept", bits, **header)
+    bits = flipped(bits, [1], 0x02)
+    vector("rs-sync-4", "4 wrong bits: no sync word", "6.2", "incomplete", bits)
+    slipped = clean[:200] + clean[201:] + piece(long)
+    header = {"frames": long, "clean": "no"}
+    vector(
+        "rs-slip", "a lost byte costs its frame, not the next", "6.2", "accept", slipped, **header
+    )
+    # The word of a frame whose last parity byte is zero, sent one place to the right: a zero came
+    # in front. It is a word of the cyclic code as well.
+    shifted = next(
+        w for w in (word(closed(b"\x12" + pattern(60, s))) for s in range(10_000)) if w[-1] == 0
+    )
+    right = bytes([0]) + shifted[:-1]
+    assert not any(RS.decode(right)[2])
+    data = SYNC + xor(right, SCRAMBLER)
+    vector("rs-shifted", "a code word shifted by one place", "6.2", "reject-length", data)
+    plain = SYNC + word(short)
+    vector("rs-unscrambled", "a word without the scrambler", "6.2", "reject-check", plain)
+
+
+def stream(file, about, section, frames, *, line="cobs", expect="deliver", wire=None, **header):
+    """A whole transmission. deliver: objects that must arrive; short: that must not."""
+    data = (
+        wire
+        if wire is not None
+        else (stuffed(frames) if line == "cobs" else b"".join(piece(f) for f in frames))
+    )
+    vector(f"stream-{file}", about, section, expect, data, line=line, **header)
+
+
+def told(number: int, facts: Facts, sender: int = SENDER) -> str:
+    return f"{sender:08x}:{number} {facts.size} {facts.digest.hex()} {facts.name.hex()}"
+
+
+def small_stream_vectors() -> None:
+    content = pattern(300, 10)
+    facts = facts_of(content, b"report.pdf")
+    for line, short in (("cobs", True), ("rs", True), ("rs", False)):
+        s = Sender(short=short)
+        s.beat(2, 1)
+        s.announce(1, facts)
+        s.data(1, facts, content, 0, range(4))
+        s.announce(1, facts)
+        s.data(1, facts, content, 0, range(4, 7))
+        s.beat(1, 1)
+        name = f"file-{line}" if short else f"file-{line}-full"
+        about = f"300 bytes, {'compact' if short else 'full'} frames, line {line}"
+        stream(name, about, "4.1", s.frames, line=line, deliver=told(1, facts))
+    for name, kind in (("empty-file", 0), ("empty-directory", 1)):
+        facts = facts_of(b"", name.encode(), type=kind)
+        s = Sender()
+        s.beat(2, 1)
+        s.announce(1, facts, numbers=(0, 0, 0))
+        s.beat(1, 1)
+        stream(name, "a manifest and no block", "4.1", s.frames, deliver=told(1, facts))
+
+
+def large_stream_vectors() -> None:
+    content = pattern(700, 11)
+    facts = facts_of(content, b"late.bin", passes=2)  # three blocks of 312 bytes
+    s = Sender()
+    s.beat(2, 1)
+    for first in (0, 7):  # the second pass sends the next numbers
+        s.announce(1, facts)
+        for index, known in ((0, 0), (1, 0), (2, 3)):  # the last block has two source symbols
+            walk = [n for n in range(256) if not 5 - known <= n < 5]
+            count = 7 - known
+            at = first // 7 * count
+            s.data(1, facts, content, index, walk[at : at + count])
+    s.beat(1, 1)
+    third = len(s.frames) // 3
+    late = s.frames[third:]
+    stream("late-join", "the first third is missing", "5.3", late, deliver=told(1, facts))
+    once = s.frames[: len(s.frames) // 2 + 1]
+    data = [i for i, f in enumerate(once) if f[0] == 0x12]
+    lossy = [f for i, f in enumerate(once) if i not in {data[1], data[4], data[8], data[15]}]
+    stream(
+        "loss-recovered",
+        "as many symbols lost as parity came",
+        "4.2",
+        lossy,
+        deliver=told(1, facts),
+    )
+    poor = [f for i, f in enumerate(once) if i not in {data[7], data[9], data[12]}]
+    header = {"expect": "incomplete", "short": f"{told(1, facts)} 1"}
+    stream("loss-too-much", "block 1 lacks one symbol", "4.2", poor, **header)
+    shuffled = sorted(once * 2, key=lambda f: hashlib.sha256(f).digest())
+    about = "any order, everything twice, data before the manifest"
+    stream("shuffled", about, "4.4", shuffled, deliver=told(1, facts))
+
+
+def many_stream_vectors() -> None:
+    content, second = pattern(300, 12), pattern(200, 13)
+    facts, other = facts_of(content, b"a.bin"), facts_of(second, b"b.bin")
+    s, t = Sender(), Sender(OTHER, short=False)
+    for who, what, bytes_ in ((s, facts, content), (t, other, second)):
+        who.beat(2, 9)
+        who.announce(9, what)
+        who.data(9, what, bytes_, 0, [0, 1, 2, 5, 6, 7] if who is s else [1, 2, 3, 5])
+        who.beat(1, 9)
+    mixed = [f for pair in zip(s.frames, t.frames, strict=False) for f in pair]
+    mixed += s.frames[len(t.frames) :]
+    both = [told(9, facts), told(9, other, OTHER)]
+    stream("two-senders", "two senders, one object number", "2", mixed, deliver=both)
+
+    v = Sender()
+    v.announce(1, facts)
+    v.data(1, facts, content, 0, range(3))
+    v.announce(1, Facts(**vars(facts) | {"status": 2}))
+    v.data(1, facts, content, 0, range(3, 7))
+    about = "taken back after three symbols; the rest comes too late"
+    stream("void", about, "5.2", v.frames, expect="void", void=f"{SENDER:08x}:1")
+
+    c = Sender()
+    c.announce(1, facts)
+    c.announce(1, facts_of(pattern(299), b"b.bin"))
+    c.data(1, facts, content, 0, range(5))
+    about = "a second manifest of one number: the first one wins"
+    stream("conflict", about, "5.2", c.frames, deliver=told(1, facts), rejected="conflict 1")
+
+    long = facts_of(content, b"/".join([b"folder" * 8] * 8) + b"/file")
+    m = Sender()
+    m.announce(1, long, 4, (0, 2, 5, 255))
+    m.data(1, long, content, 0, range(5))
+    about = "an announcement of four symbols, two of them parity"
+    stream("long-name", about, "5.1", m.frames, line="rs", deliver=told(1, long))
+
+
+def hostile_stream_vectors() -> None:
+    content = pattern(300, 14)
+    facts = facts_of(content, b"c.bin")
+    s = Sender()
+    s.announce(1, facts)
+    s.data(1, facts, content, 0, range(2))
+    s.frames.append(compact(pattern(64, 99), sequence=3, symbol=2))  # right check, wrong content
+    s.data(1, facts, content, 0, [3, 4, 5, 6])
+    about = "a wrong symbol whose frame is right: the block check tells"
+    stream("wrong-symbol", about, "4.3", s.frames, deliver=told(1, facts))
+
+    s = Sender()
+    s.announce(1, facts)
+    s.frames += [
+        full(9, b"unknown kind"),
+        full(1, bytes(64), version=3),
+        compact(bytes(63)),
+        full(1, bytes(64), code=1, symbol=256),
+        full(1, bytes(64), code=1, block=1),
+        full(3, announcement([1, 2, 3]), code=1, number=2, block=crc32c(announcement([1, 2, 3]))),
+        full(3, announcement(facts.elements()), code=1, number=3, block=0),
+    ]
+    s.data(1, facts, content, 0, range(5))
+    refused = ["kind 1", "version 1", "length 1", "index 2", "manifest 2"]
+    about = "frames that are right and of no use"
+    stream("refused", about, "3.5", s.frames, deliver=told(1, facts), rejected=refused)
+
+    noise = pattern(400, 15)
+    wire = noise + stuffed(s.frames[:1] + s.frames[8:]) + noise
+    about = "noise before and behind"
+    stream("noise", about, "6.1", [], wire=wire, deliver=told(1, facts), clean="no")
+
+
+def main() -> None:
+    made.clear()
+    for make in (
+        *(frame_vectors, heartbeat_vectors, manifest_vectors, block_vectors, code_vectors),
+        *(announcement_vectors, range_vectors, name_vectors, cobs_vectors, rs_vectors),
+        *(small_stream_vectors, large_stream_vectors, many_stream_vectors, hostile_stream_vectors),
+    ):
+        make()
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.glob("*.vec"):
+        if old.stem not in made:
+            old.unlink()
+    for name, text in made.items():
+        path = FOLDER / f"{name}.vec"
+        if not path.exists() or path.read_text("ascii") != text:
+            path.write_text(text, "ascii")
+    print(f"{len(made)} vectors in {FOLDER.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,371 @@
+"""Blocks from symbols in any order, any number of times, some of them wrong."""
+
+import random as randomness
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pair import content, examples
+
+from diode import block as block_layer
+from diode import collector as collector_module
+from diode.code import CODES
+from diode.collector import MAX_TRIALS, Collector
+from diode.plan import Geometry
+
+S = 16
+
+
+class Blocks:
+    """An object cut into coded blocks, and a collector for them."""
+
+    def __init__(self, blocks=3, k=5, code="zfec", short=0, seed=1):
+        self.code = CODES[code]
+        data = k * S - block_layer.CHECK
+        size = blocks * data - short
+        self.geometry = Geometry(size, self.code.id, k, 2 * k, S)
+        self.content = content(size, seed)
+        self.numbers = self.code.numbers(k)
+        self.symbols = []
+        for b in range(blocks):
+            flat = np.zeros(k * S, np.uint8)
+            part = self.content[b * data : (b + 1) * data]
+            flat[: len(part)] = np.frombuffer(part, np.uint8)
+            block_layer.close(flat, len(part))
+            self.symbols.append(self.code.encode(flat.reshape(k, S), np.arange(self.numbers)))
+        self.collector = Collector(self.geometry, self.code)
+        self.recovered = {}
+
+    def give(self, *places, wrong=()):
+        """Add these (block, symbol) in one call; those in `wrong` with another content."""
+        payload = [self.symbols[b][n] ^ np.uint8(0x5A if (b, n) in wrong else 0) for b, n in places]
+        return self.take(
+            self.collector.add(
+                np.array([b for b, _ in places], np.int64),
+                np.array([n for _, n in places], np.int64),
+                np.stack(payload),
+            )
+        )
+
+    def take(self, found):
+        for one in found:
+            assert one.block not in self.recovered
+            self.recovered[one.block] = one.data.tobytes()
+        self.collector.release()
+        return [one.block for one in found]
+
+    @property
+    def right(self):
+        data = self.geometry.block_data
+        return all(v == self.content[b * data : (b + 1) * data] for b, v in self.recovered.items())
+
+
+def test_source_symbols_alone_need_no_decoding():
+    blocks = Blocks()
+    found = blocks.collector.add(np.zeros(5, np.int64), np.arange(5), blocks.symbols[0][:5])
+    assert [(f.block, f.decoded) for f in found] == [(0, False)]
+    found = blocks.collector.add(np.ones(5, np.int64), np.arange(4, 9), blocks.symbols[1][4:9])
+    assert [(f.block, f.decoded) for f in found] == [(1, True)]
+    assert not blocks.collector.complete and blocks.collector.done.tolist() == [True, True, False]
+
+
+@examples(80)
+@given(
+    st.sampled_from(["zfec", "repeat"]),
+    st.integers(1, 4),
+    st.integers(1, 6),
+    st.integers(0, 60),
+    st.integers(0, 2**32),
+)
+def test_neither_order_nor_duplicates_nor_batches_matter(code, count, k, short, seed):
+    random = randomness.Random(seed)
+    blocks = Blocks(count, k, code, short=min(short, k * S - block_layer.CHECK - 1))
+    places = []
+    for b in range(count):
+        needed = blocks.geometry.source_symbols(b)
+        there = [n for n in range(blocks.numbers) if n < needed or n >= k]
+        places += [(b, n) for n in random.sample(there, needed)]
+    sufficient = list(places)
+    places += random.choices(sufficient, k=random.randrange(20))
+    random.shuffle(places)
+    at = 0
+    while at < len(places):
+        step = random.randrange(1, 12)
+        blocks.give(*places[at : at + step])
+        at += step
+    assert blocks.collector.complete and blocks.right
+    assert len(blocks.recovered) == count
+    assert blocks.collector.memory == 0 and blocks.collector.open_blocks == []
+
+
+def test_one_symbol_less_is_not_enough():
+    blocks = Blocks(1, 6)
+    blocks.give(*[(0, n) for n in (0, 7, 100, 3, 200)])
+    assert not blocks.recovered and blocks.collector.held(0) == 5
+    blocks.give((0, 7), (0, 3), (0, 200))
+    assert not blocks.recovered and blocks.collector.duplicates == 3
+    assert blocks.give((0, 8)) == [0]
+    assert blocks.collector.held(0) == 0
+    blocks.give((0, 1), (0, 9))
+    assert blocks.collector.duplicates == 5
+
+
+def test_a_shortened_block():
+    blocks = Blocks(2, 6, short=60)
+    needed = blocks.geometry.source_symbols(1)
+    assert needed < 6
+    blocks.give((1, 0))
+    assert blocks.collector.held(1) == 1 + 6 - needed
+    assert blocks.give(*[(1, 50 + i) for i in range(needed - 1)]) == [1]
+    assert blocks.right
+
+
+def test_valid():
+    blocks = Blocks(3, 5)
+    valid = blocks.collector.valid(np.array([0, 2, 3, 0]), np.array([255, 0, 0, 256]))
+    assert valid.tolist() == [True, True, False, False]
+
+
+def test_an_empty_object_is_complete():
+    assert Collector(Geometry(0, 0, 1, 6, S), CODES["repeat"]).complete
+
+
+def test_memory_is_that_of_the_open_blocks():
+    blocks = Blocks(50, 5)
+    assert blocks.collector.memory == 0
+    for b in range(50):
+        blocks.give((b, 0))
+        blocks.give((b, 9))
+        assert blocks.collector.memory == (b + 1) * (5 * S + S)
+    assert blocks.collector.open_blocks == list(range(50))
+    for b in range(50):
+        blocks.give((b, 1), (b, 2), (b, 3))
+    assert blocks.collector.memory == 0 and blocks.right and len(blocks.recovered) == 50
+    assert len(blocks.collector._source) <= 50
+
+
+def test_slots_are_used_again_only_after_release():
+    blocks = Blocks(3, 2)
+    first = blocks.collector.add(np.zeros(2, np.int64), np.arange(2), blocks.symbols[0][:2])[0]
+    kept = first.data.tobytes()
+    blocks.collector.add(np.ones(2, np.int64), np.arange(2), blocks.symbols[1][:2])
+    assert first.data.tobytes() == kept
+    blocks.collector.release()
+    before = len(blocks.collector._source)
+    blocks.give((2, 0), (2, 1))
+    assert len(blocks.collector._source) == before
+
+
+# Wrong symbols ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", [0, 3, 7, 200])
+@pytest.mark.parametrize("place", range(5))
+def test_one_wrong_symbol_costs_one_more(at, place):
+    blocks = Blocks(1, 5)
+    numbers = [n for n in (1, 4, 9, 55, 77) if n != at]
+    numbers.insert(place, at)
+    for n in numbers[:5]:
+        blocks.give((0, n), wrong={(0, at)})
+    if at not in numbers[:5]:
+        assert blocks.recovered
+        return
+    assert not blocks.recovered and blocks.collector.spoiled == [0]
+    assert blocks.collector.memory >= 5 * S
+    blocks.give((0, numbers[0]), wrong={(0, at)})  # heard before: no news
+    assert not blocks.recovered
+    assert blocks.give((0, 123)) == [0]
+    assert blocks.right
+
+
+@pytest.mark.parametrize("wrong", [2, 9])
+def test_the_right_content_of_the_wrong_number_is_enough(wrong):
+    blocks = Blocks(1, 5)
+    blocks.give(*[(0, n) for n in (0, 1, 2, 3, 9)], wrong={(0, wrong)})
+    assert blocks.collector.spoiled == [0]
+    assert blocks.give((0, wrong)) == [0]
+    assert blocks.right
+
+
+def test_two_contents_of_one_number_before_the_block_is_full():
+    for order in ((True, False), (False, True)):
+        blocks = Blocks(1, 4)
+        for bad in order:
+            blocks.give((0, 1), wrong={(0, 1)} if bad else ())
+        blocks.give((0, 0), (0, 2), (0, 3))
+        if not blocks.recovered:
+            assert blocks.give((0, 200)) == [0]
+        assert blocks.right
+
+
+def test_two_contents_of_one_parity_number():
+    for order in ((True, False), (False, True)):
+        blocks = Blocks(1, 4)
+        for bad in order:
+            blocks.give((0, 77), wrong={(0, 77)} if bad else ())
+        blocks.give((0, 0), (0, 2), (0, 3))
+        if not blocks.recovered:
+            assert blocks.give((0, 77)) == [0]
+        assert blocks.right
+
+
+@pytest.mark.parametrize("code", ["zfec", "repeat"])
+def test_every_single_wrong_symbol_is_overcome_by_a_second_pass(code):
+    for wrong in range(6):
+        blocks = Blocks(2, 6, code)
+        blocks.give(*[(b, n) for n in range(6) for b in range(2)], wrong={(1, wrong)})
+        assert list(blocks.recovered) == [0] and blocks.collector.spoiled == [1]
+        second = range(6) if code == "repeat" else range(6, 12)
+        blocks.give(*[(1, n) for n in second])
+        assert blocks.collector.complete and blocks.right
+
+
+def test_a_wrong_symbol_of_a_shortened_block():
+    blocks = Blocks(1, 6, short=50)
+    needed = blocks.geometry.source_symbols(0)
+    blocks.give(*[(0, n) for n in range(needed)], wrong={(0, 0)})
+    assert blocks.collector.spoiled == [0]
+    assert blocks.give((0, 99)) == [0] and blocks.right
+
+
+def test_a_symbol_that_is_zero_by_definition_and_is_not():
+    blocks = Blocks(1, 6, short=50)
+    needed = blocks.geometry.source_symbols(0)
+    blocks.give((0, 5), wrong={(0, 5)})
+    blocks.give(*[(0, n) for n in range(needed)])
+    if not blocks.recovered:
+        blocks.give((0, 99))
+    assert list(blocks.recovered) == [0] and blocks.right
+
+
+def test_a_block_that_became_suspect_in_one_batch_with_others():
+    blocks = Blocks(3, 4)
+    everything = [(b, n) for b in range(3) for n in range(4)]
+    blocks.give(*everything, wrong={(0, 2), (2, 3)})
+    assert blocks.collector.spoiled == [0, 2]
+    blocks.give((0, 40), (2, 41), (1, 42), (0, 43))
+    assert blocks.collector.complete and blocks.right
+
+
+@pytest.mark.parametrize("code", ["zfec", "repeat"])
+def test_many_wrong_symbols_end_in_a_new_beginning(code):
+    blocks = Blocks(1, 6, code)
+    wrong = {(0, 0), (0, 1), (0, 2)}
+    blocks.give(*[(0, n) for n in range(6)], wrong=wrong)
+    rng = np.random.default_rng(1)
+    collector = blocks.collector
+    for _ in range(400):
+        noise = rng.integers(0, 256, (1, S), np.uint8)
+        blocks.take(collector.add(np.array([0]), np.array([int(rng.integers(0, 6))]), noise))
+        assert collector.memory <= (6 + 6 + MAX_TRIALS) * S
+        if not collector._suspects:
+            break
+    else:
+        pytest.fail("wrong symbols are kept for ever")
+    assert not blocks.recovered
+    last = blocks.numbers - 1
+    blocks.give(*[(0, n) for n in range(6)])
+    if not blocks.recovered:  # the last wrong symbol came after the new beginning
+        blocks.give((0, last), *[(0, n) for n in range(6)])
+    assert list(blocks.recovered) == [0] and blocks.right
+
+
+def test_a_block_found_at_the_last_trial_is_kept():
+    blocks = Blocks(1, 5)
+    blocks.give(*[(0, n) for n in range(5)], wrong={(0, 3)})
+    blocks.collector._suspects[0].trials = MAX_TRIALS
+    assert blocks.give((0, 99)) == [0]
+    assert blocks.right
+
+
+def test_hostile_work_is_bounded(monkeypatch):
+    decodings = 0
+    blocks = Blocks(1, 6)
+    fill = collector_module.Collector._fill
+
+    def counting(self, *arguments):
+        nonlocal decodings
+        decodings += 1
+        return fill(self, *arguments)
+
+    monkeypatch.setattr(collector_module.Collector, "_fill", counting)
+    rng = np.random.default_rng(2)
+    count = 250
+    for _ in range(count):
+        payload = rng.integers(0, 256, (1, S), np.uint8)
+        blocks.collector.add(np.array([0]), rng.integers(0, 256, 1), payload)
+    # Each symbol may cause one decoding for every candidate there is; candidates end with the trials.
+    assert decodings <= count * 60
+    assert not blocks.recovered
+
+
+# Parking ------------------------------------------------------------------------------------
+
+
+def test_park_and_restore():
+    blocks = Blocks(3, 5, short=30)
+    blocks.give((2, 0), (2, 90), (0, 1))
+    numbers, symbols = blocks.collector.park(2)
+    assert numbers.tolist() == [0, 90]
+    assert (symbols == blocks.symbols[2][[0, 90]]).all()
+    assert blocks.collector.open_blocks == [0] and blocks.collector.parked == {2}
+    assert blocks.collector.wanted == []
+    blocks.give((2, 1))
+    assert blocks.collector.wanted == [2] and blocks.collector.parked == set()
+    blocks.take(blocks.collector.restore(2, numbers, symbols))
+    assert blocks.collector.held(2) == 3 + 5 - blocks.geometry.source_symbols(2)
+    blocks.give(*[(2, 100 + i) for i in range(2)])
+    assert blocks.right and 2 in blocks.recovered
+
+
+def test_what_was_kept_is_not_handed_out_twice():
+    blocks = Blocks(1, 6)
+    kept = {}
+    for fresh in ((0, 0), (0, 200)), ((0, 3), (0, 201)), ():
+        if fresh:
+            blocks.give(*fresh)
+        if kept:
+            numbers = np.array(list(kept))
+            blocks.take(blocks.collector.restore(0, numbers, np.stack(list(kept.values()))))
+        numbers, symbols = blocks.collector.park(0)
+        assert numbers.tolist() == [n for _, n in fresh]
+        assert not kept.keys() & set(numbers.tolist())
+        kept.update(zip(numbers.tolist(), symbols, strict=True))
+    assert sorted(kept) == [0, 3, 200, 201]
+    numbers = np.array(list(kept))
+    blocks.take(blocks.collector.restore(0, numbers, np.stack(list(kept.values()))))
+    assert blocks.give((0, 5), (0, 250)) == [0] and blocks.right
+
+
+def test_restoring_can_complete_a_block():
+    blocks = Blocks(1, 4)
+    blocks.give((0, 0), (0, 9), (0, 3))
+    numbers, symbols = blocks.collector.park(0)
+    blocks.give((0, 77))
+    assert blocks.take(blocks.collector.restore(0, numbers, symbols)) == [0]
+    assert blocks.right and blocks.collector.parked == set()
+
+
+def test_parking_a_suspect_block():
+    blocks = Blocks(1, 4)
+    blocks.give(*[(0, n) for n in range(4)], wrong={(0, 2)})
+    numbers, symbols = blocks.collector.park(0)
+    assert numbers.tolist() == [0, 1, 2, 3] and blocks.collector.memory == 0
+    blocks.collector.spoiled.clear()
+    blocks.take(blocks.collector.restore(0, numbers, symbols))
+    assert blocks.collector.spoiled == [0]
+    assert blocks.give((0, 99)) == [0] and blocks.right
+
+
+def test_marking():
+    blocks = Blocks(3, 2)
+    blocks.collector.mark_done(np.array([True, False, True]))
+    assert blocks.collector.done_count == 2
+    blocks.give((0, 0), (1, 0), (1, 1), (2, 1))
+    assert blocks.collector.complete and list(blocks.recovered) == [1]
+    blocks.collector.mark_missing([0, 1])
+    assert blocks.collector.done_count == 1
+    blocks.recovered.clear()
+    blocks.give((0, 0), (1, 0), (1, 1), (0, 5))
+    assert blocks.collector.complete and blocks.right and set(blocks.recovered) == {0, 1}

@@ -1,0 +1,281 @@
+"""The rules that `ls diode/` shows: imports point one way, files and functions stay short.
+
+All imports are read from the syntax tree, those inside functions too. An import under
+`TYPE_CHECKING` is not there when the program runs, so it makes no cycle, but not even for a
+type may a pure layer know a service or the command line.
+"""
+
+import ast
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "diode"
+TESTS = ROOT / "tests"
+
+# Each may import those before it. Members of one row do not know each other.
+LAYERS = [
+    {"errors"},
+    {"events"},
+    {"gf256"},
+    {"frame"},
+    {"block"},
+    {"code"},
+    {"plan"},
+    {"objects"},
+    {"schedule"},
+    {"reception"},
+    {"collector", "transmitter"},
+    {"receiver"},
+]
+RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
+NOT_BELOW_RECEIVER = {"transmitter", "schedule"}
+"""What the receiving core does not know although it stands above it."""
+
+FAMILIES = {
+    "carrier": {"service", "cli", "transmitter", "receiver", "sink", "source"},
+    "line": {"service", "cli", "transmitter", "receiver", "sink", "source", "carrier"},
+    "source": {"service", "cli", "receiver", "collector", "sink", "carrier", "line"},
+    "sink": {"service", "cli", "transmitter", "source", "carrier", "line"},
+    "service": {"cli"},
+}
+"""What each family must not import."""
+
+RECEIVING = ("receiver", "collector", "reception", "sink", "service.receiver", "cli.recv")
+TRANSMITTING = ("transmitter", "source", "service.sender", "schedule", "cli.send")
+
+MAX_FILE = 400
+MAX_FUNCTION = 60
+LONG_FILES = {
+    "diode/receiver.py": (600, "one state machine: every kind of frame meets the same objects"),
+    "diode/transmitter.py": (540, "one state machine: passes, groups and voids share the queue"),
+    "diode/collector.py": (440, "with the search for wrong symbols, which needs all its state"),
+    "diode/plan.py": (440, "every derived number is in one place by design"),
+}
+LONG_FUNCTIONS: dict[str, tuple[int, str]] = {}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(p): p for p in sorted(PACKAGE.rglob("*.py"))}
+
+
+@functools.cache
+def tree(name):
+    return ast.parse(MODULES[name].read_text())
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports_of(name):
+    """(modules imported when the program runs, modules imported for types), diode's own only."""
+    runtime, typing = set(), set()
+
+    def visit(node, into):
+        for child in ast.iter_child_nodes(node):
+            if is_type_checking(child):
+                for statement in child.body:
+                    visit_one(statement, typing)
+                for statement in child.orelse:
+                    visit_one(statement, into)
+            else:
+                visit_one(child, into)
+
+    def visit_one(child, into):
+        if isinstance(child, ast.Import):
+            into.update(a.name for a in child.names if a.name.split(".")[0] == "diode")
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"{name}: relative imports hide the layer"
+            if (child.module or "").split(".")[0] == "diode":
+                for a in child.names:
+                    whole = f"{child.module}.{a.name}"
+                    into.add(whole if whole in MODULES else child.module)
+        visit(child, into)
+
+    visit(tree(name), runtime)
+    assert runtime | typing <= MODULES.keys(), f"{name} imports what there is not"
+    return runtime, typing
+
+
+IMPORTS = {name: imports_of(name) for name in MODULES}
+
+
+def top(name):
+    """`frame` of `diode.frame`, `line` of `diode.line.cobs`, nothing of `diode`."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def family(name):
+    return [n for n in MODULES if top(n) == name]
+
+
+# Direction ----------------------------------------------------------------------------------
+
+
+def test_every_module_has_a_place():
+    placed = RANK.keys() | FAMILIES.keys() | {"", "__main__", "cli"}
+    assert {top(n) for n in MODULES} <= placed
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if top(n) in RANK])
+def test_pure_layers_import_downwards(name):
+    runtime, typing = IMPORTS[name]
+    for other in runtime:
+        if top(other) == top(name):
+            continue
+        assert top(other) in RANK, f"{name} imports {other}, which is no pure layer"
+        assert RANK[top(other)] < RANK[top(name)], f"{name} imports {other}, which is above it"
+    assert not {top(o) for o in runtime | typing} & {"service", "cli"}
+    if top(name) == "receiver":
+        assert not {top(o) for o in runtime | typing} & NOT_BELOW_RECEIVER
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if top(n) in FAMILIES])
+def test_families_do_not_import_upwards(name):
+    runtime, typing = IMPORTS[name]
+    wrong = {o for o in runtime | typing if top(o) in FAMILIES[top(name)]}
+    assert not wrong, f"{name} imports {wrong}"
+
+
+def test_only_the_command_line_imports_the_command_line():
+    for name, (runtime, typing) in IMPORTS.items():
+        if top(name) not in ("cli", "__main__"):
+            assert "cli" not in {top(o) for o in runtime | typing}, name
+
+
+def test_no_cycles():
+    """Among imports at the top of modules; one inside a function may close a circle."""
+    done = set()
+
+    def visit(name, path):
+        assert name not in path, f"a cycle: {' -> '.join([*path, name])}"
+        if name in done:
+            return
+        direct = set()
+        for node in tree(name).body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("diode"):
+                for a in node.names:
+                    whole = f"{node.module}.{a.name}"
+                    direct.add(whole if whole in MODULES else node.module)
+        for other in sorted(direct):
+            visit(other, [*path, name])
+        done.add(name)
+
+    for name in MODULES:
+        visit(name, [])
+
+
+# One way ------------------------------------------------------------------------------------
+
+
+def closure(name):
+    """Every module that importing and running this one may load."""
+    found, todo = set(), [name]
+    while todo:
+        one = todo.pop()
+        if one in found:
+            continue
+        found.add(one)
+        todo += IMPORTS[one][0]
+        parent = one.rpartition(".")[0]
+        if parent:
+            todo.append(parent)
+    return found
+
+
+def under(names, prefixes):
+    whole = [f"diode.{p}" for p in prefixes]
+    return sorted(n for n in names if any(n == w or n.startswith(w + ".") for w in whole))
+
+
+SIDES = pytest.mark.parametrize(
+    ("verb", "forbidden"), [("send", RECEIVING), ("recv", TRANSMITTING)], ids=["send", "recv"]
+)
+
+
+@SIDES
+def test_no_code_of_the_other_side_is_reachable(verb, forbidden):
+    reachable = closure(f"diode.cli.{verb}")
+    assert len(reachable) > 10
+    assert under(reachable, forbidden) == []
+
+
+@SIDES
+def test_no_code_of_the_other_side_is_loaded(verb, forbidden):
+    program = f"import sys, diode.cli.{verb}\nprint(*[m for m in sys.modules if m[:5] == 'diode'])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout.split()
+    assert f"diode.cli.{verb}" in loaded
+    assert under(loaded, forbidden) == []
+    assert set(loaded) <= closure(f"diode.cli.{verb}")
+
+
+# Size ---------------------------------------------------------------------------------------
+
+
+def test_files_are_short():
+    lengths = {
+        str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in MODULES.values()
+    }
+    worst = max(lengths, key=lengths.get)
+    too_long = {
+        path: n for path, n in lengths.items() if n > LONG_FILES.get(path, (MAX_FILE, ""))[0]
+    }
+    assert not too_long, f"{too_long}; the worst is {worst} with {lengths[worst]} lines"
+    idle = [path for path in LONG_FILES if lengths[path] <= MAX_FILE]
+    assert not idle, f"{idle} need no exception any more"
+
+
+def functions():
+    for name in MODULES:
+        for node in ast.walk(tree(name)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{name}.{node.name}", node.end_lineno - node.lineno + 1
+
+
+def test_functions_are_short():
+    lengths = dict(functions())
+    worst = max(lengths, key=lengths.get)
+    too_long = {
+        name: n for name, n in lengths.items() if n > LONG_FUNCTIONS.get(name, (MAX_FUNCTION, ""))[0]
+    }
+    assert not too_long, f"{too_long}; the worst is {worst} with {lengths[worst]} lines"
+    lines = sorted(lengths.values())
+    assert lines[len(lines) // 2] < 15
+
+
+# Every module is tested ---------------------------------------------------------------------
+
+TESTED_IN = {
+    "diode": "test_layers.py",
+    "diode.__main__": "test_cli.py",
+    "diode.code": "test_code.py",
+    "diode.code.guard": "test_code.py",
+    "diode.code.isal": "test_code.py",
+    "diode.code.repeat": "test_code.py",
+    "diode.code.zfec": "test_code.py",
+}
+"""Modules whose tests do not stand in a file of their own name."""
+
+
+def candidates(name):
+    """test_line_cobs.py for diode.line.cobs, or what is said above."""
+    if name in TESTED_IN:
+        return [TESTED_IN[name]]
+    parts = name.split(".")[1:]
+    return ["_".join(["test", *parts]) + ".py", f"test_{parts[0]}.py"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_has_a_test_file(name):
+    assert any((TESTS / c).is_file() for c in candidates(name)), f"none of {candidates(name)}"

@@ -1,0 +1,140 @@
+"""How well a sender is heard: losses counted right, gaps as a set would give them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pair import BytesSource, Listener, content, dropping, examples, transmit
+
+from diode import frame, reception
+from diode.plan import Link, Settings
+from diode.reception import Reception
+
+
+def heard(reception, numbers):
+    """One receive call with these 16-bit sequence numbers."""
+    reception.heard((np.array(numbers) % 65_536).astype("<u2"))
+    reception.settle()
+
+
+def beat(frames=0, rate=0, interval_ms=0):
+    body = np.zeros(1, frame.HEARTBEAT)
+    body["frames"], body["rate"], body["interval_ms"] = frames, rate, interval_ms
+    return body[0]
+
+
+# Loss ---------------------------------------------------------------------------------------
+
+
+def test_nothing_heard():
+    reception = Reception()
+    reception.settle()
+    assert (reception.lost, reception.frames, reception.gaps()) == (0, 0, [])
+
+
+@examples(60)
+@given(
+    st.integers(0, 2**20),
+    st.lists(st.booleans(), min_size=1, max_size=300),
+    st.integers(1, 40),
+    st.randoms(use_true_random=False),
+)
+def test_random_loss_is_counted_exactly(start, arrives, batch, random):
+    numbers = [start + i for i, there in enumerate(arrives) if there]
+    last = start + len(arrives)
+    numbers.append(last)  # the heartbeat
+    reception = Reception()
+    for first in range(0, len(numbers), batch):
+        part = numbers[first : first + batch]
+        random.shuffle(part)  # kinds are dealt out before they are counted
+        heard(reception, part)
+    assert reception.lost == last + 1 - numbers[0] - len(numbers)
+    assert reception.frames == len(numbers)
+
+
+@pytest.mark.parametrize("step", [1, 7, 30_000, 32_767])
+def test_numbers_wrap(step):
+    reception = Reception()
+    numbers = range(60_000, 60_000 + 20 * step, step)
+    for number in numbers:
+        heard(reception, [number])
+    assert reception.lost == numbers[-1] + 1 - numbers[0] - len(numbers)
+
+
+def test_a_burst_longer_than_half_the_numbers_is_not_taken_for_progress():
+    # 16 bits alone cannot tell it from an old frame; nothing is counted twice or below zero.
+    reception = Reception()
+    heard(reception, [0])
+    heard(reception, [40_000])
+    assert reception.lost == 0
+    heard(reception, [60_000])
+    assert reception.lost >= 0
+
+
+def test_low_sequence_numbers_only_count():
+    reception = Reception()
+    heard(reception, [0])
+    reception.heard_low(np.arange(1, 9, dtype=np.uint8))
+    heard(reception, [10])
+    assert (reception.frames, reception.lost) == (10, 1)
+
+
+def test_heartbeats():
+    reception = Reception()
+    reception.beat(beat(1000, 960, 1500), 7, 12.5)
+    assert (reception.sent, reception.rate, reception.interval) == (1000, 960, 1.5)
+    assert (reception.highest_used, reception.last_heard) == (7, 12.5)
+    reception.beat(beat(1001), 6, 13.0)
+    assert reception.highest_used == 7
+
+
+@pytest.mark.parametrize("link", [Link(), Link(rate=11_520)], ids=["full", "compact"])
+@pytest.mark.parametrize("seed", range(4))
+def test_losses_of_a_real_transmission(link, seed):
+    source = BytesSource(content(100_000))
+    sent = transmit(source, link=link, settings=Settings(redundancy=0.6))
+    # The first heartbeat and the first manifest arrive: before them nothing can be counted.
+    kept = sent[:2] + dropping(0.15, seed)(sent[2:-1]) + sent[-1:]
+    heard = Listener().hear(kept)
+    assert heard.delivered
+    assert heard.receiver.lost == len(sent) - len(kept)
+    assert heard.receiver.senders[7].frames == len(kept)
+    assert heard.receiver.senders[7].sent == len(sent) - 1
+
+
+# Gaps ---------------------------------------------------------------------------------------
+
+
+def missing(numbers, highest):
+    """Ranges of what is not there between the first heard and the last used."""
+    absent = set(range(min(numbers), max(*numbers, highest) + 1)) - set(numbers)
+    return [
+        (first, next(n for n in range(first, first + 1000) if n + 1 not in absent))
+        for first in sorted(absent)
+        if first - 1 not in absent
+    ]
+
+
+@examples(200)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(0, 80))
+def test_gaps_against_a_set(numbers, highest):
+    reception = Reception()
+    for number in numbers:
+        reception.numbered(number)
+    reception.beat(beat(), highest, 0.0)
+    assert reception.gaps() == missing(numbers, highest)
+
+
+def test_gaps_before_anything_was_heard_of():
+    reception = Reception()
+    reception.beat(beat(), 50, 0.0)
+    assert reception.gaps() == []
+
+
+def test_ranges_are_bounded(monkeypatch):
+    monkeypatch.setattr(reception, "MAX_RANGES", 8)
+    one = Reception()
+    for number in range(1, 100, 3):
+        one.numbered(number)
+    assert len(one._seen) == 8
+    assert one.gaps() == [(n + 1, n + 2) for n in range(76, 97, 3)]

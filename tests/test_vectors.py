@@ -1,0 +1,335 @@
+"""The bytes in tests/vectors, which stand for firmware-notes/wire-format.md, against the code.
+
+Every vector is decoded and its `expect:` compared; where the header gives the inputs, encoding
+them must give exactly these bytes.
+"""
+
+import hashlib
+from collections import Counter
+
+import make_vectors
+import numpy as np
+import pytest
+import vectorfile
+from pair import Listener
+
+from diode import block, code, frame, line, receiver
+from diode.events import Key, ObjectVoided
+from diode.frame import Frames, Kind
+from diode.objects import Announcement, AnnouncementSymbols, Malformed, Manifest, Status, safe_parts
+
+VECTORS = vectorfile.load()
+LAYERS = {"frame", "block", "code", "announcement", "cobs", "rs", "stream"}
+EXPECT = {"accept", "deliver", "incomplete", "void", "malformed"}
+EXPECT |= {f"reject-{reason}" for reason in ("check", "length", "version", "kind")}
+
+
+def of(*layers):
+    chosen = [v for v in VECTORS if v["layer"] in layers]
+    return pytest.mark.parametrize("vector", chosen, ids=lambda v: v.name)
+
+
+def row(data):
+    return np.frombuffer(data, np.uint8)[None].copy()
+
+
+def array(data):
+    return np.frombuffer(data, np.uint8)
+
+
+def test_the_folder_is_what_make_vectors_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(make_vectors, "FOLDER", tmp_path)
+    make_vectors.main()
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert made == {path.name: path.read_bytes() for path in vectorfile.FOLDER.iterdir()}
+
+
+def test_every_layer_and_expectation_is_covered():
+    assert {v["layer"] for v in VECTORS} == LAYERS
+    assert {v["expect"] for v in VECTORS} == EXPECT
+    assert all({"about", "section"} <= v.header.keys() for v in VECTORS)
+
+
+# Frames ---------------------------------------------------------------------------------------
+
+
+def judge(data):
+    """What a receiver makes of one datagram (wire 3.5), and the receiver."""
+    heard = receiver.Receiver()
+    if not frame.MIN_FRAME <= len(data) <= frame.MAX_FRAME:
+        return "reject-length", heard
+    if not frame.check_rows(row(data))[0]:
+        return "reject-check", heard
+    heard.receive([row(data)], 0.0)
+    (reason,) = heard.rejected or {""}
+    return f"reject-{reason}" if reason else "accept", heard
+
+
+@of("frame")
+def test_frame_is_judged(vector):
+    assert judge(vector.data)[0] == vector["expect"]
+
+
+ACCEPTED = [v for v in VECTORS if v["layer"] == "frame" and v["expect"] == "accept"]
+accepted = pytest.mark.parametrize("vector", ACCEPTED, ids=lambda v: v.name)
+
+
+@accepted
+def test_frame_is_parsed(vector):
+    rows = row(vector.data)
+    if vector.number("kind") == Kind.COMPACT:
+        parsed = frame.parse_compact(rows)
+        assert parsed.alias[0] == vector.number("alias")
+        assert parsed.alias[0] == frame.alias(vector.number("sender"), vector.number("number"))
+    else:
+        parsed = frame.parse_full(rows)
+        assert parsed.kind[0] == vector.number("kind")
+        assert parsed.code[0] == vector.number("code")
+        assert parsed.sender[0] == vector.number("sender")
+        assert parsed.number[0] == vector.number("number")
+    assert parsed.sequence[0] == vector.number("sequence")
+    if vector.number("kind") != Kind.MANIFEST:
+        assert parsed.block[0] == vector.number("block")
+    assert parsed.symbol[0] == vector.number("symbol")
+    if "payload-hex" in vector:
+        assert parsed.payload[0].tobytes() == vector.raw("payload-hex")
+    if "payload-sha256" in vector:
+        assert hashlib.sha256(parsed.payload[0]).digest() == vector.raw("payload-sha256")
+
+
+def payload_of(vector):
+    """What the header says the payload is, or the payload itself where it gives a digest."""
+    kind = vector.number("kind")
+    if kind == Kind.MANIFEST:
+        return announcement_symbol(vector)
+    if kind == Kind.HEARTBEAT:
+        body = np.zeros(1, frame.HEARTBEAT)
+        body["interval_ms"] = vector.number("interval")
+        for field in ("frames", "uptime", "rate", "queue"):
+            body[field] = vector.number(field)
+        return body.tobytes()
+    if "payload-hex" in vector:
+        return vector.raw("payload-hex")
+    return frame.parse_full(row(vector.data)).payload.tobytes()
+
+
+def announcement_symbol(vector):
+    whole, count = vector.raw("announcement"), vector.number("code")
+    made = AnnouncementSymbols.of(Announcement.parse(whole), -(-len(whole) // count))
+    assert made.count == count
+    return made.symbols(vector.number("symbol"), 1)[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    "vector", [v for v in ACCEPTED if "canonical" not in v], ids=lambda v: v.name
+)
+def test_frame_is_made(vector):
+    body, kind = payload_of(vector), Kind(vector.number("kind"))
+    place = {
+        "sender": vector.number("sender"),
+        "number": vector.number("number"),
+        "block": vector.number("block"),
+        "symbol": vector.number("symbol"),
+    }
+    if kind == Kind.MANIFEST:
+        made = AnnouncementSymbols.of(Announcement.parse(vector.raw("announcement")), len(body))
+        place["block"] = made.tag
+    compact = kind == Kind.COMPACT
+    rows = frame.blank_rows(1, len(body), compact=compact)
+    if compact:
+        frame.fill_compact(rows, **place)
+    else:
+        frame.fill_full(rows, kind, code=vector.number("code"), **place)
+    frame.payload(rows, compact=compact)[:] = array(body)
+    frame.stamp(Frames.of_rows(rows), vector.number("sequence"))
+    assert rows.tobytes() == vector.data
+
+
+@pytest.mark.parametrize(
+    "vector", [v for v in ACCEPTED if v.number("kind") == Kind.HEARTBEAT], ids=lambda v: v.name
+)
+def test_heartbeat_is_taken_in(vector):
+    reception = judge(vector.data)[1].senders[vector.number("sender")]
+    assert reception.sent == vector.number("frames")
+    assert reception.rate == vector.number("rate")
+    assert reception.interval == vector.number("interval") / 1000
+    assert reception.highest_used == vector.number("number")
+
+
+# Blocks and codes -------------------------------------------------------------------------------
+
+
+@of("block")
+def test_block(vector):
+    size = vector.number("k") * vector.number("symbol-size")
+    assert len(vector.data) == size
+    data = vector.raw("data-hex") if "data-hex" in vector else None
+    length = vector.number("size") if data is None else len(data)
+    assert block.is_right(array(vector.data), length) == (vector["expect"] == "accept")
+    if data is not None:
+        flat = np.full(size, 0xEE, np.uint8)
+        flat[:length] = array(data)
+        block.close(flat, length)
+        assert flat.tobytes() == vector.data
+        needed = -(-(length + block.CHECK) // vector.number("symbol-size"))
+        assert needed == vector.number("source-symbols")
+
+
+def shares(vector):
+    k, size = vector.number("k"), vector.number("symbol-size")
+    numbers = np.array(vector["numbers"].split(), np.int64)
+    source = array(vector.raw("source-hex")).reshape(k, size)
+    return code.by_id(vector.number("code")), source, numbers, array(vector.data).reshape(-1, size)
+
+
+@of("code")
+def test_symbols_are_made(vector):
+    by, source, numbers, symbols = shares(vector)
+    assert by.encode(source, numbers).tobytes() == symbols.tobytes()
+
+
+@of("code")
+def test_symbols_give_the_block_back(vector):
+    by, source, numbers, symbols = shares(vector)
+    k = len(source)
+    parity = np.flatnonzero(numbers >= k)[:k]
+    missing = np.arange(k)[: len(parity)]
+    rows = source.copy()
+    rows[missing] = 0
+    by.fill(rows, missing, numbers[parity], symbols[parity])
+    assert (rows == source).all()
+
+
+# Announcements ------------------------------------------------------------------------------------
+
+
+def manifest_of(vector):
+    numbers = ("size", "code", "k", "n", "symbol-size", "passes")
+    size, *others = (vector.number(key) for key in numbers)
+    mtime = None if vector["mtime"] == "nil" else vector.number("mtime")
+    head = (vector.number("status"), vector.number("type"), vector.raw("name"))
+    return Manifest(*head, size, vector.raw("sha256"), *others, mtime)
+
+
+def sections_of(vector):
+    pairs = [text.split(":") for text in " ".join(vector.all("sections")).split()]
+    return tuple((int(kind), bytes.fromhex(content)) for kind, content in pairs)
+
+
+@of("announcement")
+def test_announcement(vector):
+    if vector["expect"] == "malformed":
+        with pytest.raises(Malformed):
+            Announcement.parse(vector.data)
+        return
+    parsed = Announcement.parse(vector.data)
+    assert parsed == Announcement(manifest_of(vector), sections_of(vector))
+    assert (parsed.manifest.status == Status.VOID) == (vector["expect"] == "void")
+    if "canonical" not in vector:
+        assert parsed.serialize() == vector.data
+    if "safe-name" in vector:
+        assert "/".join(safe_parts(parsed.manifest.name)) == vector["safe-name"]
+
+
+@of("announcement")
+def test_announcement_makes_a_receiver_say_so(vector):
+    # padding for two symbols would put right what was cut off
+    for count in (1,) if vector["expect"] == "malformed" else (1, 2):
+        frames = make_vectors.manifest_frames(vector.data, count, list(range(count)))
+        heard = receiver.Receiver()
+        happened = [type(e).__name__ for f in frames for e in heard.receive([row(f)], 0.0)]
+        kind = {"accept": "ObjectAnnounced", "void": "ObjectVoided", "malformed": "FrameRejected"}
+        assert kind[vector["expect"]] in happened
+        assert bool(heard.rejected) == (vector["expect"] == "malformed")
+
+
+# Lines --------------------------------------------------------------------------------------------
+
+
+def rejections(vector):
+    return Counter({r: int(n) for r, n in (text.split() for text in vector.all("rejected"))})
+
+
+def heard_frames(name, data, split):
+    decoder = line.decoder(name)
+    groups = []
+    for first in range(0, len(data), split):
+        groups += decoder.feed(data[first : first + split])
+    groups += decoder.flush()
+    return decoder, [r.tobytes() for rows in groups for r in rows]
+
+
+@pytest.mark.parametrize("split", [1, 7, 100_000])
+@of("cobs", "rs")
+def test_line_is_heard(vector, split):
+    decoder, found = heard_frames(vector["layer"], vector.data, split)
+    if vector["expect"] == "accept":
+        assert sorted(f.hex() for f in found) == sorted(vector["frames"].split())
+        if "rejected" in vector:
+            assert decoder.rejected == rejections(vector)
+        return
+    assert not found
+    reason = vector["expect"].removeprefix("reject-")
+    assert reason == "incomplete" or set(decoder.rejected) == {reason}
+
+
+@of("cobs", "rs")
+def test_line_is_made(vector):
+    if vector["expect"] != "accept" or "clean" in vector:
+        return
+    encoder = line.encoder(vector["layer"])
+    frames = Frames.of_pieces([bytes.fromhex(f) for f in vector["frames"].split()])
+    encoder.encode(frames)  # the first bytes of a stream may have a zero in front
+    assert encoder.encode(frames).data.tobytes() == vector.data
+
+
+# Streams ------------------------------------------------------------------------------------------
+
+
+def told(text):
+    """Key, size, digest and name of an object in a header."""
+    key, size, digest, name, *short = text.split()
+    sender, number = key.split(":")
+    return Key(int(sender, 16), int(number)), int(size), digest, bytes.fromhex(name), short
+
+
+@pytest.mark.parametrize("before", [b"", b"\x55" * 50], ids=["plain", "garbage"])
+@pytest.mark.parametrize("split", [1, 100_000])
+@of("stream")
+def test_stream(vector, split, before):
+    listener = Listener()
+    decoder = line.decoder(vector["line"])
+    data = before + vector.data + before
+    for first in range(0, len(data), split):
+        listener.take(listener.receiver.receive(decoder.feed(data[first : first + split]), 0.0))
+    listener.take(listener.receiver.receive(decoder.flush(), 0.0))
+    assert listener.delivered.keys() == {told(t)[0] for t in vector.all("deliver")}
+    for key, size, digest, name, _ in map(told, vector.all("deliver")):
+        got = listener.delivered[key]
+        assert (len(got), hashlib.sha256(got).hexdigest()) == (size, digest)
+        assert name in [
+            e.manifest.name
+            for e in listener.events
+            if getattr(e, "key", 0) == key and hasattr(e, "manifest")
+        ]
+    for key, _, _, name, (blocks,) in map(told, vector.all("short")):
+        incoming = listener.receiver.objects[key]
+        collector = incoming.collector
+        assert incoming.manifest.name == name
+        assert collector.geometry.blocks - collector.done_count == int(blocks)
+    assert [f"{e.key.sender:08x}:{e.key.number}" for e in listener.of(ObjectVoided)] == (
+        vector.all("void")
+    )
+    assert listener.receiver.rejected == rejections(vector)
+
+
+@of("stream")
+def test_stream_is_made_of_its_frames(vector):
+    if "clean" in vector:
+        return
+    decoder = line.decoder(vector["line"])
+    # one piece at a time: a decoder groups the frames of one call by their length
+    found = [r for byte in vector.data for rows in decoder.feed(bytes([byte])) for r in rows]
+    assert (
+        line.encoder(vector["line"]).encode(Frames.of_pieces(found)).data.tobytes() == vector.data
+    )
