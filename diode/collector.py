@@ -98,7 +98,7 @@ class Collector:
         self._releasing: list[int] = []
         self._source: U8 = np.empty((0, geometry.k, geometry.symbol_size), np.uint8)
         self._have: Bool = np.empty((0, geometry.k), np.bool_)
-        self._kept: Bool = np.empty((0, geometry.k), np.bool_)  # parked before: not handed out twice
+        self._kept: Bool = np.empty((0, geometry.k), np.bool_)  # was parked before
         self._parity: dict[int, Parity] = {}
         self._suspects: dict[int, Suspect] = {}
 
@@ -327,7 +327,7 @@ class Collector:
     def _use_the_rest(
         self, turned: set[int], blocks: I64, symbols: I64, payload: U8
     ) -> list[Recovered]:
-        """Blocks found wrong in this very call: it may have brought more symbols than were tried."""
+        """Blocks found wrong in this call: it may have brought more symbols than were tried."""
         again = np.isin(blocks, list(turned))
         duplicates = self.duplicates
         self._add_candidates(blocks[again], symbols[again], payload[again])

@@ -187,6 +187,7 @@ class Transmitter:
         """
         if self._started_at is None:
             self._started_at = now
+            self._group = self._next_group()  # before the line is first used, not while it waits
             return self._stamped(self._heartbeat(now, Beat.FIRST))
         if self._since_heartbeat >= self._heartbeat_frames:
             return self._stamped(self._heartbeat(now, Beat.GOING_ON))

@@ -248,6 +248,23 @@ def test_a_block_that_became_suspect_in_one_batch_with_others():
     assert blocks.collector.complete and blocks.right
 
 
+def test_a_wrong_symbol_and_what_makes_up_for_it_in_one_batch():
+    blocks = Blocks(2, 4)
+    first = [(b, n) for n in (0, 1, 2, 3, 99) for b in range(2)]
+    assert sorted(blocks.give(*first, wrong={(0, 2)})) == [0, 1]
+    assert blocks.collector.spoiled == [0] and blocks.right
+    blocks = Blocks(2, 4)
+    second = [(0, n) for n in (3, 99, 0, 50, 100, 150)]
+    assert blocks.give(*second, wrong={(0, 99)}) == [0] and blocks.right
+
+
+def test_other_blocks_go_on_beside_a_suspect_one():
+    blocks = Blocks(2, 4)
+    blocks.give(*[(0, n) for n in range(4)], wrong={(0, 2)})
+    assert blocks.give(*[(1, n) for n in range(4)]) == [1]
+    assert blocks.give((0, 7)) == [0] and blocks.right
+
+
 @pytest.mark.parametrize("code", ["zfec", "repeat"])
 def test_many_wrong_symbols_end_in_a_new_beginning(code):
     blocks = Blocks(1, 6, code)
@@ -274,7 +291,7 @@ def test_many_wrong_symbols_end_in_a_new_beginning(code):
 def test_a_block_found_at_the_last_trial_is_kept():
     blocks = Blocks(1, 5)
     blocks.give(*[(0, n) for n in range(5)], wrong={(0, 3)})
-    blocks.collector._suspects[0].trials = MAX_TRIALS
+    blocks.collector._suspects[0].trials = MAX_TRIALS - 5  # with all of them, then without each
     assert blocks.give((0, 99)) == [0]
     assert blocks.right
 
@@ -295,7 +312,7 @@ def test_hostile_work_is_bounded(monkeypatch):
     for _ in range(count):
         payload = rng.integers(0, 256, (1, S), np.uint8)
         blocks.collector.add(np.array([0]), rng.integers(0, 256, 1), payload)
-    # Each symbol may cause one decoding for every candidate there is; candidates end with the trials.
+    # A symbol may cause a decoding for each of those before it; they end with the trials.
     assert decodings <= count * 60
     assert not blocks.recovered
 

@@ -110,9 +110,7 @@ def test_shortest_and_longest_frame(size):
 def test_full_round_trip(kind, code, sender, number, places, sequence, size):
     block, symbol = (np.array(c, np.int64) for c in zip(*places, strict=True))
     rows = frame.blank_rows(len(places), size)
-    frame.fill_full(
-        rows, kind, code=code, sender=sender, number=number, block=block, symbol=symbol
-    )
+    frame.fill_full(rows, kind, code=code, sender=sender, number=number, block=block, symbol=symbol)
     content = payloads(len(places), size, sequence)
     frame.payload(rows)[:] = content
     frame.stamp(Frames.of_rows(rows), sequence)
@@ -154,7 +152,12 @@ def test_compact_round_trip(sender, number, places, sequence, size):
 
 def test_bytes_of_a_full_frame():
     rows = full(
-        size=2, sequence=0x0201, sender=0x06050403, number=0x0A090807, block=0x0E0D0C0B, symbol=0x11100F
+        size=2,
+        sequence=0x0201,
+        sender=0x06050403,
+        number=0x0A090807,
+        block=0x0E0D0C0B,
+        symbol=0x11100F,
     )
     head = bytes([0x11, 1, *range(1, 18), 0])
     body = head[:2] + bytes(range(1, 0x12)) + b"\0" + rows[0, 20:22].tobytes()

@@ -52,7 +52,9 @@ def test_geometry_covers_the_object(size, wanted, link):
     assert (cut.blocks - 1) * cut.block_data + cut.length(last) == size
     assert 1 <= cut.source_symbols(last) <= cut.k
     assert cut.frames(last) - cut.source_symbols(last) == cut.n - cut.k
-    assert cut.data_frames == sum(cut.frames(b) for b in range(cut.blocks)) if cut.blocks < 99 else 1
+    assert (
+        cut.data_frames == sum(cut.frames(b) for b in range(cut.blocks)) if cut.blocks < 99 else 1
+    )
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -122,9 +124,8 @@ def test_settings_out_of_range(wrong):
 
 def exact_tail(n, p, more_than):
     p = Fraction(p)
-    return float(
-        sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(max(0, more_than + 1), n + 1))
-    )
+    terms = range(max(0, more_than + 1), n + 1)
+    return float(sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in terms))
 
 
 @examples(100)
@@ -258,13 +259,14 @@ def test_longest_outage(size, wanted, link):
     assert frames >= 1
     sent = transmit(thing, settings=wanted, link=link)
     total = forecast.geometry.data_frames
-    arrives = []
     for first in np.linspace(0, total - frames, 7).astype(int):
         heard = Listener().hear(without_data(sent, first, frames))
         assert heard.delivered == {Key(7, 1): thing}, f"frames {first} to {first + frames}"
     twice = min(total, 2 * frames)
-    for first in np.linspace(0, total - twice, 7).astype(int):
-        arrives.append(bool(Listener().hear(without_data(sent, first, twice)).delivered))
+    arrives = [
+        bool(Listener().hear(without_data(sent, first, twice)).delivered)
+        for first in np.linspace(0, total - twice, 7).astype(int)
+    ]
     assert not all(arrives)
 
 

@@ -484,7 +484,11 @@ def test_senders_are_bounded():
 def test_memory_is_bounded_by_parking(link):
     things = [content(40_000, n) for n in range(4)]
     settings = Settings(symbol_size=32)
-    sent = [f for n, t in enumerate(things, 1) for f in transmit(t, sender=n, link=link, settings=settings)]
+    sent = [
+        f
+        for n, t in enumerate(things, 1)
+        for f in transmit(t, sender=n, link=link, settings=settings)
+    ]
     heard = Listener(Limits(memory=20_000))
     heard.hear(shuffled(sent), batch=200)
     assert heard.delivered == {Key(n, 1): t for n, t in enumerate(things, 1)}
@@ -544,7 +548,7 @@ def test_one_wrong_symbol_never_costs_the_object(code):
         bad = sent[at].copy()
         bad[30] ^= 0x40
         frame.stamp(Frames.of_rows(bad[None]), 0)
-        for stream in (sent[:at] + [bad] + sent[at + 1 :], sent[:at] + [bad] + sent[at:]):
+        for stream in ([*sent[:at], bad, *sent[at + 1 :]], [*sent[:at], bad, *sent[at:]]):
             heard = Listener().hear(stream, batch=4)
             assert heard.delivered == {Key(7, 1): thing}
             assert len(heard.of(BlockSpoiled)) <= 1

@@ -1,6 +1,7 @@
 """The sending core: what it emits, in which order, and what it does when a source fails."""
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -84,12 +85,12 @@ def of_number(sent, number, wanted=Kind.DATA):
 @pytest.mark.parametrize("link", [Link(), SLOW])
 def test_the_same_objects_and_state_give_the_same_bytes(link):
     settings = Settings(passes=2, burst=0.2)
+    things = content(50_000), b"", content(99)
     one, two = (
-        [f.tobytes() for f in transmit(content(50_000), b"", content(99), settings=settings, link=link)]
-        for _ in range(2)
+        [f.tobytes() for f in transmit(*things, settings=settings, link=link)] for _ in range(2)
     )
     assert one == two
-    other = transmit(content(50_000), b"", content(99), settings=settings, link=link, sender=8)
+    other = transmit(*things, settings=settings, link=link, sender=8)
     assert [f.tobytes() for f in other] != one
 
 
@@ -97,10 +98,8 @@ def test_every_frame_passes_its_check_and_counts_on():
     transmitter = new(BytesSource(content(30_000)), link=SLOW, frames_before=65_530)
     sent = everything(transmitter)
     assert all(frame.check_rows(f[None]).all() for f in sent)
-    numbers = [
-        int((frame.parse_compact if kind(f) == Kind.COMPACT else frame.parse_full)(f[None]).sequence[0])
-        for f in sent
-    ]
+    parse = {Kind.COMPACT: frame.parse_compact}
+    numbers = [int(parse.get(kind(f), frame.parse_full)(f[None]).sequence[0]) for f in sent]
     expected = [
         (65_530 + i) % (256 if kind(f) == Kind.COMPACT else 65_536) for i, f in enumerate(sent)
     ]
@@ -146,10 +145,7 @@ def test_heartbeats_first_and_last_with_the_right_counts(link):
 def test_heartbeats_come_about_once_a_second():
     sent = everything(new(BytesSource(content(200_000)), link=SLOW))
     places = [i for i, f in enumerate(sent) if kind(f) == Kind.HEARTBEAT]
-    seconds = [
-        sum(len(f) for f in sent[a:b]) / SLOW.rate
-        for a, b in zip(places, places[1:], strict=False)
-    ]
+    seconds = [sum(len(f) for f in sent[a:b]) / SLOW.rate for a, b in pairwise(places)]
     assert len(seconds) > 10 and max(seconds) < 1.2 and min(seconds[:-1]) > 0.6
     fast = everything(new(Generated(8 << 20), settings=Settings(code="repeat", redundancy=0.0)))
     places = [i for i, f in enumerate(fast) if kind(f) == Kind.HEARTBEAT]
@@ -256,12 +252,11 @@ def test_a_short_rest_joins_the_last_group():
     cut = plan.geometry(size, settings, link)
     group = plan.group_frames(settings, link, cut)
     transmitter = new(Generated(size), settings=settings, link=link)
-    lengths = []
+    groups = {}
     while transmitter.step(0.0) is not None:
-        current = transmitter._group
-        if current is not None and (not lengths or current is not last):
-            lengths.append(current.data_frames)
-            last = current
+        if transmitter._group is not None:
+            groups[id(transmitter._group)] = transmitter._group
+    lengths = [g.data_frames for g in groups.values()]
     assert len(lengths) > 2
     assert all(n >= group for n in lengths)
     assert max(lengths) < 1.7 * group
@@ -339,10 +334,10 @@ def test_a_name_too_long_for_the_line():
 # Trouble with the source --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fails_at", [0, 1, 100_000, 399_999])
+@pytest.mark.parametrize("fails_at", [0, 1, 300_000, 999_999])
 @pytest.mark.parametrize("passes", [1, 2])
 def test_a_source_that_fails_is_void_and_never_delivered(fails_at, passes):
-    broken, good = BytesSource(content(400_000), b"broken"), BytesSource(content(500, 2), b"good")
+    broken, good = BytesSource(content(1_000_000), b"broken"), BytesSource(content(500, 2), b"good")
     transmitter = new(broken, good, settings=Settings(passes=passes))
     if passes == 1 or fails_at == 0:
         broken.fails_at = fails_at
@@ -451,4 +446,4 @@ def test_an_object_added_during_a_pass_gets_all_its_passes(passes):
     assert Listener().hear(sent).delivered == {Key(7, 1): first, Key(7, 2): second}
     per_pass = plan.geometry(3000, transmitter.settings, Link()).data_frames
     assert len(of_number(sent, 2)) == passes * per_pass
-    assert transmitter.events() == [ObjectSent(1, b"object", passes), ObjectSent(2, b"object", passes)]
+    assert transmitter.events() == [ObjectSent(n, b"object", passes) for n in (1, 2)]

@@ -51,8 +51,12 @@ class Auto:
         """The frames completed by these bytes, as rows grouped by length."""
         array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
         out: list[U8] = []
-        for first in range(0, len(array), QUIET):
-            out += self._slice(array[first : first + QUIET])
+        first = 0
+        while first < len(array):
+            # Whole buffers to a decoder that finds frames: per call it has a price of its own.
+            size = QUIET if self.locked is None or self._quiet else len(array)
+            out += self._slice(array[first : first + size])
+            first += size
         return out
 
     def flush(self) -> list[U8]:

@@ -253,10 +253,13 @@ class Part:
             kind, _, size, count = RECORD.unpack(os.pread(self._journal, RECORD.size, at))
             length = count * (4 + (8 if kind == b"D" else size))
             if kind == b"D":
-                blocks, checks = _done_record(os.pread(self._journal, length, at + RECORD.size), count)
+                blocks, checks = _done_record(
+                    os.pread(self._journal, length, at + RECORD.size), count
+                )
                 last.update(zip(blocks.tolist(), checks.tolist(), strict=True))
             at += RECORD.size + length + CRC.size
-        return ((block, check) for block, check in last.items() if self.done[block])
+        there = len(self.done)  # a record may be of other content that was here before
+        return ((b, check) for b, check in last.items() if b < there and self.done[b])
 
     def _keep_announcement(self, announcement: bytes) -> None:
         """Keep the manifest beside its parts; a different one there means other content."""
