@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MAX_TRIALS = 1024
 """Decodings a suspect block may cost before it is begun anew: enough to leave out each symbol of
 the widest zfec block four times over, in well under ten seconds of work."""
+SPARE = 256 << 10
+"""Bytes of room that a collector keeps for blocks to come, when few are in progress."""
 WIDEST = 255
 """Source symbols of the widest zfec block."""
 
@@ -119,6 +121,24 @@ class Collector:
         suspect = sum(len(s.candidates) for s in self._suspects.values())
         return len(self._slots) * self.geometry.k * size + (parity + suspect) * size
 
+    @property
+    def block_memory(self) -> int:
+        """Bytes set aside for a block when its first symbol comes: symbols and two flags each."""
+        return self.geometry.k * (self.geometry.symbol_size + 2)
+
+    def beginning(self, blocks: I64) -> I64:
+        """Which different blocks of these, (frames,), would have to be begun, in order."""
+        different = np.unique(blocks)
+        new = [b not in self._slots for b in different.tolist()]
+        return different[np.array(new, np.bool_) & ~self.done[different]]
+
+    @property
+    def symbols(self) -> tuple[int, int]:
+        """Symbols at hand or no longer needed, and symbols needed in all. For display."""
+        k, cut = self.geometry.k, self.geometry
+        held = sum(min(k, self.held(block)) for block in self._slots)
+        return self.done_count * k + held, cut.blocks * k
+
     def valid(self, blocks: I64, symbols: I64) -> Bool:
         """Which of these lie inside the object's geometry."""
         return np.asarray((blocks < self.geometry.blocks) & (symbols < self.numbers), np.bool_)
@@ -176,6 +196,7 @@ class Collector:
         """The blocks handed out so far have been used: their memory may be used again."""
         self._free.extend(self._releasing)
         self._releasing.clear()
+        self._shrink()
 
     def park(self, block: int) -> tuple[I64, U8]:
         """Forget an unfinished block and hand out its symbols: (n,), (n, S).
@@ -192,7 +213,9 @@ class Collector:
         self._suspects.pop(block, None)
         self._free.append(slot)
         self.parked.add(block)
-        return np.concatenate(numbers), np.concatenate(contents)
+        handed_out = np.concatenate(numbers), np.concatenate(contents)
+        self._shrink()
+        return handed_out
 
     def restore(self, block: int, numbers: I64, symbols: U8) -> list[Recovered]:
         """Take back all that `park` handed out, perhaps long ago: (n,), (n, S)."""
@@ -244,6 +267,17 @@ class Collector:
         have[:, :old] = self._have, self._kept
         self._source, self._have, self._kept = source, have[0], have[1]
         self._free.extend(range(new - 1, old - 1, -1))
+
+    def _shrink(self) -> None:
+        """Give back the room of a busier time; never while blocks handed out point into it."""
+        rooms, used = len(self._source), len(self._slots)
+        if self._releasing or rooms < 4 * used or rooms * self.block_memory <= SPARE:
+            return
+        kept = list(self._slots.values())
+        self._source = self._source[kept]
+        self._have, self._kept = self._have[kept], self._kept[kept]
+        self._slots = {block: slot for slot, block in enumerate(self._slots)}
+        self._free.clear()
 
     def _add_parity(self, block: int, number: int, symbol: U8) -> None:
         """Keep a parity symbol of a block that is still short of symbols."""
@@ -351,7 +385,8 @@ class Collector:
     def _trial(self, block: int, suspect: Suspect, new: tuple[int, bytes]) -> U8 | None:
         """Decode with the new candidate in and one old one out, each in turn."""
         others = [c for c in suspect.candidates if c[0] != new[0]]
-        chosen, used, spare = {new[0]: new[1]}, [], {}
+        chosen, used = {new[0]: new[1]}, []
+        spare: dict[int, tuple[int, bytes]] = {}
         need = self.geometry.source_symbols(block)
         for number, content in others:
             if number not in chosen and len(chosen) < need:

@@ -73,6 +73,9 @@ class Limits:
     """Bytes of one block: what a single frame may make the receiver set aside."""
     memory: int = 128 << 20
     """Bytes of unfinished blocks in memory, over all objects; the oldest are parked."""
+    begun: int = 256 << 20
+    """Bytes on top of these that the frames of one call may set aside, until the next call parks.
+    A frame of 13 bytes can begin a block of `max_block`; what a sender interleaves is less."""
     orphans: int = 8 << 20
     """Bytes of data frames kept for manifests not heard yet."""
     objects: int = 4096
@@ -324,7 +327,7 @@ class Receiver:
     def _assemble(self, key: Key, tag: int, count: int, number: int, symbol: U8) -> bytes | None:
         """The announcement's bytes once enough symbols of it are there (wire 5.1)."""
         size = len(symbol)
-        if not (1 <= count <= MAX_ANNOUNCEMENT_SYMBOLS and 1 <= size):
+        if not (1 <= count <= MAX_ANNOUNCEMENT_SYMBOLS and size >= 1):
             self._reject(Reject.MANIFEST, 1, f"announcement of {count} x {size} bytes")
             return None
         if count * size > MAX_ANNOUNCEMENT + MAX_ANNOUNCEMENT_SYMBOLS:
@@ -344,7 +347,9 @@ class Receiver:
             return None
         return data
 
-    def _assemble_parts(self, key: Key, tag: int, count: int, number: int, symbol: U8) -> bytes | None:
+    def _assemble_parts(
+        self, key: Key, tag: int, count: int, number: int, symbol: U8
+    ) -> bytes | None:
         """An announcement of several symbols is collected like a block without a block check."""
         name = key, tag, count, len(symbol)  # what must agree (wire 5.1)
         partial = self._partial.get(name)
@@ -472,6 +477,12 @@ class Receiver:
         if not good.all():
             self._reject(Reject.INDEX, int((~good).sum()), str(key))
             blocks, symbols, payload = blocks[good], symbols[good], payload[good]
+        room = (self.limits.memory + self.limits.begun - self._memory) // collector.block_memory
+        if len(blocks) > room:
+            over = np.isin(blocks, collector.beginning(blocks)[max(0, room) :])
+            if over.any():
+                self._reject(Reject.LIMIT, int(over.sum()), f"{key}: blocks begun at a time")
+                blocks, symbols, payload = blocks[~over], symbols[~over], payload[~over]
         if len(blocks):
             incoming.frames += len(blocks)
             self._recovered(key, incoming, collector.add(blocks, symbols, payload))

@@ -283,6 +283,27 @@ def test_interrupted_sender(shell: Shell) -> None:
     assert shell.run("recv", "inbox", "--from", "file:cap").code == 3
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_receiver_keeps_what_it_has(shell: Shell, number: signal.Signals) -> None:
+    content = make(shell.folder / "big.bin", 1_000_000)
+    shell.run("send", "big.bin", "--to", "file:whole")
+    line = (shell.folder / "whole").read_bytes()
+    os.mkfifo(shell.folder / "fifo")
+    receiver = shell.start("recv", "inbox", "--from", "file:fifo", "--json")
+    with (shell.folder / "fifo").open("wb") as writer:
+        shell.listening(receiver)
+        writer.write(line[: len(line) // 2])
+        writer.flush()
+        time.sleep(1)
+        receiver.send_signal(number)
+        ran = shell.finish(receiver, timeout=5)
+    assert ran.code == 130
+    assert ran.events("object_incomplete")
+    (shell.folder / "rest").write_bytes(line[len(line) // 2 - 2000 :])
+    assert shell.run("recv", "inbox", "--from", "file:rest").code == 0
+    assert (shell.folder / "inbox/big.bin").read_bytes() == content
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import make_vectors
 import numpy as np
 import pytest
 import vectorfile
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pair import BytesSource, content, examples, transmit
 
 from diode import events, frame, line
+from diode.collector import SPARE
 from diode.line import rs
 from diode.line.auto import QUIET
 from diode.line.cobs import LONGEST
@@ -94,6 +96,7 @@ LIMITS = Limits(
     max_blocks=64,
     max_block=1 << 14,
     memory=4096,
+    begun=1 << 17,
     orphans=8192,
     objects=3,
     finished=4,
@@ -151,6 +154,26 @@ def test_undamaged_capture_is_delivered_within_tight_limits(sent, listening):
     keeper = survive(listening, CAPTURES[sent])
     whole = {key.number for key in keeper.completed}
     assert whole == (set(range(1, 6)) if listening in (sent, "auto") else set())
+
+
+def test_frames_that_each_begin_a_wide_block():
+    """13 bytes of frame for 12 kB of block: what is set aside has a bound all the same."""
+    limits = Limits(memory=1 << 20, begun=1 << 21)
+    facts = make_vectors.Facts(size=1 << 25, code=0, k=4096, n=4096, symbol_size=1)
+    told = make_vectors.announcement(facts.elements())
+    (announced,) = make_vectors.manifest_frames(told, 1, [0], number=1)
+    frames = [announced] + [make_vectors.compact(b"x", block=b) for b in range(3000)]
+    rows = frame.Frames.of_pieces(frames).rows()
+    keeper = fuzz_receiver.Keeper(limits, check_content)
+    keeper.hear(rows)
+    (incoming,) = keeper.receiver.objects.values()
+    held = len(incoming.collector.open_blocks) * incoming.collector.block_memory
+    assert 2 << 20 <= held <= 3 << 20
+    assert keeper.receiver.rejected["limit"] == 3000 - len(incoming.collector.open_blocks)
+    keeper.hear([])
+    assert incoming.collector._source.nbytes <= limits.memory + limits.begun
+    keeper.take(keeper.receiver.park_all())
+    assert incoming.collector._source.nbytes <= SPARE
 
 
 @pytest.mark.parametrize("name", LINES)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from diode.cli import signals
 from diode.cli.report import Report
 from diode.errors import DiodeError
 
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     report = Report(json_="--json" in arguments)
     try:
-        code = diode.main(arguments, prog_name="diode", standalone_mode=False)
+        with signals.handled(signals.interrupt):
+            code = diode.main(arguments, prog_name="diode", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         if report.json:

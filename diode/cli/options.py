@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _SIZE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE |= {f"{unit}i": 1 << (10 * power) for power, unit in enumerate("kmgt", 1)}
 _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+_MAX_DIGITS = 30
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 
 
@@ -30,7 +32,9 @@ class Size(click.ParamType[int]):
         unit = match[2].lower().removesuffix("b") if match else None
         if match is None or unit not in _SIZE:
             self.fail(f"{value!r} is not a size such as 1500, 10M or 4GiB", param, ctx)
-        return int(float(match[1]) * _SIZE[unit])
+        if len(match[1]) > _MAX_DIGITS:
+            self.fail(f"{value!r} is more than there can be", param, ctx)
+        return int(Decimal(match[1]) * _SIZE[unit])
 
 
 class Duration(click.ParamType[float]):
@@ -74,7 +78,7 @@ class Mode(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        if not re.fullmatch(r"0?[0-6]{3}", value):
+        if not re.fullmatch(r"0?[0246]{3}", value):
             self.fail(f"{value!r} is not a file mode such as 0440, without execute", param, ctx)
         return int(value, 8)
 

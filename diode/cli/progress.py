@@ -58,7 +58,7 @@ class BarProgress:
             BarColumn(bar_width=28),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[text]}", style="dim"),
+            TextColumn("{task.fields[text]}", style="dim", markup=False),  # names are in it
             console=report.console,
             transient=True,
             refresh_per_second=1 / REFRESH,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diode import carrier, events, line
-from diode.cli import options
+from diode.cli import INTERRUPTED, options, signals
 from diode.cli.progress import Interval, Shown, progress
 from diode.cli.report import Report, plural, seconds, size
 from diode.errors import NothingHeard, Partial, UsageError
@@ -118,15 +118,15 @@ class Watcher:
     def tick(self, session: Session) -> None:
         receiver = session.receiver
         if self._progress.due():
-            blocks = done = 0
+            symbols = done = 0
             for incoming in receiver.objects.values():
-                blocks += incoming.collector.geometry.blocks
-                done += incoming.collector.done_count
+                held, needed = incoming.collector.symbols
+                symbols, done = symbols + needed, done + held
             name = next(reversed(receiver.objects.values()), None)
             text = escape(name.manifest.name)[-30:] if name else "listening"
             self.bar.update(
                 done,
-                blocks or None,
+                symbols or None,
                 f"{text}, {receiver.frames:,} frames, {receiver.lost:,} lost, "
                 f"{session.delivered:,} delivered",
             )
@@ -135,8 +135,8 @@ class Watcher:
                 frames=receiver.frames,
                 lost=receiver.lost,
                 rejected=sum(receiver.rejected.values()) + sum(session.line.rejected.values()),
-                blocks=done,
-                total_blocks=blocks,
+                symbols=done,
+                total_symbols=symbols,
                 delivered=session.delivered,
             )
         if self._link.due():
@@ -235,7 +235,8 @@ def command(
             try:
                 session = Session(medium, decoder, sink, watcher, limits)
                 sink.evicted = session.evict
-                session.run(stop)
+                with signals.asking(session.stop):
+                    session.run(stop)
             finally:
                 sink.close()
     finally:
@@ -280,16 +281,18 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         report.event("gap", sender=gap.sender, first=gap.first, last=gap.last)
         numbers = f"object {gap.first}" if gap.first == gap.last else f"objects {gap.first} to {gap.last}"
         report.warn(f"nothing was heard of {numbers} of sender {gap.sender:08x}; send again")
-    if not receiver.frames:
+    if not receiver.frames and not session.stopped:
         noise = f": {size(session.line_bytes)} heard, none of it a frame" if session.line_bytes else ""
         raise NothingHeard(
             f"nothing was heard{noise}",
             hint="check the wiring, that both ends agree on the speed, and that the sender runs",
         )
-    heard = receiver.frames + receiver.lost
+    heard = max(1, receiver.frames + receiver.lost)
     report.say(
         f"{plural(session.delivered, 'object')} delivered in "
         f"{seconds(session.clock() - session.started)}; {receiver.frames:,} frames heard, "
         f"{receiver.lost:,} lost ({receiver.lost / heard:.1%})"
     )
+    if session.stopped:
+        return INTERRUPTED
     return Partial.exit_code if short or gaps or session.refused else 0

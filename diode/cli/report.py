@@ -26,7 +26,9 @@ class Report:
         self.json = json_
         self.quiet = quiet
         self.verbose = verbose
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False)
+        # A terminal gets words wrapped; a log gets each message on one line.
+        self.console.soft_wrap = not self.console.is_terminal
 
     @property
     def live(self) -> bool:

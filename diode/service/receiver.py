@@ -86,20 +86,27 @@ class Session:
     """Objects heard that had been delivered before."""
     line_bytes: int = 0
     """Bytes heard, of whatever kind."""
+    stopped: bool = False
+    """Whether `stop` was called."""
     started: float = 0.0
     last_frame: float = 0.0
     _checkpoint: float = 0.0
+    _stop: Stop = field(default_factory=Stop)
+    _begun: dict[Key, Manifest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.receiver = Receiver(self.limits)
 
     def run(self, stop: Stop) -> None:
         """Receive until the carrier ends or `stop` says so; then keep what is unfinished."""
+        self._stop = stop
         self.started = self.last_frame = self._checkpoint = self.clock()
         for old in self.sink.unfinished():
             self._act(self.receiver.resume(old.key, old.announcement, old.done, old.parked))
+            if old.key in self.receiver.objects:
+                self._begin(old.key, self.receiver.objects[old.key].manifest)
         try:
-            while not self._enough(stop):
+            while not self._enough():
                 data = self.carrier.read(WAIT if stop.idle is None else min(WAIT, stop.idle))
                 if data == b"":
                     self._take(self.line.flush())
@@ -109,6 +116,10 @@ class Session:
         finally:
             self._act(self.receiver.park_all())
             self.sink.checkpoint()
+
+    def stop(self) -> None:
+        """Make `run` return soon, with everything in order. May be called by a signal handler."""
+        self.stopped = True
 
     def short(self) -> list[Short]:
         """Objects announced and not whole."""
@@ -120,20 +131,26 @@ class Session:
                 incoming.collector.geometry.blocks,
             )
             for key, incoming in self.receiver.objects.items()
+            if not incoming.collector.complete  # beyond the count asked for: of the next run
         ]
 
     def evict(self, key: Key, why: str) -> None:
         """The sink had to drop an unfinished object."""
         incoming = self.receiver.forget(key)
+        self._begun.pop(key, None)
         if incoming is not None:
             self.refused += 1
             self.observer.refused(key, incoming.manifest, why, self)
 
-    def _enough(self, stop: Stop) -> bool:
-        done = self.delivered + self.refused + self.known
-        if stop.count is not None and done >= stop.count:
+    def _enough(self) -> bool:
+        idle = self._stop.idle
+        return self._counted() or (idle is not None and self.clock() - self.last_frame >= idle)
+
+    def _counted(self) -> bool:
+        if self.stopped:
             return True
-        return stop.idle is not None and self.clock() - self.last_frame >= stop.idle
+        done = self.delivered + self.refused + self.known
+        return self._stop.count is not None and done >= self._stop.count
 
     def _hear(self, data: bytes) -> None:
         self.line_bytes += len(data)
@@ -147,8 +164,8 @@ class Session:
 
     def _take(self, batches: list[U8]) -> None:
         if batches:
-            self.last_frame = self.clock()
-            self._act(self.receiver.receive(batches, self.last_frame))
+            self._act(self.receiver.receive(batches, self.clock()))
+            self.last_frame = self.clock()  # a slow disk is no silence of the line
 
     def _act(self, happened: Iterable[events.Event]) -> None:
         """Carry out what the receiver's events ask of the sink."""
@@ -160,6 +177,7 @@ class Session:
                         self.known += 1
                         self.observer.known(key, manifest, self)
                         continue
+                    self._begin(key, manifest)
                 case events.BlockRecovered(key, block, offset, data):
                     self.sink.write(key, block, offset, data)
                 case events.BlockParked(key, block, numbers, symbols):
@@ -167,13 +185,25 @@ class Session:
                 case events.BlockWanted(key, block):
                     self._act(self.receiver.restore(key, block, *self.sink.parked(key, block)))
                 case events.ObjectCompleted(key, manifest):
-                    if key in self.receiver.objects:
+                    if key in self.receiver.objects and not self._counted():
                         self._deliver(key, manifest)
                 case events.ObjectVoided(key, manifest):
                     self.sink.void(key, manifest)
+                    self._begun.pop(key, None)
                     self.refused += 1
                     self.observer.refused(key, manifest, "void: its source failed", self)
             self.observer.event(event, self)
+
+    def _begin(self, key: Key, manifest: Manifest) -> None:
+        """Note an object; have the sink drop those the receiver had to forget for newer ones."""
+        self._begun[key] = manifest
+        if len(self._begun) > self.limits.objects:
+            for old in self._begun.keys() - self.receiver.objects.keys():
+                forgotten = self._begun.pop(old)
+                self.sink.discard(old)
+                self.refused += 1
+                why = f"the limit of {self.limits.objects} unfinished objects"
+                self.observer.refused(old, forgotten, why, self)
 
     def _deliver(self, key: Key, manifest: Manifest) -> None:
         result = self.sink.deliver(key, manifest)
@@ -182,5 +212,6 @@ class Session:
             self.observer.refused(key, manifest, "digest", self)
             return
         self.delivered += 1
+        self._begun.pop(key, None)
         self.observer.delivered(key, manifest, result, self)
         self.receiver.finish(key)

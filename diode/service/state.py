@@ -8,6 +8,7 @@ an old number used again would be worse than a new name.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -44,6 +45,20 @@ def _draw() -> Identity:
     return Identity(sender=secrets.randbelow(LAST_NUMBER) + 1)
 
 
+def _read(content: bytes) -> Identity | None:
+    """The identity in these bytes, or None where they are not to be trusted."""
+    try:
+        identity = msgspec.json.decode(content, type=Identity)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    good = (
+        0 < identity.sender <= LAST_NUMBER
+        and 0 <= identity.number <= LAST_NUMBER
+        and 0 <= identity.frames < 1 << 63
+    )
+    return identity if good else None
+
+
 class SenderState:
     """The identity, locked for this process. Use as a context manager."""
 
@@ -51,26 +66,27 @@ class SenderState:
         """Raises Locked where another sender uses the folder, DestinationError where it cannot be
         written."""
         self._folder = folder
-        try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            self._directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._lock = os.open("sender.lock", flags, 0o600, dir_fd=self._directory)
-        except OSError as error:
-            raise DestinationError(
-                f"state folder {escape(folder)}: {os.strerror(error.errno or 0)}",
-                hint="--state DIR keeps the sender's identity elsewhere",
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._lock)
-            os.close(self._directory)
-            raise Locked(
-                f"another sender is using the identity in {escape(folder)}",
-                hint="wait for it, or give this one an identity of its own with --state DIR",
-            ) from error
-        self._identity = self._load()
+        with contextlib.ExitStack() as opened:
+            try:
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+                self._directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                opened.callback(os.close, self._directory)
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                lock = os.open("sender.lock", flags, 0o600, dir_fd=self._directory)
+                opened.callback(os.close, lock)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._identity = self._load()
+            except BlockingIOError as error:
+                raise Locked(
+                    f"another sender is using the identity in {escape(folder)}",
+                    hint="wait for it, or give this one an identity of its own with --state DIR",
+                ) from error
+            except OSError as error:
+                raise DestinationError(
+                    f"state folder {escape(folder)}: {os.strerror(error.errno or 0)}",
+                    hint="--state DIR keeps the sender's identity elsewhere",
+                ) from error
+            self._opened = opened.pop_all()
 
     @property
     def sender(self) -> int:
@@ -100,30 +116,30 @@ class SenderState:
         self._save()
 
     def close(self) -> None:
-        os.close(self._lock)
-        os.close(self._directory)
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
     def _load(self) -> Identity:
+        here = self._directory
         try:
-            with open(os.path.join(self._folder, "sender.json"), "rb") as file:
-                identity = msgspec.json.decode(file.read(1 << 16), type=Identity)
+            descriptor = os.open("sender.json", os.O_RDONLY | os.O_CLOEXEC, dir_fd=here)
         except FileNotFoundError:
             return _draw()
-        except msgspec.MsgspecError:
-            os.replace(
-                os.path.join(self._folder, "sender.json"),
-                os.path.join(self._folder, f"sender.corrupt-{secrets.token_hex(4)}"),
-            )
-            return _draw()
-        if not 0 < identity.sender <= LAST_NUMBER or not 0 <= identity.number <= LAST_NUMBER:
+        with open(descriptor, "rb") as file:
+            identity = _read(file.read(1 << 16))
+        if identity is None:
+            aside = f"sender.corrupt-{secrets.token_hex(4)}"
+            os.rename("sender.json", aside, src_dir_fd=here, dst_dir_fd=here)
             return _draw()
         return identity
 
@@ -132,7 +148,9 @@ class SenderState:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open("sender.new", flags, 0o600, dir_fd=self._directory)
             try:
-                os.write(descriptor, msgspec.json.encode(self._identity) + b"\n")
+                content = memoryview(msgspec.json.encode(self._identity) + b"\n")
+                while content:
+                    content = content[os.write(descriptor, content) :]
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

@@ -15,16 +15,21 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import itertools
 import os
+import secrets
 import sqlite3
+import stat
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from diode.errors import DestinationError, DiodeError, Locked
-from diode.objects import Announcement, Malformed, Manifest, Type, escape, safe_parts
+from diode.objects import MAX_PART, Announcement, Malformed, Manifest, Type, escape, safe_parts
 from diode.sink import Delivered, Unfinished
 from diode.sink.ledger import Ledger
-from diode.sink.parts import Part, folder_key, folder_name, read_file
+from diode.sink.parts import OpenFiles, Part, folder_key, folder_name, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +42,8 @@ STATE = ".diode"
 DEFAULT_MODE = 0o440
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
-_MAX_SIBLING = 10_000
+_MAX_SIBLING = 1000
+"""Numbered siblings of a name; later ones get a random mark, since each number is a look-up."""
 
 
 class Inbox:
@@ -59,22 +65,29 @@ class Inbox:
         self._quota = quota
         self.evicted: Evicted = lambda _key, _why: None
         self._parts: dict[Key, Part] = {}
+        self._files = OpenFiles()
+        self._sizes: dict[Key, int] = {}
         self._held = 0
         state = state or os.path.join(path, STATE)
-        with _explained(path):
+        with _explained(path), contextlib.ExitStack() as opened:
             os.makedirs(path, exist_ok=True)
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, self._root)
             for inner in (state, os.path.join(state, "parts")):
                 os.makedirs(inner, mode=0o700, exist_ok=True)
             self._state = os.open(state, _DIRECTORY)
-            self._lock = _lock(self._state, state)
+            opened.callback(os.close, self._state)
+            opened.callback(os.close, _lock(self._state, path))
             self._store = os.open("parts", _DIRECTORY, dir_fd=self._state)
+            opened.callback(os.close, self._store)
             if os.fstat(self._store).st_dev != os.fstat(self._root).st_dev:
                 raise DestinationError(
                     f"{escape(state)} is on another file system than {escape(path)}",
                     hint="--state must be on the inbox's own file system: files are renamed over",
                 )
             self._ledger = Ledger(os.path.join(state, "ledger.db"))
+            opened.callback(self._ledger.close)
+            self._opened = opened.pop_all()
 
     # Parts ----------------------------------------------------------------------------------
 
@@ -89,27 +102,36 @@ class Inbox:
                 folder = os.open(name, _DIRECTORY, dir_fd=self._store)
                 try:
                     announcement = read_file(folder, "announcement")
+                    os.stat("data", dir_fd=folder, follow_symlinks=False)
                 finally:
                     os.close(folder)
                 manifest = Announcement.parse(announcement).manifest
-                part = Part(self._store, name, manifest.geometry, announcement)
-            except (OSError, Malformed):  # a crash came before the announcement was written
+            except (FileNotFoundError, NotADirectoryError, Malformed):
+                # A crash came before the announcement was written, or after the data had left.
                 self._remove_remains(name)
                 continue
-            if self._ledger.finished(key):
-                part.remove()
+            except OSError:  # not ours to judge: it may be readable next time
                 continue
+            with _explained(self.path):
+                part = Part(self._store, name, manifest.geometry, announcement, self._files)
+                if self._ledger.finished(key):
+                    part.remove()
+                    continue
             self._parts[key] = part
-            self._held += part.size
+            self._account(key, part)
             yield Unfinished(key, announcement, part.done, part.parked_blocks)
 
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         with _explained(self.path):
             if self._ledger.finished(key):
                 return False
-            if key not in self._parts:
-                name = folder_name(key)
-                self._parts[key] = Part(self._store, name, manifest.geometry, announcement)
+            held = self._parts.get(key)
+            if held is not None:  # the receiver forgot it; the manifest may be another one now
+                held.checkpoint()
+                held.close()
+            part = Part(self._store, folder_name(key), manifest.geometry, announcement, self._files)
+            self._parts[key] = part
+            self._account(key, part)
             return True
 
     def write(self, key: Key, block: int, offset: int, data: U8) -> None:
@@ -118,7 +140,7 @@ class Inbox:
             return  # evicted for quota
         with _explained(self.path):
             part.write(block, offset, data)
-        self._make_room(key, len(data))
+        self._make_room(key, part)
 
     def park(self, key: Key, block: int, numbers: I64, symbols: U8) -> None:
         part = self._parts.get(key)
@@ -126,16 +148,19 @@ class Inbox:
             return
         with _explained(self.path):
             part.park(block, numbers, symbols)
-        self._make_room(key, symbols.size)
+        self._make_room(key, part)
 
     def parked(self, key: Key, block: int) -> tuple[I64, U8]:
+        part = self._parts.get(key)
+        if part is None:
+            return np.empty(0, np.int64), np.empty((0, 0), np.uint8)
         with _explained(self.path):
-            return self._parts[key].parked(block)
+            return part.parked(block)
 
     def discard(self, key: Key) -> None:
         part = self._parts.pop(key, None)
         if part is not None:
-            self._held -= part.size
+            self._held -= self._sizes.pop(key)
             with _explained(self.path):
                 part.remove()
 
@@ -143,25 +168,31 @@ class Inbox:
         """The sender took the object back: remember that, and forget its parts."""
         self.discard(key)
         with _explained(self.path):
-            self._ledger.record(key, manifest, "void")
+            if not self._ledger.finished(key):
+                self._ledger.record(key, manifest, "void")
 
     def checkpoint(self) -> None:
         with _explained(self.path):
-            for part in self._parts.values():
+            for key, part in self._parts.items():
                 part.checkpoint()
+                self._account(key, part)
 
     def close(self) -> None:
-        self.checkpoint()
-        for part in self._parts.values():
-            part.close()
-        self._parts.clear()
-        self._ledger.close()
-        for descriptor in (self._store, self._lock, self._state, self._root):
-            os.close(descriptor)
+        with self._opened:
+            try:
+                self.checkpoint()
+            finally:
+                for part in self._parts.values():
+                    part.close()
+                self._parts.clear()
 
-    def _make_room(self, growing: Key, more: int) -> None:
+    def _account(self, key: Key, part: Part) -> None:
+        self._held += part.size - self._sizes.get(key, 0)
+        self._sizes[key] = part.size
+
+    def _make_room(self, growing: Key, part: Part) -> None:
         """Keep all parts within the quota: the object announced first goes first."""
-        self._held += more
+        self._account(growing, part)
         while self._quota is not None and self._held > self._quota and self._parts:
             oldest = next((k for k in self._parts if k != growing), growing)
             self.discard(oldest)
@@ -170,9 +201,11 @@ class Inbox:
     def _remove_remains(self, name: str) -> None:
         with contextlib.suppress(OSError):
             folder = os.open(name, _DIRECTORY, dir_fd=self._store)
-            for inner in os.listdir(folder):
-                os.unlink(inner, dir_fd=folder)
-            os.close(folder)
+            try:
+                for inner in os.listdir(folder):
+                    os.unlink(inner, dir_fd=folder)
+            finally:
+                os.close(folder)
             os.rmdir(name, dir_fd=self._store)
 
     # Delivery -------------------------------------------------------------------------------
@@ -185,6 +218,7 @@ class Inbox:
                 wrong = part.wrong_blocks()
                 if not wrong:
                     part.begin_anew()
+                self._account(key, part)
                 return wrong
             if manifest.type == Type.DIRECTORY:
                 delivered = self._make_directory(manifest)
@@ -227,7 +261,7 @@ class Inbox:
         here, made = os.dup(self._root), []
         for part in parts:
             try:
-                inner, name = _open_folder(here, part)
+                inner, name = _open_folder(here, part, self._state)
             finally:
                 os.close(here)
             here = inner
@@ -239,16 +273,23 @@ def _siblings(name: str) -> Iterator[str]:
     """`report.pdf`, `report.2.pdf`, `report.3.pdf` …, none longer than a name may be."""
     yield name
     stem, suffix = os.path.splitext(name)
-    for number in range(2, _MAX_SIBLING):
-        tail = f".{number}{suffix}"
+    for number in itertools.count(2):
+        mark = number if number < _MAX_SIBLING else secrets.token_hex(8)
+        tail = f".{mark}{suffix}"
+        if len(os.fsencode(tail)) > MAX_PART:  # the longest of suffixes has to give, too
+            stem, suffix = name, ""
+            tail = f".{mark}"
         cut = stem
-        while len(os.fsencode(cut + tail)) > 255 and cut:
+        while len(os.fsencode(cut + tail)) > MAX_PART:
             cut = cut[:-1]
         yield cut + tail
 
 
-def _open_folder(parent: int, wanted: str) -> tuple[int, str]:
-    """Open or make a folder in `parent`; a sibling where a file or a link has the name."""
+def _open_folder(parent: int, wanted: str, forbidden: int) -> tuple[int, str]:
+    """Open or make a folder in `parent`; a sibling where a file or a link has the name.
+
+    forbidden: descriptor of the state folder, which no name may lead into, however it is spelt.
+    """
     for name in _siblings(wanted):
         try:
             os.mkdir(name, 0o750, dir_fd=parent)
@@ -256,11 +297,15 @@ def _open_folder(parent: int, wanted: str) -> tuple[int, str]:
         except FileExistsError:
             pass
         try:
-            return os.open(name, _DIRECTORY, dir_fd=parent), name
+            folder = os.open(name, _DIRECTORY, dir_fd=parent)
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
-    raise OSError(errno.EEXIST, "too many files of that name")
+            continue
+        if not os.path.samestat(os.fstat(folder), os.fstat(forbidden)):
+            return folder, name
+        os.close(folder)
+    raise AssertionError("there is always another sibling")
 
 
 def _rename_beside(part: int, target: int, wanted: str, manifest: Manifest) -> tuple[str, bool]:
@@ -273,7 +318,7 @@ def _rename_beside(part: int, target: int, wanted: str, manifest: Manifest) -> t
                 return name, True
             continue
         return name, False
-    raise OSError(errno.EEXIST, "too many files of that name")
+    raise AssertionError("there is always another sibling")
 
 
 def _same_content(folder: int, name: str, manifest: Manifest) -> bool:
@@ -283,7 +328,7 @@ def _same_content(folder: int, name: str, manifest: Manifest) -> bool:
         return False
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if status.st_size != manifest.size or not os.path.isfile(f"/dev/fd/{descriptor}"):
+        if status.st_size != manifest.size or not stat.S_ISREG(status.st_mode):
             return False
         return hashlib.file_digest(file, "sha256").digest() == manifest.digest
 
@@ -329,13 +374,18 @@ def _explained(path: str) -> Iterator[None]:
     except DiodeError:
         raise
     except sqlite3.Error as error:
-        raise DestinationError(f"the ledger of {escape(path)}: {error}") from error
+        raise DestinationError(
+            f"the ledger of {escape(path)}: {error}",
+            hint="if it is damaged, move ledger.db* aside: what is in the inbox stays as it is",
+        ) from error
     except OSError as error:
         hints = {
             errno.ENOSPC: "free some space: what was received so far is kept, start again then",
             errno.EDQUOT: "the disk quota is used up; what was received so far is kept",
             errno.EACCES: "the inbox must be writable for the user that runs this",
             errno.EROFS: "the file system is mounted read-only",
+            errno.EPERM: "the inbox must be writable for the user that runs this",
+            errno.ENOENT: "the folder is gone, or a link on the way leads nowhere",
             errno.ENOTDIR: "the inbox must be a folder",
             errno.EEXIST: "the inbox must be a folder",
         }

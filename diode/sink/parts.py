@@ -22,7 +22,8 @@ import contextlib
 import hashlib
 import os
 import struct
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -43,9 +44,12 @@ MAX_RECORD = 1 << 30
 READ_PIECE = 1 << 20
 UNWRITTEN = 4096
 """Recovered blocks that are written into the journal at once, between checkpoints."""
+MAX_OPEN = 4
+"""Parts whose files are open at a time: what a link announces must not use up descriptors."""
 WRONG = 0
 """In place of a CRC-64: the block turned out wrong after all."""
 _MODE = 0o600
+_LAST = (1 << 32) - 1
 
 
 def folder_name(key: Key) -> str:
@@ -59,31 +63,62 @@ def folder_key(name: str) -> Key | None:
         key = Key(int(sender, 16), int(number))
     except ValueError:
         return None
-    return key if folder_name(key) == name else None
+    return key if folder_name(key) == name and max(key) <= _LAST and min(key) >= 0 else None
 
 
 def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """pwrite until everything is written."""
+    """Write all of it, in as many calls as that takes."""
     view = memoryview(data)
-    while len(view):
+    while view:
         count = os.pwrite(descriptor, view, offset)
         view, offset = view[count:], offset + count
+
+
+class OpenFiles:
+    """Which parts have their files open: those used last, a few of many."""
+
+    def __init__(self, most: int = MAX_OPEN) -> None:
+        self._most = most
+        self._parts: OrderedDict[Part, None] = OrderedDict()
+
+    def used(self, part: Part) -> None:
+        self._parts[part] = None
+        self._parts.move_to_end(part)
+        while len(self._parts) > self._most:
+            next(iter(self._parts)).close()
+
+    def closed(self, part: Part) -> None:
+        self._parts.pop(part, None)
+
+
+class Descriptors(NamedTuple):
+    """The open files of a part."""
+
+    folder: int
+    data: int
+    journal: int
 
 
 class Part:
     """One unfinished object. Methods raise OSError; the sink makes operator errors of them."""
 
-    def __init__(self, parent: int, name: str, geometry: Geometry, announcement: bytes) -> None:
-        """Open, or begin. parent: descriptor of the folder that holds all parts."""
+    def __init__(
+        self,
+        parent: int,
+        name: str,
+        geometry: Geometry,
+        announcement: bytes,
+        files: OpenFiles | None = None,
+    ) -> None:
+        """Open, or begin. parent: descriptor of the folder that holds all parts.
+
+        files: shared by the parts of a sink, so that only a few have their files open.
+        """
         self.name = name
         self.geometry = geometry
         self._parent = parent
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=parent)
-        self._folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.data = os.open("data", flags, _MODE, dir_fd=self._folder)
-        self._journal = os.open("journal", flags, _MODE, dir_fd=self._folder)
+        self._files = files or OpenFiles()
+        self._descriptors: Descriptors | None = None
         self._journal_end = 0
         self.done: Bool = np.zeros(geometry.blocks, np.bool_)
         """Which blocks are recovered, (blocks,). Their CRC-64s stay in the journal alone."""
@@ -92,8 +127,24 @@ class Part:
         self._symbols: dict[int, list[tuple[int, int, int]]] = {}  # block: offset, count, S
         self._digest = hashlib.sha256()
         self._hashed = 0
-        self._load()
-        self._keep_announcement(announcement)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+        try:
+            self._load()
+            self._keep_announcement(announcement)
+        except OSError:
+            self.close()
+            raise
+
+    @property
+    def folder(self) -> int:
+        """Descriptor of the part's folder, in which the content is called `data`."""
+        return self._open().folder
+
+    @property
+    def data(self) -> int:
+        """Descriptor of the content."""
+        return self._open().data
 
     @property
     def parked_blocks(self) -> list[int]:
@@ -113,8 +164,9 @@ class Part:
         if offset == self._hashed:
             self._digest.update(view)
             self._hashed += len(view)
-        self.done[block] = True
-        self._done_bytes += len(view)
+        if not self.done[block]:
+            self.done[block] = True
+            self._done_bytes += len(view)
         self._symbols.pop(block, None)
         self._unwritten.append((block, int.from_bytes(block_layer.check(data), "little")))
         if len(self._unwritten) >= UNWRITTEN:
@@ -172,6 +224,7 @@ class Part:
                 wrong.append(block)
         self._digest, self._hashed = hashlib.sha256(), 0
         self.done[wrong] = False
+        self._done_bytes -= sum(cut.length(block) for block in wrong)
         self._unwritten = [(block, 0) for block in wrong]  # the journal's last word on them
         return wrong
 
@@ -187,22 +240,40 @@ class Part:
         self._journal_end = 0
 
     def close(self) -> None:
-        for descriptor in (self.data, self._journal, self._folder):
+        """Close the files; whatever needs them opens them again."""
+        self._files.closed(self)
+        for descriptor in self._descriptors or ():
             os.close(descriptor)
+        self._descriptors = None
 
     def remove(self) -> None:
         """Close and delete; what was renamed away already is not missed."""
         for name in ("data", "journal", "announcement"):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self._folder)
+                os.unlink(name, dir_fd=self.folder)
         self.close()
         with contextlib.suppress(OSError):
             os.rmdir(self.name, dir_fd=self._parent)
 
+    # Files ----------------------------------------------------------------------------------
+
     @property
-    def folder(self) -> int:
-        """Descriptor of the part's folder, in which the content is called `data`."""
-        return self._folder
+    def _journal(self) -> int:
+        return self._open().journal
+
+    def _open(self) -> Descriptors:
+        """The open files, opened again where other parts had to have theirs."""
+        if self._descriptors is None:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            with contextlib.ExitStack() as opened:
+                folder = os.open(self.name, flags, dir_fd=self._parent)
+                opened.callback(os.close, folder)
+                data = _open_writable(folder, "data")
+                opened.callback(os.close, data)
+                self._descriptors = Descriptors(folder, data, _open_writable(folder, "journal"))
+                opened.pop_all()
+        self._files.used(self)
+        return self._descriptors
 
     # Journal --------------------------------------------------------------------------------
 
@@ -220,6 +291,7 @@ class Part:
         size = os.fstat(self._journal).st_size
         while self._load_record(size):
             pass
+        self._done_bytes = min(int(self.done.sum()) * self.geometry.block_data, self.geometry.size)
         if self._journal_end < size:
             os.ftruncate(self._journal, self._journal_end)
 
@@ -240,7 +312,6 @@ class Part:
             blocks, checks = _done_record(content, count)
             there = blocks < self.geometry.blocks
             self.done[blocks[there]] = checks[there] != WRONG
-            self._done_bytes = int(self.done.sum()) * self.geometry.block_data
         elif block < self.geometry.blocks and size == self.geometry.symbol_size:
             self._symbols.setdefault(block, []).append((at + RECORD.size, count, size))
         return True
@@ -264,7 +335,7 @@ class Part:
     def _keep_announcement(self, announcement: bytes) -> None:
         """Keep the manifest beside its parts; a different one there means other content."""
         try:
-            held = read_file(self._folder, "announcement")
+            held = read_file(self.folder, "announcement")
         except FileNotFoundError:
             held = b""
         if held == announcement:
@@ -272,7 +343,7 @@ class Part:
         if held:
             self.begin_anew()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open("announcement", flags, _MODE, dir_fd=self._folder)
+        descriptor = os.open("announcement", flags, _MODE, dir_fd=self.folder)
         try:
             write_all(descriptor, announcement, 0)
         finally:
@@ -282,6 +353,19 @@ class Part:
 def _done_record(content: bytes, count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
     """Block numbers and CRC-64s of a 'D' record's content."""
     return np.frombuffer(content, "<u4", count), np.frombuffer(content, "<u8", count, 4 * count)
+
+
+def _open_writable(folder: int, name: str) -> int:
+    """Open or create a file for reading and writing, also one a crash left with its final mode."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.suppress(PermissionError):
+        return os.open(name, flags, _MODE, dir_fd=folder)
+    readable = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fchmod(readable, _MODE)
+    finally:
+        os.close(readable)
+    return os.open(name, flags, _MODE, dir_fd=folder)
 
 
 def read_file(folder: int, name: str) -> bytes:

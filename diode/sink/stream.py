@@ -6,13 +6,16 @@ gets all of it or nothing. It is collected in an unnamed temporary folder until 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from typing import TYPE_CHECKING
 
-from diode.errors import CarrierError
+import numpy as np
+
+from diode.errors import CarrierError, DestinationError
 from diode.sink import Delivered
-from diode.sink.parts import READ_PIECE, Part, folder_name
+from diode.sink.parts import READ_PIECE, OpenFiles, Part, folder_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +31,11 @@ class Output:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._folder = tempfile.TemporaryDirectory(prefix="diode-")
-        self._store = os.open(self._folder.name, os.O_RDONLY | os.O_DIRECTORY)
+        with _explained("the temporary folder"):
+            self._folder = tempfile.TemporaryDirectory(prefix="diode-")
+            self._store = os.open(self._folder.name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._parts: dict[Key, Part] = {}
+        self._files = OpenFiles()
         self._written = False
         self.evicted: Evicted = lambda _key, _why: None  # no quota here, nothing is evicted
 
@@ -38,25 +43,39 @@ class Output:
         return iter(())
 
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
-        self._parts[key] = Part(self._store, folder_name(key), manifest.geometry, announcement)
+        self._close(key)  # the receiver forgot it; the manifest may be another one now
+        with _explained("the temporary folder"):
+            self._parts[key] = Part(
+                self._store, folder_name(key), manifest.geometry, announcement, self._files
+            )
         return True
 
     def write(self, key: Key, block: int, offset: int, data: U8) -> None:
-        self._parts[key].write(block, offset, data)
+        part = self._parts.get(key)
+        if part is not None:
+            with _explained("the temporary folder"):
+                part.write(block, offset, data)
 
     def park(self, key: Key, block: int, numbers: I64, symbols: U8) -> None:
-        self._parts[key].park(block, numbers, symbols)
+        part = self._parts.get(key)
+        if part is not None:
+            with _explained("the temporary folder"):
+                part.park(block, numbers, symbols)
 
     def parked(self, key: Key, block: int) -> tuple[I64, U8]:
-        return self._parts[key].parked(block)
+        part = self._parts.get(key)
+        if part is None:
+            return np.empty(0, np.int64), np.empty((0, 0), np.uint8)
+        return part.parked(block)
 
     def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
         part = self._parts[key]
-        if part.digest() != manifest.digest:
-            wrong = part.wrong_blocks()
-            if not wrong:
-                part.begin_anew()
-            return wrong
+        with _explained("the temporary folder"):
+            if part.digest() != manifest.digest:
+                wrong = part.wrong_blocks()
+                if not wrong:
+                    part.begin_anew()
+                return wrong
         if not self._written:
             self._written = True
             self._copy(part, manifest.size)
@@ -76,18 +95,35 @@ class Output:
 
     def close(self) -> None:
         for key in list(self._parts):
-            self.discard(key)
+            self._close(key)
         os.close(self._store)
         self._folder.cleanup()
 
+    def _close(self, key: Key) -> None:
+        part = self._parts.pop(key, None)
+        if part is not None:
+            part.close()
+
     def _copy(self, part: Part, size: int) -> None:
         offset = 0
-        try:
+        with _explained("standard output"):
             while offset < size:
                 piece = os.pread(part.data, min(READ_PIECE, size - offset), offset)
                 view = memoryview(piece)
-                while len(view):
+                while view:
                     view = view[os.write(self._descriptor, view) :]
                 offset += len(piece)
-        except BrokenPipeError as error:
-            raise CarrierError("whoever reads standard output went away") from error
+
+
+@contextlib.contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """Turn what the system says into an error the operator can act on."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise CarrierError("whoever reads standard output went away") from error
+    except OSError as error:
+        raise DestinationError(
+            f"{where}: {os.strerror(error.errno or 0)}",
+            hint="objects are collected in TMPDIR before they are written: is there room?",
+        ) from error

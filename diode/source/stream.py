@@ -7,6 +7,7 @@ is a SourceError and nothing is sent.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from diode.errors import DestinationError, SourceError
 from diode.source.files import FileSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PIECE = 1 << 20
 
@@ -32,7 +33,8 @@ class StreamSource(FileSource):
         hashed: Callable[[int], object] | None = None,
     ) -> None:
         """Read the stream to its end. folder: where to spool, default the system's choice."""
-        self._spool = tempfile.NamedTemporaryFile(prefix="diode-spool-", dir=folder)  # noqa: SIM115
+        with _no_room():
+            self._spool = tempfile.NamedTemporaryFile(prefix="diode-spool-", dir=folder)  # noqa: SIM115
         try:
             self._fill(descriptor)
             super().__init__(self._spool.name, name, hashed=hashed)
@@ -54,11 +56,18 @@ class StreamSource(FileSource):
                 raise SourceError(f"standard input: {os.strerror(error.errno or 0)}") from error
             if not piece:
                 break
-            try:
+            with _no_room():
                 self._spool.write(piece)
-            except OSError as error:
-                raise DestinationError(
-                    f"no room to spool standard input: {os.strerror(error.errno or 0)}",
-                    hint="point TMPDIR at a larger disk",
-                ) from error
-        self._spool.flush()
+        with _no_room():
+            self._spool.flush()
+
+
+@contextlib.contextmanager
+def _no_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DestinationError(
+            f"no room to spool standard input: {os.strerror(error.errno or 0)}",
+            hint="point TMPDIR at a larger disk",
+        ) from error

@@ -28,8 +28,7 @@ with harness.instrumented():
 def parsed(data: bytes) -> Announcement | None:
     try:
         return Announcement.parse(data)
-    except Malformed as error:
-        assert escape(str(error)).isprintable()
+    except Malformed:
         return None
 
 

@@ -5,6 +5,8 @@ longest chunk is held back; and a whole frame between delimiters is found whatev
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import harness
 
 with harness.instrumented():
@@ -43,7 +45,7 @@ def split(data, seed):
     rng = np.random.default_rng(seed)
     cuts = np.sort(rng.integers(0, len(data) + 1, rng.integers(1, 12))).tolist()
     edges = [0, *cuts, len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def target(data: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+from pathlib import Path
 
 import harness
 
@@ -47,19 +48,16 @@ class Store:
     """A folder for one part."""
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
         self.descriptor = os.open(folder, os.O_RDONLY)
-        self.path = os.path.join(folder, NAME)
+        self.path = Path(folder) / NAME
 
     def put(self, journal: bytes) -> None:
-        os.makedirs(self.path, exist_ok=True)
+        self.path.mkdir(exist_ok=True)
         for name, content in (("announcement", b"told"), ("journal", journal), ("data", b"")):
-            with open(os.path.join(self.path, name), "wb") as file:
-                file.write(content)
+            (self.path / name).write_bytes(content)
 
     def journal(self) -> bytes:
-        with open(os.path.join(self.path, "journal"), "rb") as file:
-            return file.read()
+        return (self.path / "journal").read_bytes()
 
     def open(self) -> Part:
         return Part(self.descriptor, NAME, CUT, b"told")

@@ -28,7 +28,8 @@ LIMITS = Limits(
     max_object=1 << 16,
     max_blocks=64,
     max_block=1 << 12,
-    memory=2048,
+    memory=200,
+    begun=4096,
     orphans=8192,
     objects=3,
     finished=4,
@@ -53,7 +54,10 @@ def check_bounds(receiver: Receiver, limits: Limits) -> None:
     assert len(receiver._finished) <= limits.finished
     assert len(receiver.senders) <= limits.senders
     assert len(receiver._aliases) <= 1 << 16
-    assert receiver._memory == sum(i.collector.memory for i in receiver.objects.values())
+    collectors = [incoming.collector for incoming in receiver.objects.values()]
+    assert receiver._memory == sum(c.memory for c in collectors)
+    begun = sum(len(c.open_blocks) * c.geometry.k * c.geometry.symbol_size for c in collectors)
+    assert begun <= limits.memory + limits.begun
 
 
 def check_memory(receiver: Receiver, limits: Limits) -> None:
@@ -156,7 +160,7 @@ class Script:
 
     def key(self) -> Key:
         c = self.choices
-        return Key(c.of(1, 1, 2, 3, 4), c.of(1, 2, 3, 4, 5))
+        return Key(c.of(1, 1, 1, 1, 1, 1, 2, 3, 4), c.of(1, 1, 1, 2, 3, 4, 5))
 
     def geometry(self, key: Key) -> Geometry:
         """The same for a key most of the time, so that blocks come together."""
