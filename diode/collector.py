@@ -141,7 +141,12 @@ class Collector:
 
     def valid(self, blocks: I64, symbols: I64) -> Bool:
         """Which of these lie inside the object's geometry."""
-        return np.asarray((blocks < self.geometry.blocks) & (symbols < self.numbers), np.bool_)
+        inside = (blocks < self.geometry.blocks) & (symbols < self.numbers)
+        last = self.geometry.blocks - 1
+        if last >= 0:  # its symbols that are zero by definition are never sent
+            known = symbols >= self.geometry.source_symbols(last)
+            inside &= ~((blocks == last) & known & (symbols < self.geometry.k))
+        return np.asarray(inside, np.bool_)
 
     def held(self, block: int) -> int:
         """Different symbols held in memory for an unfinished block, zero ones included."""

@@ -19,7 +19,7 @@ shares an interleaving group of G frames evenly. Blocks are grouped until that i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from diode import frame
@@ -206,7 +206,7 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
     widest = max(1, min(code.max_k, int(most / (1 + redundancy) + 1e-9)))
     if code.name == "repeat":
         widest = min(widest, max(1, MAX_GROUP_BYTES // largest // 64))
-        if link.compact:  # a full header would make the frame longer than the line may carry
+        if link.compact:  # whose headers have room for no more
             widest = min(widest, frame.COMPACT_MAX_SYMBOL)
     blocks = max(1, -(-size // (widest * largest - BLOCK_CHECK)))
     per_block = -(-size // blocks) + BLOCK_CHECK  # equal blocks rather than a short last one
@@ -215,7 +215,22 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
     n = k + math.ceil(k * redundancy - 1e-9)
     if settings.redundancy is None:
         n = max(n, copies_needed(k, 64 * k if code.name == "repeat" else code.numbers(k)))
-    return Geometry(size, code.id, k, n, fitting)
+    cut = Geometry(size, code.id, k, n, fitting)
+    if frame_bytes(link, cut) > link.max_frame:  # full headers after all: too many blocks or symbols
+        room = link.max_frame - frame.HEADER - frame.CHECK
+        return geometry(size, replace(settings, symbol_size=room), link)
+    return cut
+
+
+def uses_compact(link: Link, cut: Geometry) -> bool:
+    """Whether an object's data goes in compact frames on that link (wire 3.2)."""
+    code = by_id(cut.code)
+    assert code is not None
+    return (
+        link.compact
+        and code.numbers(cut.k) <= frame.COMPACT_MAX_SYMBOL
+        and cut.blocks <= frame.COMPACT_MAX_BLOCK
+    )
 
 
 def manifest_copies(symbols: int, settings: Settings) -> int:
@@ -241,7 +256,7 @@ def group_frames(settings: Settings, link: Link, geometry: Geometry) -> int:
 
 def frame_bytes(link: Link, geometry: Geometry) -> int:
     """A data frame's length before the line."""
-    header = frame.COMPACT_HEADER if link.compact else frame.HEADER
+    header = frame.COMPACT_HEADER if uses_compact(link, geometry) else frame.HEADER
     return header + geometry.symbol_size + frame.CHECK
 
 

@@ -369,11 +369,7 @@ class Transmitter:
         assert code is not None
         walk = symbol_numbers(cut, code.numbers(cut.k), member.block, member.number_of_pass)
         symbols = code.encode(self._read_block(outgoing, member.block), walk)
-        compact = (
-            self.link.compact
-            and code.numbers(cut.k) <= frame.COMPACT_MAX_SYMBOL
-            and cut.blocks <= frame.COMPACT_MAX_BLOCK
-        )
+        compact = plan.uses_compact(self.link, cut)
         rows = frame.blank_rows(len(walk), cut.symbol_size, compact=compact)
         identity = {"sender": self.sender, "number": outgoing.number}
         if compact:

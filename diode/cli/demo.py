@@ -111,7 +111,7 @@ def command(
 def _own_files(folder: Path) -> list[Path]:
     """This project's README, and a picture of 200 kB that nobody has drawn before."""
     readme = folder / "README.md"
-    text = importlib.metadata.metadata("diode-fec").get_payload()
+    text = importlib.metadata.metadata("diode-fec").json["description"]
     readme.write_text(str(text), encoding="utf-8")
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
     phase = np.hypot(x - WIDTH / 2, y - HEIGHT / 2)

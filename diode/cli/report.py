@@ -10,6 +10,7 @@ escaped (objects.escape) before it is shown. The sender says "sent", never "deli
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from diode.errors import DiodeError
 
 
+class _Console(Console):
+    """Standard error. When nobody reads it any more the work goes on without words."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Report:
     """Where a verb's words go."""
 
@@ -26,7 +34,7 @@ class Report:
         self.json = json_
         self.quiet = quiet
         self.verbose = verbose
-        self.console = Console(stderr=True, highlight=False)
+        self.console = _Console(stderr=True, highlight=False, emoji=False)
         # A terminal gets words wrapped; a log gets each message on one line.
         self.console.soft_wrap = not self.console.is_terminal
 
@@ -43,7 +51,9 @@ class Report:
     def result(self, text: str) -> None:
         """A result line on stdout; nothing with --json, whose events are the results."""
         if not self.json:
-            self._stdout(text)
+            sys.stdout.flush()
+            sys.stdout.buffer.write(os.fsencode(text) + b"\n")  # a name need not be UTF-8
+            sys.stdout.flush()
 
     def say(self, text: str, style: str = "") -> None:
         """Something worth knowing."""
