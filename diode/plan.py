@@ -244,6 +244,12 @@ def manifest_interval(link: Link, frame_bytes: int) -> int:
     return max(64, int(link.rate / frame_bytes)) if link.rate else 2048
 
 
+def manifests(cut: Geometry, settings: Settings, link: Link, symbols: int) -> int:
+    """Times an object's announcement of that many symbols is sent in one pass."""
+    interval = manifest_interval(link, frame_bytes(link, cut))
+    return max(manifest_copies(symbols, settings), -(-cut.data_frames // interval))
+
+
 def group_frames(settings: Settings, link: Link, geometry: Geometry) -> int:
     """Frames that must share an interleaving group so that `settings.burst` is survived."""
     if not link.rate or not settings.burst or geometry.n <= geometry.k:
@@ -304,26 +310,20 @@ def forecast(size: int, settings: Settings, link: Link, *, manifest: int = MANIF
     on_line = link.line_bytes(length)
     frames = cut.data_frames
     announced = frame.HEADER + manifest + frame.CHECK
-    copies = max(
-        manifest_copies(1, settings), -(-frames // manifest_interval(link, length)) if frames else 0
-    )
-    source = sum(cut.source_symbols(b) for b in {0, cut.blocks - 1}) if cut.blocks else 0
-    if cut.blocks > 1:
-        source = (cut.blocks - 1) * cut.k + cut.source_symbols(cut.blocks - 1)
+    copies = manifests(cut, settings, link, 1)
+    source = (cut.blocks - 1) * cut.k + cut.source_symbols(cut.blocks - 1) if cut.blocks else 0
     parity = frames - source
     parts = {
-        "data": float(size) * 1,
+        "data": float(size),
         "padding and block checks": float(source * cut.symbol_size - size),
         "parity": float(parity * cut.symbol_size),
         "frame headers and checks": float(frames * (length - cut.symbol_size)),
         "line coding": frames * (on_line - length),
         "manifests": copies * link.line_bytes(announced),
     }
-    first = parts["data"]
-    line = {name: value * passes for name, value in parts.items()}
-    line["data"] = first
+    line = {name: value * passes for name, value in parts.items()} | {"data": parts["data"]}
     if passes > 1:
-        line["repeated passes"] = first * (passes - 1)
+        line["repeated passes"] = parts["data"] * (passes - 1)
     total = sum(line.values())
     seconds = total / link.rate if link.rate else None
     group = group_frames(settings, link, cut)

@@ -176,7 +176,7 @@ class Transmitter:
         self._queue.append(Outgoing(number, source, cut, manifest, symbols))
         self._highest = max(self._highest, number)
         self.progress.objects += 1
-        self.progress.total_frames += self._frames_of(cut) * max(1, self.settings.passes)
+        self.progress.total_frames += self._frames_of(cut, symbols.count) * max(1, self.settings.passes)
         return manifest
 
     def step(self, now: float) -> Frames | None:
@@ -309,10 +309,9 @@ class Transmitter:
     def _frames_of_block(self, outgoing: Outgoing, block: int) -> int:
         return outgoing.geometry.frames(block) if block >= 0 else 0
 
-    def _frames_of(self, cut: Geometry) -> int:
-        copies = plan.manifest_copies(1, self.settings)
-        interval = plan.manifest_interval(self.link, plan.frame_bytes(self.link, cut))
-        return cut.data_frames + max(copies, -(-cut.data_frames // interval))
+    def _frames_of(self, cut: Geometry, symbols: int) -> int:
+        """Frames of an object in one pass; `symbols`: those of its announcement."""
+        return cut.data_frames + symbols * plan.manifests(cut, self.settings, self.link, symbols)
 
     def _members_of(self, chosen: list[tuple[Outgoing, int]]) -> list[Member]:
         """The blocks chosen, and before them the announcement of each object among them."""
@@ -331,14 +330,13 @@ class Transmitter:
     def _members_of_object(self, outgoing: Outgoing, blocks: list[int]) -> list[Member]:
         cut, done = outgoing.geometry, outgoing.passes_done
         data = [Member(outgoing, b, cut.frames(b), done) for b in blocks if b >= 0]
-        frames = sum(m.count for m in data)
-        share = len(data) / cut.blocks if cut.blocks else 1.0
         symbols = outgoing.announcement.count
-        interval = plan.manifest_interval(self.link, plan.frame_bytes(self.link, cut))
-        copies = max(
-            1, frames // interval, round(plan.manifest_copies(symbols, self.settings) * share)
-        )
-        return [Member(outgoing, -1, copies * symbols, done), *data]
+        copies = plan.manifests(cut, self.settings, self.link, symbols)
+        if data:  # this group's part of the pass's announcements, rounded so that they add up
+            first, last = blocks[0], blocks[-1] + 1
+            copies = -(-copies * last // cut.blocks) + (-copies * first // cut.blocks)
+        announcing = [Member(outgoing, -1, copies * symbols, done)] if copies else []
+        return announcing + data
 
     # Frames ---------------------------------------------------------------------------------
 

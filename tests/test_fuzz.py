@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from pair import BytesSource, content, examples, transmit
 
 from diode import events, frame, line
-from diode.collector import SPARE
+from diode.code import CODES
+from diode.collector import MAX_TRIALS, SPARE, Collector
 from diode.line import rs
 from diode.line.auto import QUIET
 from diode.line.cobs import LONGEST
-from diode.plan import Link, Settings
+from diode.plan import Geometry, Link, Settings
 from diode.receiver import Limits
 
 FUZZ = Path(__file__).parent / "fuzz"
@@ -174,6 +175,23 @@ def test_frames_that_each_begin_a_wide_block():
     assert incoming.collector._source.nbytes <= limits.memory + limits.begun
     keeper.take(keeper.receiver.park_all())
     assert incoming.collector._source.nbytes <= SPARE
+
+
+@pytest.mark.parametrize(
+    ("by", "k", "size"), [("zfec", 3, 8), ("zfec", 255, 8), ("repeat", 20_000, 1)]
+)
+def test_wrong_symbols_in_one_call_cost_a_bounded_number_of_decodings(by, k, size, monkeypatch):
+    rng = np.random.default_rng(3)
+    blocks = Collector(Geometry(k * size - 8, CODES[by].id, k, k, size), CODES[by])
+    decodings = []
+    decode = blocks._decode
+    monkeypatch.setattr(blocks, "_decode", lambda *args: decodings.append(1) or decode(*args))
+    rows = rng.integers(0, 256, (k, size), np.uint8)
+    assert not blocks.add(np.zeros(k, np.int64), np.arange(k), rows)
+    wrong = rng.integers(0, 256, (1000, size), np.uint8)
+    numbers = rng.integers(0, min(blocks.numbers, 256), 1000)
+    assert not blocks.add(np.zeros(1000, np.int64), numbers, wrong)
+    assert 0 < len(decodings) <= MAX_TRIALS
 
 
 @pytest.mark.parametrize("name", LINES)

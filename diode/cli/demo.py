@@ -30,6 +30,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+import diode
 from diode.carrier.coupling import Coupling
 from diode.carrier.impairment import Impairment
 from diode.cli import options
@@ -111,7 +112,8 @@ def command(
 def _own_files(folder: Path) -> list[Path]:
     """This project's README, and a picture of 200 kB that nobody has drawn before."""
     readme = folder / "README.md"
-    text = importlib.metadata.metadata("diode-fec").json["description"]
+    # An installed wheel has no README beside it, but carries its text.
+    text = importlib.metadata.metadata("diode-fec").json.get("description") or diode.__doc__
     readme.write_text(str(text), encoding="utf-8")
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
     phase = np.hypot(x - WIDTH / 2, y - HEIGHT / 2)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from cli import Shell, make
+
+
+@pytest.mark.parametrize("line", ["cobs", "rs"])
+def test_whole_capture(shell: Shell, line: str) -> None:
+    make(shell.folder / "x", 200_000)
+    shell.run("send", "x", "--to", "file:cap", "--line", line)
+    ran = shell.run("inspect", "cap")
+    assert ran.code == 0
+    assert "x, 200 kB: complete" in ran.out
+    assert " 0 refused" in ran.out
+    (thing,) = shell.run("inspect", "cap", "--json").events("object")
+    assert thing["blocks_recoverable"] == thing["blocks"]
+    assert thing["symbols_lacking"] == 0
+
+
+def test_short_capture_and_the_rest_of_it(shell: Shell) -> None:
+    make(shell.folder / "x", 2_000_000)
+    shell.run("send", "x", "--to", "file:cap")
+    line = (shell.folder / "cap").read_bytes()
+    middle = len(line) // 2
+    (shell.folder / "a").write_bytes(line[:middle])
+    (shell.folder / "b").write_bytes(line[middle:])
+    ran = shell.run("inspect", "a", "--json")
+    assert ran.code == 3
+    (thing,) = ran.events("object")
+    assert 0 < thing["blocks_recoverable"] < thing["blocks"]
+    assert thing["symbols_lacking"] > 0
+    # What it says of the first half is what the second half must bring.
+    assert shell.run("inspect", "a", "b").code == 0
+    assert shell.run("recv", "inbox", "--from", "file:a").code == 3
+    assert shell.run("recv", "inbox", "--from", "file:b").code == 0
+
+
+def test_compact_frames_without_a_manifest_are_told_by_alias(shell: Shell) -> None:
+    make(shell.folder / "x", 20_000)
+    # A rate makes the frames compact.
+    shell.run("send", "x", "--to", "file:cap?rate=8M", "--burst", "0s")
+    frames = (shell.folder / "cap").read_bytes().split(b"\0")
+    compact = [f for f in frames if len(f) > 1 and f[1] == 0x12]
+    assert compact
+    (shell.folder / "data").write_bytes(b"\0".join(compact) + b"\0")
+    ran = shell.run("inspect", "data")
+    assert ran.code == 3
+    assert f"{len(compact)} data frames without a manifest" in ran.out
+
+
+def test_every_frame(shell: Shell) -> None:
+    make(shell.folder / "x", 3000)
+    shell.run("send", "x", "--to", "file:cap")
+    ran = shell.run("inspect", "-v", "cap")
+    lines = [text for text in ran.out.splitlines() if "block" in text and "symbol" in text]
+    (capture,) = shell.run("inspect", "cap", "--json").events("capture")
+    assert sum(text.endswith("bytes") for text in lines) == capture["frames"]
+
+
+def test_standard_input_odd_names_and_void_objects(shell: Shell) -> None:
+    make(shell.folder / "x", 1000)
+    shell.run("send", "x", "--to", "file:what%3F")
+    assert os.path.exists(shell.folder / "what?")
+    assert shell.run("inspect", "what?").code == 0
+    line = (shell.folder / "what?").read_bytes()
+    assert shell.run("inspect", "-", stdin=line).code == 0
+    damaged = bytes(b ^ (i % 900 == 0) for i, b in enumerate(line))
+    assert shell.run("inspect", "-", "--json", stdin=damaged).events("capture")[0]["rejected"]
+    assert shell.run("inspect", "-", stdin=bytes(range(256)) * 50).code == 4

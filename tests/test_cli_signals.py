@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from diode.cli import signals
+
+
+def test_first_signal_asks_second_interrupts() -> None:
+    asked = []
+    before = signal.getsignal(signal.SIGTERM)
+    with signals.asking(lambda: asked.append(1)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked == [1]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert asked == [1]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_interrupt_handler_is_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with signals.handled(signals.interrupt), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGINT) is before
