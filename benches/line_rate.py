@@ -1,7 +1,7 @@
 """Goodput over line rate on a paced pseudo-terminal, and the CPU the sender takes for it.
 
-"Possible" is what code rate and framing allow: file bytes over the bytes that have to be on the line, as
-`diode plan` computes them. The reader takes everything as fast as it comes.
+"Possible" is what code rate and framing allow: file bytes over the bytes that have to be on the
+line, as `diode plan` computes them. The reader takes everything as fast as it comes.
 """
 
 from __future__ import annotations

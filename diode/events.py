@@ -42,7 +42,7 @@ class ObjectAnnounced:
 
 @dataclass(frozen=True, slots=True)
 class BlockRecovered:
-    """A block is whole and its check is right. data: uint8 (bytes,), at that offset of the object."""
+    """A block is whole and its check is right. data: uint8 (bytes,), at `offset` of the object."""
 
     key: Key
     block: int
@@ -81,6 +81,14 @@ class BlockSpoiled:
 @dataclass(frozen=True, slots=True)
 class ObjectCompleted:
     """Every block of the object is recovered; its digest is the sink's to verify."""
+
+    key: Key
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvicted:
+    """An unfinished object had to go from memory: more were begun than the limit allows."""
 
     key: Key
     manifest: Manifest
@@ -128,6 +136,7 @@ Event = (
     | BlockWanted
     | BlockSpoiled
     | ObjectCompleted
+    | ObjectEvicted
     | ObjectVoided
     | FrameRejected
     | SenderFellSilent

@@ -193,7 +193,14 @@ def blank_rows(count: int, payload: int, *, compact: bool = False) -> U8:
 
 
 def fill_full(
-    rows: U8, kind: Kind, *, code: int, sender: int, number: int, block: I64 | int, symbol: I64 | int
+    rows: U8,
+    kind: Kind,
+    *,
+    code: int,
+    sender: int,
+    number: int,
+    block: I64 | int,
+    symbol: I64 | int,
 ) -> None:
     """Write full headers into rows (wire 3.1), all but sequence and check."""
     header = rows[:, :HEADER].view(FULL)[:, 0] if rows.flags.c_contiguous else None
@@ -206,7 +213,9 @@ def fill_full(
     header["symbol"] = symbol
 
 
-def fill_compact(rows: U8, *, sender: int, number: int, block: I64 | int, symbol: I64 | int) -> None:
+def fill_compact(
+    rows: U8, *, sender: int, number: int, block: I64 | int, symbol: I64 | int
+) -> None:
     """Write compact data headers into rows (wire 3.2), all but sequence and check."""
     header = rows[:, :COMPACT_HEADER].view(COMPACT)[:, 0]
     header["vk"] = VERSION << 4 | Kind.COMPACT
@@ -316,6 +325,12 @@ class Beat(enum.IntEnum):
 
 
 HEARTBEAT = np.dtype(
-    [("frames", "<u8"), ("uptime", "<u4"), ("interval_ms", "<u4"), ("rate", "<u4"), ("queue", "<u4")]
+    [
+        ("frames", "<u8"),
+        ("uptime", "<u4"),
+        ("interval_ms", "<u4"),
+        ("rate", "<u4"),
+        ("queue", "<u4"),
+    ]
 )
 """Payload of a heartbeat (wire 3.4)."""

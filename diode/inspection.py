@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode import frame
+from diode.announcements import AnnouncementParts
 from diode.code import by_id
 from diode.events import Key
 from diode.frame import Kind
-from diode.objects import Announcement, AnnouncementParts, Malformed, Manifest, Status
+from diode.objects import Announcement, Malformed, Manifest, Status
 from diode.reception import Reception
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Inspection:
             self._full(rows[kinds != Kind.COMPACT])
             self._compact(rows[kinds == Kind.COMPACT])
         for reception in self.senders.values():
-            reception.settle()
+            reception.settle(self.kinds.total())
 
     def resolved(self) -> dict[Key, Seen]:
         """The objects, compact frames given to those that own their alias."""

@@ -19,18 +19,12 @@ import re
 import struct
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
-from diode.code import CODES
-from diode.errors import SourceError, UsageError
+from diode.errors import SourceError
 from diode.frame import crc32c
 from diode.plan import Geometry
-
-if TYPE_CHECKING:
-    from diode.frame import I64, U8
 
 MAX_NAME = 4096
 """PATH_MAX of Linux: a longer name could not be created."""
@@ -96,7 +90,7 @@ _LENGTH = struct.Struct("<H")
 _SECTION = struct.Struct("<BH")
 
 
-class Malformed(Exception):  # noqa: N818  not an error of the operator's
+class Malformed(Exception):
     """An announcement that cannot be read; the text says why. Never leaves the receiver."""
 
 
@@ -146,70 +140,6 @@ class Announcement:
         if problem:
             raise Malformed(problem)
         return cls(manifest, tuple(sections))
-
-
-@dataclass(frozen=True, slots=True)
-class AnnouncementSymbols:
-    """An announcement cut and coded for the wire: `symbols(numbers)` gives frames' payloads."""
-
-    block: U8
-    tag: int
-
-    @classmethod
-    def of(cls, announcement: Announcement, room: int) -> AnnouncementSymbols:
-        """Cut into as few symbols of at most `room` bytes as will do."""
-        data = announcement.serialize()
-        count = -(-len(data) // room)
-        if count > MAX_ANNOUNCEMENT_SYMBOLS:
-            raise UsageError(
-                f"an announcement of {len(data)} bytes needs {count} frames of this line",
-                hint=f"raise --symbol-size to {-(-len(data) // MAX_ANNOUNCEMENT_SYMBOLS)}",
-            )
-        size = -(-len(data) // count)
-        padded = data.ljust(count * size, b"\0")
-        return cls(np.frombuffer(padded, np.uint8).reshape(count, size), crc32c(padded))
-
-    @property
-    def count(self) -> int:
-        return len(self.block)
-
-    def symbols(self, first: int, count: int) -> tuple[I64, U8]:
-        """The next `count` symbol numbers from `first` on, cyclically, and the symbols."""
-        code = CODES["zfec" if self.count > 1 else "repeat"]
-        numbers = np.arange(first, first + count) % code.numbers(self.count)
-        return numbers, code.encode(self.block, numbers)
-
-
-class AnnouncementParts:
-    """The symbols of one announcement as they are heard; the other direction of the class above.
-
-    No block check here: the tag in every frame is the CRC-32C of the whole, and decides.
-    """
-
-    def __init__(self, count: int, size: int) -> None:
-        self.count = count
-        self.size = size
-        self._symbols: dict[int, U8] = {}
-
-    @property
-    def memory(self) -> int:
-        return len(self._symbols) * (self.size + 128)
-
-    def add(self, number: int, symbol: U8) -> bytes | None:
-        """Take one symbol, its number below 256; the padded announcement once that is enough."""
-        self._symbols.setdefault(number, symbol.copy())
-        if len(self._symbols) < self.count:
-            return None
-        block = np.zeros((self.count, self.size), np.uint8)
-        for row in range(self.count):
-            if row in self._symbols:
-                block[row] = self._symbols[row]
-        missing = np.array([r for r in range(self.count) if r not in self._symbols], np.int64)
-        parity = np.array([n for n in self._symbols if n >= self.count], np.int64)[: len(missing)]
-        if len(missing):
-            symbols = np.stack([self._symbols[n] for n in parity.tolist()])
-            CODES["zfec"].fill(block, missing, parity, symbols)
-        return block.tobytes()
 
 
 # Names ------------------------------------------------------------------------------------

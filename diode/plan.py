@@ -152,7 +152,11 @@ def binomial_tail(n: int, p: float, more_than: int) -> float:
         return 1.0
     log_p, log_q = math.log(p), math.log1p(-p)
     terms = (
-        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q
+        math.lgamma(n + 1)
+        - math.lgamma(i + 1)
+        - math.lgamma(n - i + 1)
+        + i * log_p
+        + (n - i) * log_q
         for i in range(more_than + 1, n + 1)
     )
     return min(1.0, math.fsum(math.exp(term) for term in terms))
@@ -216,7 +220,9 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
     if settings.redundancy is None:
         n = max(n, copies_needed(k, 64 * k if code.name == "repeat" else code.numbers(k)))
     cut = Geometry(size, code.id, k, n, fitting)
-    if frame_bytes(link, cut) > link.max_frame:  # full headers after all: too many blocks or symbols
+    if (
+        frame_bytes(link, cut) > link.max_frame
+    ):  # full headers after all: too many blocks or symbols
         room = link.max_frame - frame.HEADER - frame.CHECK
         return geometry(size, replace(settings, symbol_size=room), link)
     return cut
@@ -302,7 +308,9 @@ MANIFEST_ESTIMATE = 110
 """Bytes of an announcement with a name of usual length, for planning without a file."""
 
 
-def forecast(size: int, settings: Settings, link: Link, *, manifest: int = MANIFEST_ESTIMATE) -> Forecast:
+def forecast(
+    size: int, settings: Settings, link: Link, *, manifest: int = MANIFEST_ESTIMATE
+) -> Forecast:
     """Time, overhead and reliability of one object of that size; a carousel counts as one pass."""
     cut = geometry(size, settings, link)
     passes = max(1, settings.passes)
@@ -336,12 +344,12 @@ def forecast(size: int, settings: Settings, link: Link, *, manifest: int = MANIF
         line,
         seconds,
         size / seconds if seconds else None,
-        _outage(cut, settings, link, group, frames),
+        _outage(cut, link, group, frames),
         {p: failure(cut, passes, copies * passes, p) for p in (0.01, 0.05, 0.1, 0.2)},
     )
 
 
-def _outage(cut: Geometry, settings: Settings, link: Link, group: int, frames: int) -> float:
+def _outage(cut: Geometry, link: Link, group: int, frames: int) -> float:
     """Longest outage one pass survives when nothing else is lost."""
     if not frames:
         return 0.0

@@ -16,13 +16,14 @@ frames change nothing in the result.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diode import frame
-from diode.code import CODES, by_id
+from diode.announcements import Announcements
+from diode.code import by_id
 from diode.collector import Collector, Recovered
 from diode.events import (
     BlockParked,
@@ -35,30 +36,20 @@ from diode.events import (
     Key,
     ObjectAnnounced,
     ObjectCompleted,
+    ObjectEvicted,
     ObjectVoided,
     SenderFellSilent,
     SenderHeard,
 )
 from diode.frame import Kind, Reject
-from diode.objects import (
-    MAX_ANNOUNCEMENT,
-    MAX_ANNOUNCEMENT_SYMBOLS,
-    Announcement,
-    AnnouncementParts,
-    Malformed,
-    Manifest,
-    Status,
-)
+from diode.objects import Announcement, Malformed, Manifest, Status
+from diode.orphans import Orphans, Part
 from diode.reception import Reception
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from diode.frame import I64, U8, Bool
-
-
-PART_OVERHEAD = 512
-"""Bytes that small things kept by the thousand are reckoned at, on top of their content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +62,9 @@ class Limits:
     """Blocks of an object: a bit array and its bookkeeping, 64 MB at the limit."""
     max_block: int = 64 << 20
     """Bytes of one block: what a single frame may make the receiver set aside."""
-    memory: int = 128 << 20
+    memory: int = 96 << 20
     """Bytes of unfinished blocks in memory, over all objects; the oldest are parked."""
-    begun: int = 256 << 20
+    begun: int = 64 << 20
     """Bytes on top of these that the frames of one call may set aside, until the next call parks.
     A frame of 13 bytes can begin a block of `max_block`; what a sender interleaves is less."""
     orphans: int = 8 << 20
@@ -101,14 +92,6 @@ class Incoming:
     started: float = 0.0
 
 
-@dataclass(slots=True)
-class Orphans:
-    """Data frames of one object, or alias, whose manifest has not been heard."""
-
-    parts: list[tuple[I64, I64, U8]] = field(default_factory=list)
-    bytes: int = 0
-
-
 class Receiver:
     """Frames of any number of senders and objects, in any order, to events."""
 
@@ -122,10 +105,8 @@ class Receiver:
         self.objects: OrderedDict[Key, Incoming] = OrderedDict()
         self._finished: OrderedDict[Key, int] = OrderedDict()
         self._aliases: dict[int, Key] = {}
-        self._orphans: OrderedDict[Key | int, Orphans] = OrderedDict()
-        self._orphan_bytes = 0
-        self._partial_bytes = 0
-        self._partial: OrderedDict[tuple[Key, int, int, int], AnnouncementParts] = OrderedDict()
+        self._orphans = Orphans(self.limits.orphans)
+        self._announcements = Announcements(self.limits.announcements, self._reject)
         self._heard: list[Reception] = []
         self._lent: list[Collector] = []
         """Collectors whose buffers the events handed out last point into."""
@@ -155,7 +136,7 @@ class Receiver:
         for rows, compact in data:
             self._take_compact(rows) if compact else self._take_data(rows)
         for reception in self._heard:
-            reception.settle()
+            reception.settle(self.frames)
         self._heard.clear()
         return self._drain()
 
@@ -204,7 +185,7 @@ class Receiver:
         self._finished.move_to_end(key)
         while len(self._finished) > self.limits.finished:
             self._finished.popitem(last=False)
-        self._drop_orphans(key)
+        self._orphans.take(key)
 
     def forget(self, key: Key) -> Incoming | None:
         """Drop an unfinished object; its next manifest begins it anew."""
@@ -301,7 +282,7 @@ class Receiver:
             if self._already_known(key, tag):
                 reception.numbered(key.number)  # one of an earlier run is no gap either
                 continue
-            whole = self._assemble(
+            whole = self._announcements.take(
                 key,
                 tag,
                 int(parsed.code[index]),
@@ -323,53 +304,6 @@ class Receiver:
             self._bind(key)
             return True
         return False
-
-    def _assemble(self, key: Key, tag: int, count: int, number: int, symbol: U8) -> bytes | None:
-        """The announcement's bytes once enough symbols of it are there (wire 5.1)."""
-        size = len(symbol)
-        if not (1 <= count <= MAX_ANNOUNCEMENT_SYMBOLS and size >= 1):
-            self._reject(Reject.MANIFEST, 1, f"announcement of {count} x {size} bytes")
-            return None
-        if count * size > MAX_ANNOUNCEMENT + MAX_ANNOUNCEMENT_SYMBOLS:
-            self._reject(Reject.LIMIT, 1, f"announcement of {count} x {size} bytes")
-            return None
-        code = CODES["zfec" if count > 1 else "repeat"]
-        if number >= code.numbers(count):
-            self._reject(Reject.INDEX, 1, f"announcement symbol {number}")
-            return None
-        if count == 1:
-            return self._tagged(symbol.tobytes(), tag)
-        return self._assemble_parts(key, tag, count, number, symbol)
-
-    def _tagged(self, data: bytes, tag: int) -> bytes | None:
-        if frame.crc32c(data) != tag:
-            self._reject(Reject.MANIFEST, 1, "announcement contradicts its tag")
-            return None
-        return data
-
-    def _assemble_parts(
-        self, key: Key, tag: int, count: int, number: int, symbol: U8
-    ) -> bytes | None:
-        """An announcement of several symbols is collected like a block without a block check."""
-        name = key, tag, count, len(symbol)  # what must agree (wire 5.1)
-        partial = self._partial.get(name)
-        if partial is None:
-            partial = self._partial[name] = AnnouncementParts(count, len(symbol))
-            self._partial_bytes += PART_OVERHEAD
-        self._partial.move_to_end(name)
-        before = partial.memory
-        data = partial.add(number, symbol)
-        self._partial_bytes += partial.memory - before
-        if data is not None:
-            self._forget_partial(name)
-            return self._tagged(data, tag)
-        while self._partial_bytes > self.limits.announcements:
-            self._forget_partial(next(iter(self._partial)))
-            self._reject(Reject.LIMIT, 1, "announcements")
-        return None
-
-    def _forget_partial(self, name: tuple[Key, int, int, int]) -> None:
-        self._partial_bytes -= self._partial.pop(name).memory + PART_OVERHEAD
 
     def _read(self, key: Key, data: bytes) -> Manifest | None:
         """The manifest in these bytes if it passes every limit."""
@@ -409,18 +343,20 @@ class Receiver:
         self._events.append(ObjectAnnounced(key, manifest, data))
         if incoming.collector.complete:
             self._events.append(ObjectCompleted(key, manifest))
-        for blocks, symbols, payload in self._drop_orphans(key):
-            self._collect(key, blocks, symbols, payload)
-        for blocks, symbols, payload in self._drop_orphans(frame.alias(*key)):
-            self._reception(key.sender).count(len(blocks))  # only now is it known whose they are
-            self._collect(key, blocks, symbols, payload)
+        for part in self._orphans.take(key):
+            self._collect(key, part.blocks, part.symbols, part.payload)
+        for part in self._orphans.take(frame.alias(*key)):
+            # Only now is it known whose they are.
+            self._reception(key.sender).count(len(part.blocks), part.heard)
+            self._collect(key, part.blocks, part.symbols, part.payload)
 
     def _open(self, key: Key, manifest: Manifest, tag: int) -> Incoming | None:
         code = by_id(manifest.code)
         assert code is not None, "Geometry.problem knows every code that by_id knows"
         if len(self.objects) >= self.limits.objects:
-            self._account(self.objects.popitem(last=False)[1], closed=True)
-            self._reject(Reject.LIMIT, 1, "unfinished objects")
+            oldest = next(iter(self.objects))
+            self._events.append(ObjectEvicted(oldest, self.objects[oldest].manifest))
+            self.forget(oldest)
         incoming = Incoming(manifest, tag, Collector(manifest.geometry, code), started=self._now)
         self.objects[key] = incoming
         self._bind(key)
@@ -458,7 +394,7 @@ class Receiver:
             if key is None:
                 self._keep_orphans(name, blocks, symbols, parsed.payload[chosen])
                 continue
-            self._reception(key.sender).count(int(mask.sum()))
+            self._reception(key.sender).count(int(mask.sum()), self.frames)
             self._collect(key, blocks, symbols, parsed.payload[chosen])
 
     def _collect(self, key: Key, blocks: I64, symbols: I64, payload: U8) -> None:
@@ -506,25 +442,12 @@ class Receiver:
         if found and collector.complete:
             self._events.append(ObjectCompleted(key, incoming.manifest))
 
-    # Bounds ---------------------------------------------------------------------------------
-
     def _keep_orphans(self, name: Key | int, blocks: I64, symbols: I64, payload: U8) -> None:
-        orphans = self._orphans.setdefault(name, Orphans())
-        self._orphans.move_to_end(name)
-        orphans.parts.append((blocks, symbols, payload.copy()))
-        size = payload.size + blocks.nbytes + symbols.nbytes + PART_OVERHEAD
-        orphans.bytes += size
-        self._orphan_bytes += size
-        while self._orphan_bytes > self.limits.orphans:
-            dropped = sum(len(part[0]) for part in self._drop_orphans(next(iter(self._orphans))))
+        dropped = self._orphans.keep(name, Part(blocks, symbols, payload, self.frames))
+        if dropped:
             self._reject(Reject.ORPHAN, dropped)
 
-    def _drop_orphans(self, name: Key | int) -> list[tuple[I64, I64, U8]]:
-        orphans = self._orphans.pop(name, None)
-        if orphans is None:
-            return []
-        self._orphan_bytes -= orphans.bytes
-        return orphans.parts
+    # Bounds ---------------------------------------------------------------------------------
 
     def _park_beyond(self, memory: int) -> None:
         """Park the oldest blocks of the objects announced longest ago until the rest fits."""

@@ -10,6 +10,7 @@ Duplicates made by the link count as received. A sender counts on over its resta
 from __future__ import annotations
 
 import bisect
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class Reception:
     highest_used: int = 0
     """Highest object number its heartbeats told of."""
     _base: int | None = None
+    _base_position: int = 0
     _highest: int = 0
     _received: int = 0  # since _base
     _at_highest: int = 0  # _received when _highest last moved
@@ -50,8 +52,11 @@ class Reception:
         self._received += len(sequence)
         self._pending.append(sequence.astype(np.int64))
 
-    def settle(self) -> None:
-        """All frames of a receive call are counted: see how far the numbers have come."""
+    def settle(self, position: int) -> None:
+        """All frames of a receive call are counted: see how far the numbers have come.
+
+        position: frames that the receiver has heard by now, of whatever sender.
+        """
         if not self._pending:
             return
         sequence = np.concatenate(self._pending)
@@ -62,15 +67,21 @@ class Reception:
         ahead = (sequence - self._highest + 0x8000) % 0x10000 - 0x8000
         if first:
             self._base = self._highest + int(ahead.min())
+            self._base_position = position
         leap = int(ahead.max())
         if leap > 0 or first:
             self._highest += leap
             self._at_highest = self._received
 
-    def count(self, frames: int) -> None:
-        """Count compact frames, whose 8 bits of sequence are too few to reckon with alone."""
+    def count(self, frames: int, position: int) -> None:
+        """Count compact frames, whose 8 bits of sequence are too few to reckon with alone.
+
+        position: frames that the receiver had heard when they came. What came in an earlier
+        call than the first full frame lies before the reckoning.
+        """
         self.frames += frames
-        self._received += frames
+        if self._base is None or position >= self._base_position:
+            self._received += frames
 
     def beat(self, beat: np.void, highest_used: int, now: float) -> None:
         """Take in a heartbeat, a record of frame.HEARTBEAT, already counted by `heard`."""
@@ -106,9 +117,7 @@ class Reception:
     def gaps(self) -> list[tuple[int, int]]:
         """Ranges (first, last) of numbers used and never heard of, since the first one heard."""
         ranges = self._seen
-        missing = [
-            (before[1] + 1, after[0] - 1) for before, after in zip(ranges, ranges[1:], strict=False)
-        ]
+        missing = [(before[1] + 1, after[0] - 1) for before, after in itertools.pairwise(ranges)]
         if ranges and self.highest_used > ranges[-1][1]:
             missing.append((ranges[-1][1] + 1, self.highest_used))
         return missing

@@ -3,8 +3,8 @@
 The objects queued are sent in passes: every object once, then every object once more, so that
 a repeated pass comes after the whole previous one. Within a pass, blocks are collected into
 interleaving groups (schedule.py), read from their source, coded, put into frames in the order
-on air, and handed out in slices of at most `slice_bytes`; numbering and checks come last, when the order
-is final. What is held in memory is one group.
+on air, and handed out in slices of at most `SLICE_BYTES`; numbering and checks come last, when the
+order is final. What is held in memory is one group.
 
 A source can fail: it cannot be read, or it changed after it was announced. Its object is then
 announced void, as often as a manifest needs to be sure, and leaves the queue; a
@@ -15,6 +15,7 @@ The sender never knows what arrived. Its words are "sent" and "passes".
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -24,10 +25,11 @@ import numpy as np
 
 from diode import block as block_layer
 from diode import frame, plan
+from diode.announcements import AnnouncementSymbols
 from diode.code import by_id
 from diode.errors import SourceError
 from diode.frame import Beat, Frames, Kind
-from diode.objects import Announcement, AnnouncementSymbols, Manifest, Status, Type
+from diode.objects import Announcement, Manifest, Status, Type
 from diode.plan import Geometry, Link, Settings
 from diode.schedule import spread, symbol_numbers
 
@@ -176,7 +178,9 @@ class Transmitter:
         self._queue.append(Outgoing(number, source, cut, manifest, symbols))
         self._highest = max(self._highest, number)
         self.progress.objects += 1
-        self.progress.total_frames += self._frames_of(cut, symbols.count) * max(1, self.settings.passes)
+        self.progress.total_frames += self._frames_of(cut, symbols.count) * max(
+            1, self.settings.passes
+        )
         return manifest
 
     def step(self, now: float) -> Frames | None:
@@ -498,6 +502,6 @@ def _scatter(data: U8, starts: np.ndarray, rows: U8) -> None:
     length = rows.shape[1]
     breaks = np.flatnonzero(np.diff(starts) != length) + 1
     edges = [0, *breaks.tolist(), len(starts)]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         at = int(starts[first])
         data[at : at + (last - first) * length] = rows[first:last].reshape(-1)

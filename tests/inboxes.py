@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ class Thing:
 
     content: bytes
     name: bytes = b"report.pdf"
-    key: Key = Key(7, 1)
+    key: Key = field(default=Key(7, 1))
     mtime: int | None = 1_600_000_000_123_456_789
     type: Type = Type.FILE
     digest: bytes | None = None

@@ -24,9 +24,9 @@ def test_plan_tells_what_send_then_does(shell: Shell, size: int, passes: str, li
     options = ["--passes", passes, "--line", line, "--burst", "200ms"]
     sent = shell.run("send", "x", "--to", "file:cap", *options)
     assert sent.code == 0
-    (plan,) = shell.run(
-        "plan", "--size", size, "--carrier", "file:cap", *options, "--json"
-    ).events("plan")
+    (plan,) = shell.run("plan", "--size", size, "--carrier", "file:cap", *options, "--json").events(
+        "plan"
+    )
     planned = sum(plan["line_bytes"].values())
     heartbeats = 2 * 259
     assert os.path.getsize(shell.folder / "cap") == pytest.approx(planned, rel=0.03, abs=heartbeats)

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from pair import examples
 
 from diode import frame, objects
+from diode.announcements import AnnouncementParts, AnnouncementSymbols
 from diode.errors import SourceError, UsageError
 from diode.objects import (
     Announcement,
-    AnnouncementParts,
-    AnnouncementSymbols,
     Malformed,
     Manifest,
     Status,

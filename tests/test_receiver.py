@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pair import BytesSource, Listener, content, crosses, dropping, everything, examples, transmit
 
 from diode import frame
+from diode.announcements import OVERHEAD, AnnouncementSymbols
 from diode.events import (
     BlockParked,
     BlockSpoiled,
@@ -25,9 +26,9 @@ from diode.events import (
     SenderHeard,
 )
 from diode.frame import Frames, Kind, Reject
-from diode.objects import Announcement, AnnouncementSymbols, Manifest
+from diode.objects import Announcement, Manifest
 from diode.plan import Link, Settings
-from diode.receiver import PART_OVERHEAD, Limits, Receiver
+from diode.receiver import Limits, Receiver
 from diode.transmitter import Transmitter
 
 SLOW = Link(rate=11_520)
@@ -149,7 +150,7 @@ def test_long_names_in_several_frames_with_loss(link):
         heard = Listener().hear(dropping(0.15, seed)(sent), batch=7)
         assert heard.delivered[Key(7, 1)] == content(12_000)
         assert heard.of(ObjectAnnounced)[0].manifest.name == name
-        assert heard.receiver._partial_bytes == 0 == len(heard.receiver._partial)
+        assert heard.receiver._announcements.bytes == 0 == len(heard.receiver._announcements._parts)
 
 
 def outcome(heard):
@@ -162,8 +163,8 @@ def outcome(heard):
         {s: (r.frames, r.sent) for s, r in receiver.senders.items()},
         sorted(receiver.objects),
         receiver._memory,
-        receiver._orphan_bytes,
-        receiver._partial_bytes,
+        receiver._orphans.bytes,
+        receiver._announcements.bytes,
     )
 
 
@@ -205,10 +206,10 @@ def test_data_before_their_manifest_are_kept(link):
     data = [f for f in sent if is_data(f)]
     manifests = [f for f in sent if kind(f) == Kind.MANIFEST]
     heard = Listener().hear(data)
-    assert not heard.delivered and heard.receiver._orphan_bytes > len(thing)
+    assert not heard.delivered and heard.receiver._orphans.bytes > len(thing)
     heard.hear(manifests)
     assert heard.delivered == {Key(7, 1): thing}
-    assert heard.receiver._orphan_bytes == 0
+    assert heard.receiver._orphans.bytes == 0
 
 
 @LINKS
@@ -219,7 +220,7 @@ def test_orphans_are_bounded(link):
     for f in sent:
         if is_data(f):
             heard.hear([f])
-            assert heard.receiver._orphan_bytes <= limit
+            assert heard.receiver._orphans.bytes <= limit
     assert heard.receiver.rejected[Reject.ORPHAN] > 0
     assert sum(e.count for e in heard.of(FrameRejected)) == heard.receiver.rejected[Reject.ORPHAN]
 
@@ -231,15 +232,15 @@ def test_finished_objects_need_no_orphans():
     before = heard.receiver.late
     heard.hear(sent)
     assert heard.receiver.late == before + sum(kind(f) != Kind.HEARTBEAT for f in sent)
-    assert heard.receiver._orphan_bytes == 0 and heard.receiver.objects == {}
+    assert heard.receiver._orphans.bytes == 0 and heard.receiver.objects == {}
     assert len(heard.of(ObjectAnnounced)) == 1
 
 
 def test_finishing_drops_the_orphans_of_that_number():
     heard = hear(made(Kind.DATA, bytes(64), number=5))
-    assert heard.receiver._orphan_bytes > 0
+    assert heard.receiver._orphans.bytes > 0
     heard.receiver.finish(Key(7, 5))
-    assert heard.receiver._orphan_bytes == 0
+    assert heard.receiver._orphans.bytes == 0
 
 
 # Strangers ----------------------------------------------------------------------------------
@@ -325,7 +326,7 @@ def test_rows_of_rubbish_with_a_right_check_never_raise(wanted):
     receiver.receive(rows, 2.0)
     assert receiver.frames == before + 2 * len(rows)
     assert len(receiver.senders) <= 3 and len(receiver.objects) <= 3
-    assert receiver._orphan_bytes <= 2000 and receiver._partial_bytes <= 2000
+    assert receiver._orphans.bytes <= 2000 and receiver._announcements.bytes <= 2000
 
 
 @examples(100)
@@ -334,7 +335,7 @@ def test_manifests_of_rubbish_are_counted(data, count, tagged):
     tag = frame.crc32c(data) if tagged else 1
     heard = hear(made(Kind.MANIFEST, data, code=count, block=tag))
     assert not heard.of(ObjectAnnounced)
-    assert len(heard.receiver._partial) == heard.receiver.rejected.total() ^ 1
+    assert len(heard.receiver._announcements._parts) == heard.receiver.rejected.total() ^ 1
 
 
 # Announcements ------------------------------------------------------------------------------
@@ -384,7 +385,7 @@ def test_symbols_of_different_lengths_do_not_mix():
     for order in ([short, wide, *frames], [frames[0], wide, short, *frames[1:]]):
         heard = Listener().hear(order, batch=1)
         assert len(heard.of(ObjectAnnounced)) == 1
-        assert len(heard.receiver._partial) == 2
+        assert len(heard.receiver._announcements._parts) == 2
 
 
 def test_a_wrong_symbol_of_an_announcement_costs_the_next_round():
@@ -398,11 +399,11 @@ def test_a_wrong_symbol_of_an_announcement_costs_the_next_round():
 
 
 def test_partly_heard_announcements_are_bounded():
-    limits = Limits(announcements=4 * (PART_OVERHEAD + 300))
+    limits = Limits(announcements=4 * (OVERHEAD + 300))
     heard = Listener(limits)
     for n in range(1, 40):
         heard.hear(of_several(manifest(name=b"n" * 200), number=n)[:1])
-        assert heard.receiver._partial_bytes <= limits.announcements
+        assert heard.receiver._announcements.bytes <= limits.announcements
     assert heard.receiver.rejected[Reject.LIMIT] > 0
     heard.hear(of_several(manifest(name=b"n" * 200), number=99))
     assert [e.key.number for e in heard.of(ObjectAnnounced)] == [99]

@@ -14,7 +14,7 @@ from diode.reception import Reception
 def heard(reception, numbers):
     """One receive call with these 16-bit sequence numbers."""
     reception.heard((np.array(numbers) % 65_536).astype("<u2"))
-    reception.settle()
+    reception.settle(1)
 
 
 def beat(frames=0, rate=0, interval_ms=0):
@@ -28,7 +28,7 @@ def beat(frames=0, rate=0, interval_ms=0):
 
 def test_nothing_heard():
     reception = Reception()
-    reception.settle()
+    reception.settle(1)
     assert (reception.lost, reception.frames, reception.gaps()) == (0, 0, [])
 
 
@@ -74,7 +74,7 @@ def test_a_burst_longer_than_half_the_numbers_is_not_taken_for_progress():
 def test_compact_frames_only_count():
     reception = Reception()
     heard(reception, [0])
-    reception.count(8)
+    reception.count(8, 2)
     heard(reception, [10])
     assert (reception.frames, reception.lost) == (10, 1)
 

@@ -25,7 +25,6 @@ def transfer(shell: Shell, tx: str, rx: str, *options: str) -> tuple[Ran, Ran]:
     return sent, shell.finish(receiver)
 
 
-
 def test_a_megabyte_arrives_at_the_first_pass_through_slips_flips_and_an_outage(
     shell: Shell,
 ) -> None:
@@ -46,7 +45,6 @@ def test_a_megabyte_arrives_at_the_first_pass_through_slips_flips_and_an_outage(
     (event,) = received.events("object_delivered")
     assert event["loss"] > 0.04
     assert event["blocks_decoded"] > 0
-
 
 
 def test_rs_line_at_a_bit_error_rate_of_5e_3(shell: Shell) -> None:

@@ -14,9 +14,10 @@ import vectorfile
 from pair import Listener
 
 from diode import block, code, frame, line, receiver
+from diode.announcements import AnnouncementSymbols
 from diode.events import Key, ObjectVoided
 from diode.frame import Frames, Kind
-from diode.objects import Announcement, AnnouncementSymbols, Malformed, Manifest, Status, safe_parts
+from diode.objects import Announcement, Malformed, Manifest, Status, safe_parts
 
 VECTORS = vectorfile.load()
 LAYERS = {"frame", "block", "code", "announcement", "cobs", "rs", "stream"}

@@ -101,10 +101,14 @@ def command(
     with tempfile.TemporaryDirectory(prefix="diode-demo-") as folder:
         sent = [Path(f) for f in files] or _own_files(Path(folder))
         report.say(
-            f"sending {', '.join(escape(p.name) for p in sent)} one way at {baud} baud through {impair}"
+            f"sending {', '.join(escape(p.name) for p in sent)} one way "
+            f"at {baud} baud through {impair}"
         )
         started = time.monotonic()
-        with Coupling(baud, impairment) as coupling, _ends(folder, sent, coupling, baud, line) as ends:
+        with (
+            Coupling(baud, impairment) as coupling,
+            _ends(folder, sent, coupling, baud, line) as ends,
+        ):
             _watch(report, ends, coupling, len(sent), started)
         return _conclude(report, sent, Path(folder) / "inbox", ends, coupling, started)
 
@@ -141,7 +145,11 @@ def _ends(
     try:
         for arguments in (receiving, sending):
             process = subprocess.Popen(
-                arguments, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment
+                arguments,
+                stdout=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                env=environment,
             )
             ends.append(End(process))
             threading.Thread(target=ends[-1].listen, daemon=True).start()
@@ -159,7 +167,11 @@ def _ends(
 def _wait_until_listening(receiver: End) -> None:
     """The line does not wait for a receiver, so the demonstration does."""
     until = time.monotonic() + PATIENCE
-    while "listening" not in receiver.said and receiver.process.poll() is None and time.monotonic() < until:
+    while (
+        "listening" not in receiver.said
+        and receiver.process.poll() is None
+        and time.monotonic() < until
+    ):
         time.sleep(0.02)
 
 
@@ -196,10 +208,15 @@ def _numbers(ends: tuple[End, End], coupling: Coupling) -> dict[str, Any]:
 def _screen(ends: tuple[End, End], coupling: Coupling, files: int, started: float) -> Columns:
     sender, receiver = ends
     left = Table.grid(padding=(0, 1))
-    number, total = sender.last("progress", "number_of_pass"), sender.last("progress", "total_frames")
+    number, total = (
+        sender.last("progress", "number_of_pass"),
+        sender.last("progress", "total_frames"),
+    )
     frames = sender.last("progress", "frames")
     once = total // PASSES if total else 0
-    left.add_row(f"pass {number or 1}", ProgressBar(once or 1, frames - max(0, number - 1) * once, 24))
+    left.add_row(
+        f"pass {number or 1}", ProgressBar(once or 1, frames - max(0, number - 1) * once, 24)
+    )
     left.add_row("frames", f"{frames:,}")
     left.add_row("line", f"{size(coupling.bytes_in)}, {seconds(time.monotonic() - started)}")
     left.add_row("", "")
@@ -236,19 +253,24 @@ def _conclude(
         report.say(f"  sent      {ours}")
         report.say(f"  received  {theirs}", "green" if ours == theirs else "red")
         report.say(
-            f"  {told.get('blocks_decoded', 0)} of {told.get('blocks', 0)} blocks rebuilt from parity"
+            f"  {told.get('blocks_decoded', 0)} of {told.get('blocks', 0)} blocks "
+            "rebuilt from parity"
         )
     tally = coupling.tally
     report.say(
         f"on the line: {size(coupling.bytes_in)} in {seconds(time.monotonic() - started)}; "
         f"{tally.pieces_dropped} pieces of 256 bytes dropped, {tally.bits_flipped} bits flipped, "
-        f"{tally.bytes_slipped} bytes slipped, {tally.outages} outages took {size(tally.bytes_burst)}"
+        f"{tally.bytes_slipped} bytes slipped, "
+        f"{tally.outages} outages took {size(tally.bytes_burst)}"
     )
     frames, lost = receiver.last("link", "frames"), receiver.last("link", "lost")
     report.say(
         f"at the receiver: {frames:,} frames good, {lost:,} lost or damaged "
-        f"({lost / max(1, lost + frames):.1%}), {len(receiver.delivered)} of {len(sent)} files delivered"
+        f"({lost / max(1, lost + frames):.1%}), "
+        f"{len(receiver.delivered)} of {len(sent)} files delivered"
     )
     if not good:
-        raise DemoFailed("what arrived is not what was sent", hint="was --impair too much to survive?")
+        raise DemoFailed(
+            "what arrived is not what was sent", hint="was --impair too much to survive?"
+        )
     return 0

@@ -150,7 +150,9 @@ def _tell_objects(report: Report, inspection: Inspection, objects: dict[Key, See
     for name, seen in sorted(inspection.aliases.items()):
         short += 1
         report.event("alias", alias=name, data_frames=seen.data_frames)
-        report.result(f"alias {name:04x}: {plural(seen.data_frames, 'data frame')} without a manifest")
+        report.result(
+            f"alias {name:04x}: {plural(seen.data_frames, 'data frame')} without a manifest"
+        )
     for sender, reception in sorted(inspection.senders.items()):
         report.event("sender", sender=sender, lost=reception.lost)
         report.result(f"sender {sender:08x}: {reception.lost:,} frames lost")
@@ -189,7 +191,9 @@ def _tell_object(report: Report, key: Key, seen: Seen) -> int:
     if seen.void:
         state = "void: its source failed"
     elif lacking:
-        state = f"{recoverable} of {plural(cut.blocks, 'block')} recoverable, {lacking:,} symbols short"
+        state = (
+            f"{recoverable} of {plural(cut.blocks, 'block')} recoverable, {lacking:,} symbols short"
+        )
     else:
         state = "complete"
     report.result(f"{key}  {escape(manifest.name)}, {what}: {state}")

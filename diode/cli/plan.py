@@ -98,16 +98,24 @@ def _print(forecast: Forecast, link: Link, line_name: str) -> None:
         "code", f"{_code(forecast)}, {cut.n} symbols of {cut.symbol_size} bytes a block and pass"
     )
     passes = forecast.passes or "carousel; figures for one"
-    facts.add_row("frames", f"{forecast.frames:,} data, {forecast.manifests:,} manifests, passes: {passes}")
+    facts.add_row(
+        "frames", f"{forecast.frames:,} data, {forecast.manifests:,} manifests, passes: {passes}"
+    )
     facts.add_row("line", f"{line_name}, {'compact' if link.compact else 'full'} headers")
-    facts.add_row("on the line", f"{size(forecast.total)}, {forecast.total / max(1, cut.size):.3g} x")
+    facts.add_row(
+        "on the line", f"{size(forecast.total)}, {forecast.total / max(1, cut.size):.3g} x"
+    )
     if forecast.seconds is not None and forecast.goodput is not None and link.rate:
         facts.add_row("time on air", seconds(forecast.seconds))
         share = forecast.goodput / link.rate
         facts.add_row("goodput", f"{size(forecast.goodput)}/s, {share:.1%} of the line")
-        facts.add_row("longest outage", f"{seconds(forecast.outage)} in one pass, nothing else lost")
+        facts.add_row(
+            "longest outage", f"{seconds(forecast.outage)} in one pass, nothing else lost"
+        )
     else:
-        facts.add_row("longest outage", f"{forecast.outage:,.0f} frames in one pass, nothing else lost")
+        facts.add_row(
+            "longest outage", f"{forecast.outage:,.0f} frames in one pass, nothing else lost"
+        )
     console.print(facts)
     causes = Table("bytes on the line", "", "share", box=None, header_style="bold")
     for name, value in forecast.line_bytes.items():

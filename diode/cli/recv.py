@@ -39,7 +39,7 @@ class Watcher:
     _progress: Interval = field(default_factory=Interval)
     _link: Interval = field(default_factory=lambda: Interval(LINK_INTERVAL))
 
-    def event(self, event: events.Event, session: Session) -> None:
+    def event(self, event: events.Event, session: Session) -> None:  # noqa: ARG002
         report = self.report
         match event:
             case events.SenderHeard(sender):
@@ -56,7 +56,9 @@ class Watcher:
                 )
                 report.detail(f"announced: {escape(manifest.name)}, {size(manifest.size)}, {key}")
             case events.BlockSpoiled(key, block):
-                report.warn(f"block {block} of {key} contradicts its check; waiting for more symbols")
+                report.warn(
+                    f"block {block} of {key} contradicts its check; waiting for more symbols"
+                )
             case events.FrameRejected(reason, count, detail) if detail:
                 self._refusal(reason, count, detail)
             case events.ObjectVoided(key):
@@ -67,7 +69,7 @@ class Watcher:
     def delivered(self, key: Key, manifest: Manifest, how: Delivered, session: Session) -> None:
         incoming = session.receiver.objects[key]
         took = session.clock() - incoming.started
-        received = session.receiver.senders[key.sender] if key.sender in session.receiver.senders else None
+        received = session.receiver.senders.get(key.sender)
         heard = received.frames + received.lost if received else 0
         loss = received.lost / heard if received and heard else 0.0
         path = how.path + ("/" if manifest.type == Type.DIRECTORY else "")
@@ -279,10 +281,14 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         )
     for gap in gaps:
         report.event("gap", sender=gap.sender, first=gap.first, last=gap.last)
-        numbers = f"object {gap.first}" if gap.first == gap.last else f"objects {gap.first} to {gap.last}"
+        numbers = (
+            f"object {gap.first}" if gap.first == gap.last else f"objects {gap.first} to {gap.last}"
+        )
         report.warn(f"nothing was heard of {numbers} of sender {gap.sender:08x}; send again")
     if not receiver.frames and not session.stopped:
-        noise = f": {size(session.line_bytes)} heard, none of it a frame" if session.line_bytes else ""
+        noise = (
+            f": {size(session.line_bytes)} heard, none of it a frame" if session.line_bytes else ""
+        )
         raise NothingHeard(
             f"nothing was heard{noise}",
             hint="check the wiring, that both ends agree on the speed, and that the sender runs",

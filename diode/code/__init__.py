@@ -58,4 +58,3 @@ def by_name(name: str) -> Code:
 def by_id(number: int) -> Code | None:
     """The code with that number on the wire, or None."""
     return _BY_ID.get(number)
-

@@ -5,7 +5,8 @@ field, x^8+x^4+x^3+x^2+1) by rows of data with the widest vector instructions th
 machine has, so all this module brings is the matrix (gf256.zfec_matrix), pointers and tables.
 
 Decoding inverts only what is lost: with the lost source rows L and as many parity rows P,
-    parity = G[P, present]·present + G[P, L]·lost   =>   lost = G[P, L]⁻¹ (parity + G[P, present]·present)
+    parity = G[P, present]·present + G[P, L]·lost, so
+    lost = G[P, L]⁻¹ (parity + G[P, present]·present),
 which as one matrix over (present, parity) costs len(L) products a byte and an inversion of
 len(L) x len(L), kept for the loss patterns seen last.
 
@@ -17,11 +18,14 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diode import gf256
-from diode.frame import U8
+
+if TYPE_CHECKING:
+    from diode.frame import U8
 
 _TABLE = 32  # bytes of multiplication table per coefficient, ec_init_tables
 
@@ -65,7 +69,9 @@ class IsalEngine:
         self._product(tables, np.concatenate([present, _rows(symbols)]), out)
         block[missing] = out
 
-    def _product(self, tables: U8, sources: np.ndarray[tuple[int], np.dtype[np.uint64]], out: U8) -> None:
+    def _product(
+        self, tables: U8, sources: np.ndarray[tuple[int], np.dtype[np.uint64]], out: U8
+    ) -> None:
         targets = _rows(out)
         self._multiply(
             out.shape[1],
@@ -86,9 +92,7 @@ class IsalEngine:
     def _make_encode_tables(self, k: int, numbers: tuple[int, ...]) -> U8:
         return self._tables(gf256.zfec_matrix(k)[list(numbers)])
 
-    def _make_fill_tables(
-        self, k: int, missing: tuple[int, ...], numbers: tuple[int, ...]
-    ) -> U8:
+    def _make_fill_tables(self, k: int, missing: tuple[int, ...], numbers: tuple[int, ...]) -> U8:
         rows = gf256.zfec_matrix(k)[list(numbers)]
         inverse = gf256.inverse(rows[:, list(missing)])
         from_present = gf256.matmul(inverse, np.delete(rows, missing, axis=1))

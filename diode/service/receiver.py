@@ -187,6 +187,9 @@ class Session:
                 case events.ObjectCompleted(key, manifest):
                     if key in self.receiver.objects and not self._counted():
                         self._deliver(key, manifest)
+                case events.ObjectEvicted(key, manifest):
+                    self.refused += 1
+                    self.observer.refused(key, manifest, "too many unfinished objects", self)
                 case events.ObjectVoided(key, manifest):
                     self.sink.void(key, manifest)
                     self._begun.pop(key, None)

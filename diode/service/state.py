@@ -1,7 +1,7 @@
 """Who a sender is, kept over its restarts: its id, its object numbers, its frame count.
 
-A number is on disk, fsynced, before it is used on air, so that no object number ever means two things,
-whatever instant the power goes. The file is replaced whole: written beside, fsynced, renamed,
+A number is on disk, fsynced, before it is used on air, so that no object number ever means two
+things, whatever instant the power goes. The file is replaced whole: written beside, fsynced, renamed,
 directory fsynced. A state that cannot be read is moved aside and a new identity drawn, because
 an old number used again would be worse than a new name.
 """
@@ -64,7 +64,8 @@ class SenderState:
 
     def __init__(self, folder: str) -> None:
         """Raises Locked where another sender uses the folder, DestinationError where it cannot be
-        written."""
+        written.
+        """
         self._folder = folder
         with contextlib.ExitStack() as opened:
             try:

@@ -1,7 +1,8 @@
 """Sinks: where delivered objects go.
 
 `folder` an inbox, `stream` one object to standard output. Both collect in part files
-(`parts`) first, and hand on only what is whole and has the right digest. `ledger` remembers what came.
+(`parts`) first, and hand on only what is whole and has the right digest. `ledger` remembers
+what came.
 """
 
 from __future__ import annotations

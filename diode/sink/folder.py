@@ -326,10 +326,11 @@ def _same_content(folder: int, name: str, manifest: Manifest) -> bool:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
         return False
+    status = os.fstat(descriptor)
+    if status.st_size != manifest.size or not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return False
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if status.st_size != manifest.size or not stat.S_ISREG(status.st_mode):
-            return False
         return hashlib.file_digest(file, "sha256").digest() == manifest.digest
 
 

@@ -7,6 +7,7 @@ times are for people and decide nothing.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ CREATE TABLE IF NOT EXISTS objects (
     number INTEGER NOT NULL,
     state TEXT NOT NULL,      -- delivered, duplicate, void
     name BLOB NOT NULL,       -- as the sender gave it
-    path TEXT NOT NULL,       -- as delivered, relative to the inbox
+    path BLOB NOT NULL,       -- as delivered, relative to the inbox; need not be UTF-8
     size INTEGER NOT NULL,
     sha256 BLOB NOT NULL,
     time REAL NOT NULL,       -- wall clock, seconds since 1970
@@ -35,9 +36,13 @@ class Ledger:
 
     def __init__(self, path: str) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error:
+            self._db.close()
+            raise
 
     def finished(self, key: Key) -> bool:
         """Whether this object needs nothing more."""
@@ -47,7 +52,15 @@ class Ledger:
     def record(self, key: Key, manifest: Manifest, state: str, path: str = "") -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?)",
-            (*key, state, manifest.name, path, manifest.size, manifest.digest, time.time()),
+            (
+                *key,
+                state,
+                manifest.name,
+                os.fsencode(path),
+                manifest.size,
+                manifest.digest,
+                time.time(),
+            ),
         )
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Paths named on the command line, and everything below those that are directories.
 
-A path `photos` gives objects named `photos`, or `photos/2024/a.jpg` for what lies below it. Order is
-that of the names, so two runs over the same tree send the same objects in the same order. Symbolic
+A path `photos` gives objects named `photos`, or `photos/2024/a.jpg` for what lies below it. Order
+is that of the names, so two runs over the same tree send the same objects in the same order. Symbolic
 links, devices, sockets and pipes are not followed, opened or sent: they are reported.
 """
 
@@ -41,7 +41,8 @@ class Found:
 def find(path: str, name: str | None, skipped: Callable[[str, str], object]) -> Iterator[Found]:
     """Everything to send for one path. name: instead of the path's own last component.
 
-    `skipped(path, why)` is told of what is left out. Raises SourceError when `path` itself is not there.
+    `skipped(path, why)` is told of what is left out. Raises SourceError when `path` itself is not
+    there.
     """
     try:
         status = os.lstat(path)

@@ -13,12 +13,12 @@ with harness.instrumented():
     import msgspec
     import numpy as np
 
+    from diode.announcements import AnnouncementParts
     from diode.code import CODES
     from diode.objects import (
         MAX_ANNOUNCEMENT,
         MAX_PART,
         Announcement,
-        AnnouncementParts,
         Malformed,
         escape,
         safe_parts,

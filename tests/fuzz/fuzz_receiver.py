@@ -17,10 +17,11 @@ with harness.instrumented():
 
     from diode import block as block_layer
     from diode import events, frame
+    from diode.announcements import AnnouncementSymbols
     from diode.code import by_id
     from diode.events import Key
     from diode.frame import Kind
-    from diode.objects import Announcement, AnnouncementSymbols, Manifest
+    from diode.objects import Announcement, Manifest
     from diode.plan import Geometry
     from diode.receiver import Limits, Receiver
 
@@ -46,10 +47,11 @@ def content(number: int) -> np.ndarray:
 
 def check_bounds(receiver: Receiver, limits: Limits) -> None:
     """Everything but blocks in memory is inside its limit, and the accounts are right."""
-    assert receiver._orphan_bytes == sum(o.bytes for o in receiver._orphans.values())
-    assert 0 <= receiver._orphan_bytes <= limits.orphans
-    held = sum(p.memory for p in receiver._partial.values())
-    assert held <= receiver._partial_bytes <= limits.announcements
+    kept = [part for parts in receiver._orphans._parts.values() for part in parts]
+    assert receiver._orphans.bytes == sum(part.bytes for part in kept)
+    assert 0 <= receiver._orphans.bytes <= limits.orphans
+    held = sum(p.memory for p in receiver._announcements._parts.values())
+    assert held <= receiver._announcements.bytes <= limits.announcements
     assert len(receiver.objects) <= limits.objects
     assert len(receiver._finished) <= limits.finished
     assert len(receiver.senders) <= limits.senders

@@ -1,0 +1,111 @@
+"""The ledger: what came is known for ever, whatever happens to the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from inboxes import Thing, descriptors
+
+from diode.events import Key
+from diode.sink.ledger import Ledger
+
+MANIFEST = Thing(b"content", "naïve.txt".encode()).manifest
+LAST = (1 << 32) - 1
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(str(tmp_path / "ledger.db"))
+    yield ledger
+    ledger.close()
+
+
+def rows(path: Path) -> list[tuple]:
+    db = sqlite3.connect(path)
+    found = db.execute("SELECT * FROM objects ORDER BY sender, number").fetchall()
+    db.close()
+    return found
+
+
+@pytest.mark.parametrize("state", ["delivered", "duplicate", "void"])
+def test_recorded_objects_are_finished(tmp_path: Path, ledger: Ledger, state: str) -> None:
+    assert not ledger.finished(Key(7, 1))
+    ledger.record(Key(7, 1), MANIFEST, state, "folder/naïve.2.txt")
+    assert ledger.finished(Key(7, 1))
+    assert not ledger.finished(Key(7, 2))
+    assert not ledger.finished(Key(8, 1))
+    (row,) = rows(tmp_path / "ledger.db")
+    path = os.fsencode("folder/naïve.2.txt")
+    assert row[:-1] == (7, 1, state, MANIFEST.name, path, 7, MANIFEST.digest)
+    assert row[-1] > 1e9
+
+
+def test_largest_ids_fit(ledger: Ledger) -> None:
+    ledger.record(Key(LAST, LAST), MANIFEST, "delivered")
+    assert ledger.finished(Key(LAST, LAST))
+    assert not ledger.finished(Key(LAST, LAST - 1))
+
+
+def test_paths_need_not_be_text(tmp_path: Path, ledger: Ledger) -> None:
+    name = b"\xff\x80 \n"
+    ledger.record(Key(7, 1), Thing(b"", name).manifest, "delivered", os.fsdecode(name))
+    assert rows(tmp_path / "ledger.db")[0][3:5] == (name, name)
+
+
+def test_later_word_replaces_the_earlier(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.record(Key(7, 1), MANIFEST, "void")
+    ledger.record(Key(7, 1), MANIFEST, "delivered", "x")
+    assert [row[2] for row in rows(tmp_path / "ledger.db")] == ["delivered"]
+
+
+def test_reopened_ledger_knows_everything(tmp_path: Path, ledger: Ledger) -> None:
+    for number in range(100):
+        ledger.record(Key(7, number), MANIFEST, "delivered")
+    ledger.close()
+    again = Ledger(str(tmp_path / "ledger.db"))
+    assert all(again.finished(Key(7, number)) for number in range(100))
+    assert not again.finished(Key(7, 100))
+    again.close()
+
+
+def test_killed_process_loses_no_row(tmp_path: Path) -> None:
+    program = """
+import sys
+from diode.events import Key
+from diode.objects import Manifest
+from diode.sink.ledger import Ledger
+ledger = Ledger("ledger.db")
+for number in range(1_000_000):
+    ledger.record(Key(7, number), Manifest(0, 0, b"x", 0, bytes(32), 1, 1, 1, 64, 1, None), "void")
+    print(number, flush=True)
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        for _ in range(50):
+            last = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        last = max([last, *map(int, process.stdout.read().split())])
+    ledger = Ledger(str(tmp_path / "ledger.db"))
+    assert last >= 49
+    assert all(ledger.finished(Key(7, number)) for number in range(last + 1))
+    assert not ledger.finished(Key(7, last + 2))
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database " * 100, b"SQLite format 3\0" + b"\xff" * 500]
+)
+def test_damaged_file_is_an_error_and_leaks_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ledger.db").write_bytes(content)
+    before = descriptors()
+    with pytest.raises(sqlite3.Error):
+        Ledger(str(tmp_path / "ledger.db"))
+    assert descriptors() == before
+    assert (tmp_path / "ledger.db").read_bytes() == content
