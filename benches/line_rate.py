@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from side_by_side import diode, heading, measured
 
-from diode import line, plan
+from diode import line
 from diode.carrier.pace import LEAD
+from diode.forecast import forecast as predict
 from diode.plan import Link, Settings
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "8"))
@@ -30,7 +31,7 @@ def run(baud: int, folder: Path) -> None:
     encoder = line.encoder("cobs")
     link = Link(rate, encoder.max_frame, encoder.line_bytes)
     size = int(rate * SECONDS * 0.8)
-    forecast = plan.forecast(size, settings, link)
+    forecast = predict(size, settings, link)
     source = folder / "source"
     source.write_bytes(np.random.default_rng(1).bytes(size))
     master, slave = os.openpty()

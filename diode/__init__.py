@@ -8,13 +8,17 @@
 
 Layers, one file each, pure (no input, no output, time is an argument):
 
-    errors       what the operator is told          events       what the receiver saw
-    gf256        the field both codes compute in    plan         every derived number
-    frame        headers, checks, batches           objects      manifests and safe names
-    block        data, check, zeros                 schedule     the order on air
-    collector    symbols until a block is whole     reception    what of a sender was lost
-    transmitter  objects in, frames out             receiver     frames in, events out
-    inspection   what a capture holds
+    errors         what the operator is told        events      what the receiver saw
+    gf256          the field both codes use         frame       headers, checks, batches
+    block          data, check, zeros               plan        every derived number
+    objects        manifests and safe names         forecast    what sending takes and survives
+    announcements  manifests on air
+
+    schedule       the order on air                 collector   symbols until a block is whole
+    assembly       frames in that order             suspect     a block with a wrong symbol
+    transmitter    objects in, frames out           orphans     data before its manifest
+                                                    reception   what of a sender was lost
+    inspection     what a capture holds             receiver    frames in, events out
 
 Families, one folder each, members chosen by a name in a table:
 

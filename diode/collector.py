@@ -6,10 +6,8 @@ assignment. Parity is kept only while it could still be needed. As soon as k
 different symbols are there the block is filled, its check (wire 4.3) decides, and its slot
 is free again; a block that lost nothing is never decoded.
 
-A symbol can pass its frame's check and be wrong (one damaged frame in 2^32). The block
-check shows it, and the block turns into a `Suspect`: its symbols become candidates, and every
-further symbol is an occasion to decode without one of them. The number of decodings a
-symbol may cause is bounded, so hostile symbols cost work in proportion to their number.
+A symbol can pass its frame's check and be wrong. The block check shows it, and the block is left
+to a `Suspect` (suspect.py) until one of the symbols to come settles it.
 
 Memory: at most two k x S bytes for a block in progress. Blocks can be parked (handed out to be
 kept elsewhere) and restored.
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode import block as block_layer
+from diode.suspect import Suspect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +30,8 @@ if TYPE_CHECKING:
     from diode.frame import I64, U8, Bool
     from diode.plan import Geometry
 
-MAX_TRIALS = 1024
-"""Decodings a suspect block may cost before it is begun anew: enough to leave out each symbol of
-the widest zfec block four times over, in well under ten seconds of work."""
 SPARE = 256 << 10
 """Bytes of room that a collector keeps for blocks to come, when few are in progress."""
-WIDEST = 255
-"""Source symbols of the widest zfec block."""
 
 
 @dataclass(slots=True)
@@ -70,14 +64,6 @@ class Parity:
         """Numbers and symbols of the first `count`: (count,), (count, S)."""
         numbers = list(self.symbols)[:count]
         return np.array(numbers, np.int64), np.stack([self.symbols[n] for n in numbers])
-
-
-@dataclass(slots=True)
-class Suspect:
-    """Candidates of a block whose check failed: (symbol number, content), in the order heard."""
-
-    candidates: dict[tuple[int, bytes], None]
-    trials: int = 0
 
 
 class Collector:
@@ -306,7 +292,7 @@ class Collector:
             self._fill(rows, np.flatnonzero(~self._have[slot]), parity)
         if self._is_right(block, rows):
             return self._finish(block, rows, decoded=short > 0)
-        self._suspects[block] = Suspect(dict.fromkeys(self._candidates(block)))
+        self._suspects[block] = Suspect(self.geometry, self.code, block, self._candidates(block))
         self.spoiled.append(block)
         return None
 
@@ -348,18 +334,17 @@ class Collector:
                 continue
             for row in np.flatnonzero(blocks == block).tolist():
                 candidate = (int(symbols[row]), payload[row].tobytes())
-                if candidate in suspect.candidates:
+                if suspect.knows(candidate):
                     self.duplicates += 1
                     continue
-                whole = self._trial(block, suspect, candidate)
+                whole = suspect.offer(candidate)
                 if whole is not None:
                     slot = self._slots[block]
                     self._source[slot] = whole
                     self._have[slot] = True
                     del self._suspects[block]
                     break
-                suspect.candidates[candidate] = None
-                if suspect.trials >= self._most_trials(block):
+                if suspect.hopeless:
                     self._begin_anew(block)
                     break
 
@@ -386,59 +371,3 @@ class Collector:
         slot = self._slots[block]
         self._have[slot] = False
         self._have[slot, self.geometry.source_symbols(block) :] = True
-
-    def _trial(self, block: int, suspect: Suspect, new: tuple[int, bytes]) -> U8 | None:
-        """Decode with the new candidate in and one old one out, each in turn."""
-        others = [c for c in suspect.candidates if c[0] != new[0]]
-        chosen, used = {new[0]: new[1]}, []
-        spare: dict[int, tuple[int, bytes]] = {}
-        need = self.geometry.source_symbols(block)
-        for number, content in others:
-            if number not in chosen and len(chosen) < need:
-                chosen[number] = content
-                used.append(number)
-            else:  # the first to stand in: for another content of its number, or for any
-                spare.setdefault(number if number in chosen else -1, (number, content))
-        if len(chosen) < need:
-            return None
-        most = self._most_trials(block)
-        for left_out in (-1, *used):
-            trial = chosen
-            if left_out >= 0:
-                instead = spare.get(left_out) or spare.get(-1)
-                if instead is None:
-                    continue
-                trial = chosen | dict([instead])
-                if instead[0] != left_out:
-                    del trial[left_out]
-            suspect.trials += 1
-            rows = self._decode(block, trial)
-            if rows is not None and self._is_right(block, rows):
-                return rows
-            if suspect.trials >= most:
-                break
-        return None
-
-    def _most_trials(self, block: int) -> int:
-        """Fewer for the wide blocks of code `repeat`: a decoding of those costs as much more."""
-        need = self.geometry.source_symbols(block)
-        return max(8, MAX_TRIALS * WIDEST // max(WIDEST, need))
-
-    def _decode(self, block: int, chosen: dict[int, bytes]) -> U8 | None:
-        geometry = self.geometry
-        rows = np.zeros((geometry.k, geometry.symbol_size), np.uint8)
-        have = np.zeros(geometry.k, np.bool_)
-        have[geometry.source_symbols(block) :] = True
-        parity = Parity()
-        for number, content in chosen.items():
-            if number < geometry.k:
-                rows[number] = np.frombuffer(content, np.uint8)
-                have[number] = True
-            else:
-                parity.symbols[number] = np.frombuffer(content, np.uint8)
-        missing = np.flatnonzero(~have)
-        if len(missing) > len(parity):
-            return None
-        if len(missing):
-            self._fill(rows, missing, parity)
-        return rows

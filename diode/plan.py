@@ -19,12 +19,12 @@ shares an interleaving group of G frames evenly. Blocks are grouped until that i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from diode import frame
 from diode.block import CHECK as BLOCK_CHECK
-from diode.code import CODES, by_id, by_name
+from diode.code import by_id, by_name
 from diode.errors import UsageError
 
 if TYPE_CHECKING:
@@ -174,12 +174,6 @@ def copies_needed(k: int, most: int, loss: float = AUTO_LOSS, failure: float = A
     return low
 
 
-def repeat_failure(k: int, n: int, p: float) -> float:
-    """P[a block of code `repeat` is lost]: each of k symbols is sent n // k times or once more."""
-    often, more = divmod(n, k)
-    return 1 - (1 - p**often) ** (k - more) * (1 - p ** (often + 1)) ** more
-
-
 def symbol_size(settings: Settings, link: Link) -> int:
     """Payload of a data frame in bytes, before small objects shrink it."""
     header = frame.COMPACT_HEADER if link.compact else frame.HEADER
@@ -276,130 +270,3 @@ def burst_frames(seconds: float, link: Link, geometry: Geometry) -> int:
     """Frames that an outage of that length can hit."""
     assert link.rate is not None
     return 1 + math.ceil(seconds * link.rate / link.line_bytes(frame_bytes(link, geometry)))
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What sending one object will take and survive: the answer of `diode plan`.
-
-    Bytes are bytes on the line over all passes, by cause; seconds are None on a link without
-    a rate; `outage` is the longest total loss, in seconds (frames where there is no rate), that one
-    pass survives with no other loss; failure maps frame loss to the probability that the
-    object is not whole after all passes.
-    """
-
-    geometry: Geometry
-    group: int
-    passes: int
-    frames: int
-    manifests: int
-    line_bytes: dict[str, float]
-    seconds: float | None
-    goodput: float | None
-    outage: float
-    failure: dict[float, float] = field(default_factory=dict)
-
-    @property
-    def total(self) -> float:
-        return sum(self.line_bytes.values())
-
-
-MANIFEST_ESTIMATE = 110
-"""Bytes of an announcement with a name of usual length, for planning without a file."""
-
-
-def forecast(
-    size: int, settings: Settings, link: Link, *, manifest: int = MANIFEST_ESTIMATE
-) -> Forecast:
-    """Time, overhead and reliability of one object of that size; a carousel counts as one pass."""
-    cut = geometry(size, settings, link)
-    passes = max(1, settings.passes)
-    length = frame_bytes(link, cut)
-    on_line = link.line_bytes(length)
-    frames = cut.data_frames
-    announced = frame.HEADER + manifest + frame.CHECK
-    copies = manifests(cut, settings, link, 1)
-    source = (cut.blocks - 1) * cut.k + cut.source_symbols(cut.blocks - 1) if cut.blocks else 0
-    parity = frames - source
-    parts = {
-        "data": float(size),
-        "padding and block checks": float(source * cut.symbol_size - size),
-        "parity": float(parity * cut.symbol_size),
-        "frame headers and checks": float(frames * (length - cut.symbol_size)),
-        "line coding": frames * (on_line - length),
-        "manifests": copies * link.line_bytes(announced),
-    }
-    line = {name: value * passes for name, value in parts.items()} | {"data": parts["data"]}
-    if passes > 1:
-        line["repeated passes"] = parts["data"] * (passes - 1)
-    total = sum(line.values())
-    seconds = total / link.rate if link.rate else None
-    group = group_frames(settings, link, cut)
-    return Forecast(
-        cut,
-        group,
-        settings.passes,
-        frames * passes,
-        copies * passes,
-        line,
-        seconds,
-        size / seconds if seconds else None,
-        _outage(cut, link, group, frames),
-        {p: failure(cut, passes, copies * passes, p) for p in (0.01, 0.05, 0.1, 0.2)},
-    )
-
-
-def _outage(cut: Geometry, link: Link, group: int, frames: int) -> float:
-    """Longest outage one pass survives when nothing else is lost."""
-    if not frames:
-        return 0.0
-    if cut.code == CODES["repeat"].id:
-        hit = 0 if cut.n <= cut.k else cut.k * (cut.n // cut.k - 1)
-    else:
-        # Blocks of a group come round evenly, one symbol each in turn.
-        hit = (cut.n - cut.k) * max(1, min(group, frames) // cut.n)
-    if not link.rate:
-        return float(hit)
-    # F frames can be hit by an outage of just over F-1 frame times.
-    return max(0, hit - 1) * link.line_bytes(frame_bytes(link, cut)) / link.rate
-
-
-def failure(cut: Geometry, passes: int, manifests: int, loss: float) -> float:
-    """Probability that an object is not whole after all passes, frames being lost independently.
-
-    For a code with enough numbers all n·passes symbols of a block are different; once they
-    come round again a repeated number counts only where its first sending was lost.
-    """
-    lost_manifest = loss**manifests
-    if not cut.blocks:
-        return lost_manifest
-    lost = [_block_failure(cut, b, passes, loss) for b in (0, cut.blocks - 1)]
-    kept = (cut.blocks - 1) * math.log1p(-min(lost[0], 1 - 1e-16)) + math.log1p(
-        -min(lost[1], 1 - 1e-16)
-    )
-    return 1 - math.exp(kept) * (1 - lost_manifest)
-
-
-def _block_failure(cut: Geometry, block: int, passes: int, loss: float) -> float:
-    code = by_id(cut.code)
-    assert code is not None
-    k = cut.source_symbols(block)
-    sent = cut.frames(block) * passes
-    if code.name == "repeat":
-        return repeat_failure(k, sent, loss)
-    numbers = code.numbers(cut.k) - (cut.k - k)
-    if sent <= numbers:
-        return binomial_tail(sent, loss, sent - k)
-    # Every number is sent `often` times, the first `more` of them once more.
-    often, more = divmod(sent, numbers)
-    return _mixture_tail(more, loss ** (often + 1), numbers - more, loss**often, numbers - k)
-
-
-def _mixture_tail(n1: int, p1: float, n2: int, p2: float, more_than: int) -> float:
-    """P[Binomial(n1, p1) + Binomial(n2, p2) > more_than]."""
-    total = 0.0
-    for i in range(n1 + 1):
-        exactly = binomial_tail(n1, p1, i - 1) - binomial_tail(n1, p1, i)
-        if exactly > 1e-18:
-            total += exactly * binomial_tail(n2, p2, more_than - i)
-    return min(1.0, total)

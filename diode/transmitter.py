@@ -15,23 +15,21 @@ The sender never knows what arrived. Its words are "sent" and "passes".
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from diode import block as block_layer
 from diode import frame, plan
 from diode.announcements import AnnouncementSymbols
-from diode.code import by_id
+from diode.assembly import Member, Outgoing, Source, announcement_rows, interleave, member_rows
 from diode.errors import SourceError
 from diode.frame import Beat, Frames, Kind
-from diode.objects import Announcement, Manifest, Status, Type
+from diode.objects import Announcement, Manifest, Status
 from diode.plan import Geometry, Link, Settings
-from diode.schedule import spread, symbol_numbers
+from diode.schedule import spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,24 +41,6 @@ SLICE_BYTES = 256 << 10
 SLICE_SECONDS = 0.05
 HEARTBEAT_FRAMES = 4096
 """Frames between heartbeats on a link without a rate; with one, about a second."""
-
-
-class Source(Protocol):
-    """Where an object's bytes come from. All methods may raise SourceError."""
-
-    name: bytes
-    type: Type
-    size: int
-    digest: bytes
-    mtime: int | None
-
-    def read(self, offset: int, into: U8) -> None:
-        """Fill `into` with the object's bytes from that offset on."""
-
-    def check(self) -> None:
-        """Raise SourceError if the content is no longer what the digest was made of."""
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +59,6 @@ class SourceFailed:
     number: int
     name: bytes
     reason: str
-
-
-@dataclass(slots=True, eq=False)
-class Outgoing:
-    """An object on its way. Compared by identity: the queue is searched for it all the time."""
-
-    number: int
-    source: Source
-    geometry: Geometry
-    manifest: Manifest
-    announcement: AnnouncementSymbols
-    announced: int = 0
-    """Announcement symbols sent so far; the walk round their numbers."""
-    passes_done: int = 0
-
-
-@dataclass(slots=True)
-class Member:
-    """What one block, or one announcement, sends in a group. block < 0: the announcement."""
-
-    outgoing: Outgoing
-    block: int
-    count: int
-    number_of_pass: int
 
 
 @dataclass(slots=True)
@@ -351,7 +307,7 @@ class Transmitter:
             if member.outgoing not in self._queue:
                 continue
             try:
-                built.append((member, self._rows(member)))
+                built.append((member, member_rows(member, self.sender, self.link)))
             except SourceError as error:
                 self._void(member.outgoing, str(error))
         built = [(m, r) for m, r in built if m.outgoing in self._queue]
@@ -359,61 +315,14 @@ class Transmitter:
             return None
         phases = [0.0 if m.block < 0 else 0.5 for m, _ in built]
         order, index = spread([len(r) for _, r in built], phases)
-        frames = _interleave([r for _, r in built], order, index)
+        frames = interleave([r for _, r in built], order, index)
         return Group(frames, len(frames))
-
-    def _rows(self, member: Member) -> U8:
-        """The frames of one member, unnumbered and unchecked: uint8 (count, bytes)."""
-        outgoing, cut = member.outgoing, member.outgoing.geometry
-        if member.block < 0:
-            return self._announcement_rows(outgoing, member.count)
-        code = by_id(cut.code)
-        assert code is not None
-        walk = symbol_numbers(cut, code.numbers(cut.k), member.block, member.number_of_pass)
-        symbols = code.encode(self._read_block(outgoing, member.block), walk)
-        compact = plan.uses_compact(self.link, cut)
-        rows = frame.blank_rows(len(walk), cut.symbol_size, compact=compact)
-        identity = {"sender": self.sender, "number": outgoing.number}
-        if compact:
-            frame.fill_compact(rows, **identity, block=member.block, symbol=walk)
-        else:
-            frame.fill_full(
-                rows, Kind.DATA, code=cut.code, **identity, block=member.block, symbol=walk
-            )
-        frame.payload(rows, compact=compact)[:] = symbols
-        return rows
-
-    def _read_block(self, outgoing: Outgoing, block: int) -> U8:
-        """Data, check, zeros (wire 4.1): uint8 (k, S)."""
-        cut = outgoing.geometry
-        flat = np.empty(cut.k * cut.symbol_size, np.uint8)
-        length = cut.length(block)
-        outgoing.source.read(block * cut.block_data, flat[:length])
-        block_layer.close(flat, length)
-        return flat.reshape(cut.k, cut.symbol_size)
 
     @property
     def _manifest_room(self) -> int:
         """Bytes of announcement that one frame may carry: no longer than data frames are."""
         longest = plan.symbol_size(self.settings, self.link)
         return min(max(longest, 128), self.link.max_frame - frame.HEADER - frame.CHECK)
-
-    def _announcement_rows(self, outgoing: Outgoing, count: int) -> U8:
-        announcement = outgoing.announcement
-        numbers, symbols = announcement.symbols(outgoing.announced, count)
-        outgoing.announced += count
-        rows = frame.blank_rows(count, symbols.shape[1])
-        frame.fill_full(
-            rows,
-            Kind.MANIFEST,
-            code=announcement.count,
-            sender=self.sender,
-            number=outgoing.number,
-            block=announcement.tag,
-            symbol=numbers,
-        )
-        frame.payload(rows)[:] = symbols
-        return rows
 
     def _void(self, outgoing: Outgoing, reason: str) -> None:
         """Announce that this object will never be whole, and forget it."""
@@ -423,7 +332,7 @@ class Transmitter:
         outgoing.announcement = AnnouncementSymbols.of(Announcement(void), self._manifest_room)
         copies = plan.manifest_copies(outgoing.announcement.count, Settings())
         for _ in range(copies):  # one at a time, so that a burst between slices spares some
-            rows = self._announcement_rows(outgoing, outgoing.announcement.count)
+            rows = announcement_rows(outgoing, self.sender, outgoing.announcement.count)
             self._voiding.append(Frames.of_rows(rows))
         self._events.append(SourceFailed(outgoing.number, outgoing.source.name, reason))
 
@@ -474,34 +383,3 @@ class Transmitter:
         self.progress.line_frames += len(frames)
         self._since_heartbeat += len(frames)
         return frames
-
-
-def _interleave(rows: list[U8], member: np.ndarray, index: np.ndarray) -> Frames:
-    """Rows of several members in the order (member, index): one flat batch."""
-    lengths = np.array([r.shape[1] for r in rows])
-    firsts = np.cumsum([0, *(len(r) for r in rows[:-1])])
-    at = firsts[member] + index
-    if (lengths == lengths[0]).all():
-        return Frames.of_rows((np.concatenate(rows) if len(rows) > 1 else rows[0])[at])
-    of_frame = lengths[member]
-    ends = np.cumsum(of_frame)
-    starts = ends - of_frame
-    data = np.empty(int(ends[-1]), np.uint8)
-    for length in np.unique(lengths).tolist():
-        same = [i for i, n in enumerate(lengths) if n == length]
-        stacked = np.concatenate([rows[i] for i in same])
-        base = np.zeros(len(rows), np.int64)
-        base[same] = np.cumsum([0, *(len(rows[i]) for i in same[:-1])])
-        places = np.flatnonzero(of_frame == length)
-        _scatter(data, starts[places], stacked[base[member[places]] + index[places]])
-    return Frames(data, ends)
-
-
-def _scatter(data: U8, starts: np.ndarray, rows: U8) -> None:
-    """Write each row at its offset, gathering runs that lie back to back into one copy."""
-    length = rows.shape[1]
-    breaks = np.flatnonzero(np.diff(starts) != length) + 1
-    edges = [0, *breaks.tolist(), len(starts)]
-    for first, last in itertools.pairwise(edges):
-        at = int(starts[first])
-        data[at : at + (last - first) * length] = rows[first:last].reshape(-1)

@@ -11,8 +11,9 @@ from pair import content, examples
 from diode import block as block_layer
 from diode import collector as collector_module
 from diode.code import CODES
-from diode.collector import MAX_TRIALS, Collector
+from diode.collector import Collector
 from diode.plan import Geometry
+from diode.suspect import MAX_TRIALS
 
 S = 16
 

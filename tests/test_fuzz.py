@@ -17,12 +17,13 @@ from pair import BytesSource, content, examples, transmit
 
 from diode import events, frame, line
 from diode.code import CODES
-from diode.collector import MAX_TRIALS, SPARE, Collector
+from diode.collector import SPARE, Collector
 from diode.line import rs
 from diode.line.auto import QUIET
 from diode.line.cobs import LONGEST
 from diode.plan import Geometry, Link, Settings
 from diode.receiver import Limits
+from diode.suspect import MAX_TRIALS
 
 FUZZ = Path(__file__).parent / "fuzz"
 sys.path.append(str(FUZZ))

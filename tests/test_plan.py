@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair import BytesSource, Listener, content, dropping, everything, examples, transmit
 
+from diode import forecast as forecasts
 from diode import frame, line, plan
 from diode.code import by_id
 from diode.errors import UsageError
@@ -146,7 +147,7 @@ def test_copies_needed_are_the_fewest(k):
 def test_automatic_redundancy_is_enough():
     for size in (10, 5_000, 200_000):
         cut = plan.geometry(size, Settings(), SLOW)
-        assert plan.failure(cut, 1, 6, plan.AUTO_LOSS) < 1e-5
+        assert forecasts.failure(cut, 1, 6, plan.AUTO_LOSS) < 1e-5
 
 
 # The forecast against a simulation ----------------------------------------------------------
@@ -181,7 +182,7 @@ def simulated_failures(cut, passes, manifests, loss, rng):
 
 @pytest.mark.parametrize(("loss", "wanted", "link"), SIMULATED)
 def test_forecast_of_failure_against_simulation(loss, wanted, link):
-    forecast = plan.forecast(60_000, wanted, link)
+    forecast = forecasts.forecast(60_000, wanted, link)
     predicted = forecast.failure[loss]
     assert 0.02 < predicted < 0.98, "not a test of anything"
     rng = np.random.default_rng(12)
@@ -196,7 +197,7 @@ def test_forecast_where_symbol_numbers_come_round(passes):
     # 5 passes of 150 send each of 256 numbers two or three times
     cut = Geometry(30_000, 1, 128, 150, 250)
     for loss in (0.65, 0.75, 0.8):
-        predicted = plan.failure(cut, passes, 1000, loss)
+        predicted = forecasts.failure(cut, passes, 1000, loss)
         rng = np.random.default_rng(passes)
         failed = simulated_failures(cut, passes, 1000, loss, rng)
         spread = math.sqrt(TRIALS * predicted * (1 - predicted))
@@ -206,7 +207,7 @@ def test_forecast_where_symbol_numbers_come_round(passes):
 def test_forecast_of_failure_against_real_transmissions():
     wanted = Settings(code="zfec", redundancy=0.13)
     sent = transmit(thing := content(60_000), settings=wanted)
-    predicted = plan.forecast(60_000, wanted, Link()).failure[0.1]
+    predicted = forecasts.forecast(60_000, wanted, Link()).failure[0.1]
     trials, failed = 120, 0
     for seed in range(trials):
         heard = Listener().hear(dropping(0.1, seed)(sent))
@@ -217,11 +218,11 @@ def test_forecast_of_failure_against_real_transmissions():
 
 def test_failure_grows_with_loss_and_shrinks_with_passes():
     cut = plan.geometry(60_000, Settings(redundancy=0.2), SLOW)
-    by_loss = [plan.failure(cut, 1, 3, p) for p in (0.01, 0.1, 0.2, 0.4)]
+    by_loss = [forecasts.failure(cut, 1, 3, p) for p in (0.01, 0.1, 0.2, 0.4)]
     assert by_loss == sorted(by_loss) and by_loss[-1] > 0.9
-    by_passes = [plan.failure(cut, n, 3 * n, 0.25) for n in (1, 2, 3)]
+    by_passes = [forecasts.failure(cut, n, 3 * n, 0.25) for n in (1, 2, 3)]
     assert by_passes == sorted(by_passes, reverse=True)
-    assert plan.failure(plan.geometry(0, Settings(), SLOW), 1, 3, 0.1) == pytest.approx(1e-3)
+    assert forecasts.failure(plan.geometry(0, Settings(), SLOW), 1, 3, 0.1) == pytest.approx(1e-3)
 
 
 # Outages ------------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ def without_data(sent, first, count):
 @pytest.mark.parametrize(("size", "wanted", "link"), OUTAGES)
 def test_longest_outage(size, wanted, link):
     thing = content(size)
-    forecast = plan.forecast(size, wanted, link)
+    forecast = forecasts.forecast(size, wanted, link)
     frames = round(forecast.outage)
     if link.rate:
         # An outage of that length hits one frame more than it is frames long.
@@ -271,9 +272,9 @@ def test_longest_outage(size, wanted, link):
 
 
 def test_nothing_to_spare():
-    assert plan.forecast(50_000, Settings(redundancy=0.0), SLOW).outage == 0
-    assert plan.forecast(50_000, Settings(code="repeat", redundancy=0.5), Link()).outage == 0
-    assert plan.forecast(0, Settings(), Link()).outage == 0
+    assert forecasts.forecast(50_000, Settings(redundancy=0.0), SLOW).outage == 0
+    assert forecasts.forecast(50_000, Settings(code="repeat", redundancy=0.5), Link()).outage == 0
+    assert forecasts.forecast(0, Settings(), Link()).outage == 0
 
 
 def test_groups_are_as_long_as_the_burst_asks():
@@ -313,7 +314,7 @@ def test_overhead_parts_add_up_to_what_is_sent(size, wanted, rate):
         if f[0] & 0x0F == Kind.MANIFEST:
             announced = len(f) - frame.HEADER - frame.CHECK
     emitted = len(encoder.encode(frame.Frames.of_pieces(sent)).data)
-    forecast = plan.forecast(size, wanted, link, manifest=announced)
+    forecast = forecasts.forecast(size, wanted, link, manifest=announced)
     assert forecast.total == pytest.approx(sum(forecast.line_bytes.values()))
     assert forecast.total == pytest.approx(emitted, rel=0.03)
     assert forecast.line_bytes["data"] == size
@@ -327,16 +328,16 @@ def test_overhead_parts_add_up_to_what_is_sent(size, wanted, rate):
 
 
 def test_a_carousel_is_forecast_as_one_pass():
-    once, carousel = (plan.forecast(60_000, Settings(passes=p), SLOW) for p in (1, 0))
+    once, carousel = (forecasts.forecast(60_000, Settings(passes=p), SLOW) for p in (1, 0))
     assert once.total == carousel.total and once.seconds == carousel.seconds
     assert carousel.passes == 0
-    assert plan.forecast(0, Settings(), SLOW).frames == 0
+    assert forecasts.forecast(0, Settings(), SLOW).frames == 0
 
 
 @examples(60)
 @given(st.integers(0, 1 << 24), settings, st.sampled_from(LINKS))
 def test_every_forecast_is_sound(size, wanted, link):
-    forecast = plan.forecast(size, wanted, link)
+    forecast = forecasts.forecast(size, wanted, link)
     assert all(v >= 0 for v in forecast.line_bytes.values())
     assert all(0 <= p <= 1 for p in forecast.failure.values())
     assert forecast.outage >= 0

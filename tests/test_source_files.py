@@ -121,7 +121,18 @@ CHANGES: list[Callable[[Path], None]] = [
     lambda path: (path.unlink(), path.mkdir()),
     lambda path: (path.unlink(), os.mkfifo(path)),
 ]
-CHANGE_NAMES = "touch write append replace cut empty remove link folder fifo".split()
+CHANGE_NAMES = [
+    "touch",
+    "write",
+    "append",
+    "replace",
+    "cut",
+    "empty",
+    "remove",
+    "link",
+    "folder",
+    "fifo",
+]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=CHANGE_NAMES)

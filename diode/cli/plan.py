@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from diode import carrier, line, plan
+from diode import carrier, line
 from diode.cli import options
 from diode.cli.report import Report, seconds, size
 from diode.code import by_id
+from diode.forecast import forecast as predict
 from diode.plan import Link
 
 if TYPE_CHECKING:
-    from diode.plan import Forecast
+    from diode.forecast import Forecast
 
 
 @click.command()
@@ -46,7 +47,7 @@ def command(
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(code, redundancy, passes, burst, symbol_size)
     link = _link(url, line)
-    forecast = plan.forecast(bytes_, settings, link)
+    forecast = predict(bytes_, settings, link)
     report.event("plan", **_fields(forecast))
     if not report.json:
         _print(forecast, link, line)

@@ -24,10 +24,10 @@ from diode.transmitter import ObjectSent, Transmitter
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from diode.assembly import Source
     from diode.objects import Manifest
     from diode.plan import Settings
     from diode.source.stream import StreamSource
-    from diode.transmitter import Source
 
 STDIN = "-"
 
@@ -154,7 +154,7 @@ def _send(
     return Partial.exit_code if sending.failed else 0
 
 
-def _sources(
+def _sources(  # noqa: C901  one loop over paths, with its two callbacks
     report: Report, paths: tuple[str, ...], name: str | None, stack: contextlib.ExitStack
 ) -> tuple[list[Source], int]:
     """Everything the paths name, hashed; and how many could not be read."""

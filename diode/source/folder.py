@@ -1,8 +1,8 @@
 """Paths named on the command line, and everything below those that are directories.
 
 A path `photos` gives objects named `photos`, or `photos/2024/a.jpg` for what lies below it. Order
-is that of the names, so two runs over the same tree send the same objects in the same order. Symbolic
-links, devices, sockets and pipes are not followed, opened or sent: they are reported.
+is that of the names, so two runs over the same tree send the same objects in the same order.
+Symbolic links, devices, sockets and pipes are not followed, opened or sent: they are reported.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Standard input as an object.
 
 A pipe can be read once, while passes and the manifest's digest need the content several times, so
-it is spooled to an unnamed temporary file first. Only a clean end of file makes an object: a read error
-is a SourceError and nothing is sent.
+it is spooled to an unnamed temporary file first. Only a clean end of file makes an object: a read
+error is a SourceError and nothing is sent.
 """
 
 from __future__ import annotations
