@@ -2,8 +2,8 @@
 
 A number is on disk, fsynced, before it is used on air, so that no object number ever means two
 things, whatever instant the power goes. The file is replaced whole: written beside, fsynced,
-renamed, directory fsynced. A state that cannot be read is moved aside and a new identity drawn, because
-an old number used again would be worse than a new name.
+renamed, directory fsynced. A state that cannot be read is moved aside and a new identity drawn,
+because an old number used again would be worse than a new name.
 """
 
 from __future__ import annotations
