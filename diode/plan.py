@@ -76,6 +76,8 @@ class Settings:
     passes: int = 1
     burst: float = 0.0
     symbol_size: int | None = None
+    keep_order: bool = False
+    """Never interleave one object with the next: the first is whole before the second begins."""
 
     def __post_init__(self) -> None:
         if self.code is not None:

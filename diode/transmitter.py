@@ -188,11 +188,14 @@ class Transmitter:
                     break
                 yield outgoing, block
 
-    def _next_block(self) -> tuple[Outgoing, int] | None:
-        if self._ahead:
-            return self._ahead.popleft()
+    def _next_block(self, before: list[tuple[Outgoing, int]]) -> tuple[Outgoing, int] | None:
+        """The next block of the pass; None where the group that ends with `before` must end."""
         assert self._members is not None
-        return next(self._members, None)
+        item = self._ahead.popleft() if self._ahead else next(self._members, None)
+        if item and before and self.settings.keep_order and item[0] is not before[0][0]:
+            self._ahead.appendleft(item)
+            return None
+        return item
 
     def _next_group(self) -> Group | None:
         """Collect, read and code the next interleaving group; None when all passes are done."""
@@ -236,7 +239,7 @@ class Transmitter:
         """
         chosen: list[tuple[Outgoing, int]] = []
         frames = size = wanted = 0
-        while (item := self._next_block()) is not None:
+        while (item := self._next_block(chosen[-1:])) is not None:
             outgoing, block = item
             count = max(1, self._frames_of_block(outgoing, block))
             bytes_ = count * plan.frame_bytes(self.link, outgoing.geometry)
@@ -249,13 +252,15 @@ class Transmitter:
             wanted = max(wanted, plan.group_frames(self.settings, self.link, outgoing.geometry))
             if frames >= wanted:
                 break
-        return chosen + self._short_rest(wanted // 2, plan.MAX_GROUP_BYTES - size)
+        return chosen + self._short_rest(chosen, wanted // 2, plan.MAX_GROUP_BYTES - size)
 
-    def _short_rest(self, frames: int, room: int) -> list[tuple[Outgoing, int]]:
+    def _short_rest(
+        self, chosen: list[tuple[Outgoing, int]], frames: int, room: int
+    ) -> list[tuple[Outgoing, int]]:
         """What is left of the pass if that is fewer than `frames` frames."""
         rest: list[tuple[Outgoing, int]] = []
         count = size = 0
-        while (item := self._next_block()) is not None:
+        while (item := self._next_block(chosen[-1:])) is not None:
             rest.append(item)
             outgoing, block = item
             more = max(1, self._frames_of_block(outgoing, block))

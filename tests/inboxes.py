@@ -110,6 +110,14 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(0)
 
 
+def reachable(folder: Path) -> Path:
+    """The folder, with those above it open to somebody else as far as they are ours."""
+    for path in (folder, *folder.parents):
+        if path.stat().st_uid == os.geteuid() and not path.is_mount():
+            path.chmod(path.stat().st_mode | 0o011)
+    return folder
+
+
 def descriptors() -> int:
     """How many this process has open."""
     return len(os.listdir("/proc/self/fd"))

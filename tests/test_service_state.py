@@ -153,7 +153,6 @@ def aside(folder: Path) -> list[bytes]:
         b'{"sender":1,"number":4294967296}',
         b'{"sender":1,"frames":-1}',
         b'{"sender":1,"frames":18446744073709551615}',
-        b'{"sender":1,"x":"\xff"}',
         b"[" * 60_000,
         b" " * 70_000 + WHOLE,
     ],
@@ -252,8 +251,7 @@ def test_folder_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_unwritable_folder(tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir(mode=0o755)
-    (tmp_path / "state").chmod(0o555)
+    (tmp_path / "state").mkdir(mode=0o555)
     with unprivileged():
         error = refused(tmp_path / "state")
     assert "Permission denied" in str(error)
@@ -311,13 +309,12 @@ def test_numbers_are_not_reused_after_a_kill_at_any_call(tmp_path: Path) -> None
         pytest.skip("no strace here, or it may not trace")
     folder, used = tmp_path / "state", tmp_path / "used"
     folder.mkdir()
-    calls = "write,fsync,fdatasync,rename,renameat,renameat2,openat,flock,close"
-    watched = [f"-P{folder}{name}" for name in ("", "/sender.new", "/sender.json", "/sender.lock")]
+    calls = "write,fsync,fdatasync,rename,renameat,renameat2,flock"  # not those of the start
     killed = 0
     for when in range(1, 100):
         inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=SIGKILL:when={when}"]
         program = [sys.executable, "-c", RUN, str(folder), str(used)]
-        command = [strace, "-f", "-qq", "-o", os.devnull, *watched, *inject, *program]
+        command = [strace, "-f", "-qq", "-o", os.devnull, *inject, *program]
         ended = subprocess.run(command, check=False, capture_output=True, timeout=60)
         assert ended.returncode in (0, -signal.SIGKILL, 128 + signal.SIGKILL), ended.stderr
         never_twice(used)
@@ -332,6 +329,7 @@ def test_numbers_are_not_reused_after_a_kill_at_any_call(tmp_path: Path) -> None
 
 FORKED = """
 import os, signal, sys
+import diode.service.state
 sys.argv = ["", {folder!r}, {used!r}]
 RUN = {run!r}
 last = 0
@@ -352,7 +350,6 @@ for before in (True, False):
                         os.kill(os.getpid(), signal.SIGKILL)
                     return result
                 setattr(os, name, counted)
-            import diode.service.state
             for name in ("open", "write", "fsync", "rename", "close"):
                 wrap(name)
             exec(RUN)

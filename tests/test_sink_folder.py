@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inboxes import BLOCK, SYMBOL, Thing, descriptors, some, tree, unprivileged
+from inboxes import BLOCK, SYMBOL, Thing, descriptors, reachable, some, tree, unprivileged
 
 from diode.errors import DestinationError, Locked
 from diode.events import Key
@@ -417,9 +417,7 @@ def test_missing_parents_are_made(around: Path) -> None:
 
 def test_unwritable_inbox(around: Path) -> None:
     (around / "inbox").mkdir(mode=0o555)
-    ours = [p for p in around.parents if p.stat().st_uid == os.geteuid() and len(p.parts) > 2]
-    for path in (around, *ours):
-        path.chmod(path.stat().st_mode | 0o011)
+    reachable(around)
     with unprivileged():
         if os.access(around, os.X_OK, effective_ids=True):
             with pytest.raises(DestinationError) as caught:

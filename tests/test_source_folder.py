@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from inboxes import descriptors, unprivileged
+from inboxes import descriptors, reachable, unprivileged
 
 from diode.errors import SourceError
 from diode.objects import Type
@@ -135,13 +135,13 @@ def test_unreadable_folder_is_named_and_the_rest_is_found(top: Path) -> None:
         (top / name).mkdir()
         (top / name / "x").write_bytes(b"")
     (top / "b").chmod(0)
-    top.parent.chmod(0o755)
+    reachable(top).chmod(0o755)
     left_out: dict[str, str] = {}
     with unprivileged():
+        if not os.access(top, os.R_OK, effective_ids=True):
+            pytest.skip("no folder here that somebody else may look into")
         listed = list(find(str(top), None, left_out.__setitem__))
     (top / "b").chmod(0o755)
-    if not listed:
-        pytest.skip("no folder here that somebody else may look into")
     assert names(listed) == ["top/a/x", "top/c/x"]
     assert left_out == {str(top / "b"): "Permission denied"}
 

@@ -1,5 +1,6 @@
 """The sending core: what it emits, in which order, and what it does when a source fails."""
 
+import itertools
 import tracemalloc
 from itertools import pairwise
 
@@ -447,3 +448,17 @@ def test_an_object_added_during_a_pass_gets_all_its_passes(passes):
     per_pass = plan.geometry(3000, transmitter.settings, Link()).data_frames
     assert len(of_number(sent, 2)) == passes * per_pass
     assert transmitter.events() == [ObjectSent(n, b"object", passes) for n in (1, 2)]
+
+
+def test_keep_order_sends_one_object_after_the_other():
+    settings = Settings(burst=5.0, keep_order=True)
+    objects = [content(n * 3000, n) for n in range(1, 6)]
+    frames = [
+        f for f in transmit(*objects, settings=settings, link=SLOW) if f[0] & 15 == Kind.COMPACT
+    ]
+    aliases = [int(f[2]) | int(f[3]) << 8 for f in frames]
+    changes = sum(a != b for a, b in itertools.pairwise(aliases))
+    assert changes == len(objects) - 1
+    mixed = [f for f in transmit(*objects, settings=Settings(burst=5.0), link=SLOW)]
+    aliases = [int(f[2]) | int(f[3]) << 8 for f in mixed if f[0] & 15 == Kind.COMPACT]
+    assert sum(a != b for a, b in itertools.pairwise(aliases)) > 20

@@ -145,6 +145,8 @@ def settings(
     passes: int,
     burst: float,
     symbol_size: int | None,
+    *,
+    keep_order: bool = False,
 ) -> Settings:
     """What the planning options say."""
-    return Settings(code, redundancy, passes, burst, symbol_size)
+    return Settings(code, redundancy, passes, burst, symbol_size, keep_order)

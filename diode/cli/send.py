@@ -84,6 +84,7 @@ class Sending:
 @click.option(
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
+@click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @options.planning
 @options.impair
 @options.manners
@@ -92,6 +93,7 @@ def command(
     url: str,
     name: str | None,
     state: str | None,
+    keep_order: bool,
     code: str | None,
     redundancy: float | None,
     passes: int,
@@ -114,7 +116,7 @@ def command(
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    settings = options.settings(code, redundancy, passes, burst, symbol_size)
+    settings = options.settings(code, redundancy, passes, burst, symbol_size, keep_order=keep_order)
     if url.partition("?")[0] == "-" and json_:
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     return _send(report, paths, name, url, settings, line, impair, state or default_folder())

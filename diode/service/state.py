@@ -136,8 +136,10 @@ class SenderState:
             descriptor = os.open("sender.json", os.O_RDONLY | os.O_CLOEXEC, dir_fd=here)
         except FileNotFoundError:
             return _draw()
-        with open(descriptor, "rb") as file:
-            identity = _read(file.read(1 << 16))
+        try:
+            identity = _read(os.read(descriptor, 1 << 16))
+        finally:
+            os.close(descriptor)
         if identity is None:
             aside = f"sender.corrupt-{secrets.token_hex(4)}"
             os.rename("sender.json", aside, src_dir_fd=here, dst_dir_fd=here)

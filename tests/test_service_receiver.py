@@ -1,0 +1,453 @@
+"""The receiving loop: what ends it, and what becomes of objects that are not simply right."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from inboxes import tree
+from pair import BytesSource, content, everything
+
+from diode import events, line
+from diode.errors import DestinationError, SourceError
+from diode.events import Key
+from diode.frame import Frames
+from diode.objects import Manifest
+from diode.plan import Link, Settings
+from diode.receiver import Limits
+from diode.service import receiver
+from diode.service.receiver import Session, Short, Stop
+from diode.sink import Delivered
+from diode.sink.folder import Inbox
+from diode.sink.stream import Output
+from diode.transmitter import Transmitter
+
+SMALL = Settings(symbol_size=64)
+BIG = content(200_000)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Carrier:
+    """Gives what is put in, piece by piece; None lets time pass, and the end is the end."""
+
+    def __init__(self, pieces: Iterable[bytes | float | None], clock: Clock) -> None:
+        self._pieces = iter(pieces)
+        self._clock = clock
+        self.asked: list[float | None] = []
+        self.rate = None
+
+    def read(self, timeout: float | None) -> bytes | None:
+        self.asked.append(timeout)
+        piece = next(self._pieces, b"")
+        if isinstance(piece, float):
+            self._clock.now += piece
+            return self.read(timeout)
+        if piece is None:
+            self._clock.now += timeout or 0.0
+        return piece
+
+    def close(self) -> None: ...
+
+
+class Observer:
+    """Writes everything down."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple] = []
+        self.events: list[events.Event] = []
+        self.ticks = 0
+
+    def event(self, event: events.Event, session: Session) -> None:
+        self.events.append(event)
+
+    def delivered(self, key: Key, manifest: Manifest, how: Delivered, session: Session) -> None:
+        assert key in session.receiver.objects, "what is known of it may still be told"
+        self.said.append(("delivered", key.number, how.path))
+
+    def known(self, key: Key, manifest: Manifest, session: Session) -> None:
+        self.said.append(("known", key.number))
+
+    def refused(self, key: Key, manifest: Manifest, why: str, session: Session) -> None:
+        self.said.append(("refused", key.number, why))
+
+    def tick(self, session: Session) -> None:
+        self.ticks += 1
+
+
+def on_line(frames: list[np.ndarray]) -> bytes:
+    return bytes(line.encoder("cobs").encode(Frames.of_pieces(frames)).data)
+
+
+def capture(*objects: bytes | BytesSource, settings: Settings = SMALL, first: int = 1) -> bytes:
+    """The line's bytes of these objects."""
+    transmitter = Transmitter(7, settings, Link(), highest_number=first - 1)
+    for number, thing in enumerate(objects, first):
+        source = thing if isinstance(thing, BytesSource) else BytesSource(thing, b"%d" % number)
+        transmitter.add(number, source)
+    return on_line(everything(transmitter))
+
+
+def cut(data: bytes, size: int = 5000) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Iterator[Inbox]:
+    inbox = Inbox(str(tmp_path / "inbox"))
+    yield inbox
+    inbox.close()
+
+
+def session_of(
+    sink: Inbox | Output, *pieces: bytes | float | None, limits: Limits | None = None
+) -> Session:
+    clock = Clock()
+    made = Session(
+        Carrier(pieces, clock),
+        line.decoder("cobs"),
+        sink,
+        Observer(),
+        limits or Limits(),
+        clock=clock,
+    )
+    sink.evicted = made.evict
+    return made
+
+
+def run(session: Session, **stop: float | None) -> list[tuple]:
+    session.run(Stop(**stop))
+    return session.observer.said
+
+
+def test_end_of_the_carrier_ends_the_session(tmp_path: Path, inbox: Inbox) -> None:
+    data = capture(BIG, b"second")
+    session = session_of(inbox, *cut(data))
+    assert run(session) == [("delivered", 1, "1"), ("delivered", 2, "2")]
+    assert (session.delivered, session.refused, session.known) == (2, 0, 0)
+    assert session.line_bytes == len(data)
+    assert session.observer.ticks == len(cut(data))
+    assert set(session.carrier.asked) == {receiver.WAIT}
+    assert session.short() == []
+    assert (tmp_path / "inbox/1").read_bytes() == BIG
+    seen = {type(event) for event in session.observer.events}
+    assert seen > {events.SenderHeard, events.ObjectAnnounced, events.ObjectCompleted}
+
+
+def test_last_frame_without_its_end_is_flushed(inbox: Inbox) -> None:
+    data = capture(b"x")
+    frames = data.rstrip(b"\0").split(b"\0")
+    session = session_of(inbox, b"\0".join(frames))
+    run(session)
+    assert session.receiver.frames == len([f for f in frames if f])
+
+
+@pytest.mark.parametrize("idle", [0.2, 0.5, 3.0])
+def test_silence_ends_the_session(inbox: Inbox, idle: float) -> None:
+    data = capture(b"x" * 500)
+    session = session_of(inbox, data, *[None] * 100)
+    run(session, idle=idle)
+    assert session.clock() - 100.0 == pytest.approx(idle, abs=receiver.WAIT)
+    assert session.clock() - 100.0 >= idle
+    assert max(session.carrier.asked) == min(idle, receiver.WAIT)
+    assert session.delivered == 1
+
+
+def test_noise_is_silence_and_frames_are_not(inbox: Inbox) -> None:
+    noise = [2.0, b"\x55" * 1000]
+    session = session_of(inbox, *noise * 20)
+    run(session, idle=5.0)
+    assert session.clock() - 100.0 == 6.0
+    frames = [piece for part in cut(capture(BIG), 30_000) for piece in (4.0, part)]
+    session = session_of(inbox, *frames)
+    assert run(session, idle=5.0) == [("delivered", 1, "1")]
+    assert session.clock() - 100.0 > 20.0
+
+
+def test_slow_disk_is_no_silence(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = capture(b"first"), capture(b"second", first=2)
+    session = session_of(inbox, first, second)
+    real = inbox.deliver
+
+    def slow(*args):
+        session.clock.now += 60.0
+        return real(*args)
+
+    monkeypatch.setattr(inbox, "deliver", slow)
+    assert run(session, idle=5.0) == [("delivered", 1, "1"), ("delivered", 2, "2")]
+
+
+@pytest.mark.parametrize("size", [300, 1 << 20])
+def test_count_ends_the_session_and_the_next_one_goes_on(
+    tmp_path: Path, inbox: Inbox, size: int
+) -> None:
+    data = capture(*(content(300, seed) for seed in range(5)))
+    session = session_of(inbox, *cut(data, size))
+    assert run(session, count=2) == [("delivered", 1, "1"), ("delivered", 2, "2")]
+    assert session.delivered == 2
+    assert (size < 1000) == (session.line_bytes < len(data))
+    if size > 1000:
+        assert session.short() == [], "whole, only not asked for"
+        session = session_of(inbox)
+        assert run(session, count=1) == [("delivered", 3, "3")]
+        session = session_of(inbox)
+        assert run(session) == [("delivered", 4, "4"), ("delivered", 5, "5")]
+    assert (
+        sorted(tree(tmp_path / "inbox", ".diode"))
+        == [b"%d" % n for n in range(1, 6)][: 5 if size > 1000 else 2]
+    )
+
+
+def test_stopping_keeps_what_came(inbox: Inbox) -> None:
+    session = session_of(inbox, *cut(capture(BIG)))
+    session.observer.tick = lambda session: session.stop()
+    assert run(session) == []
+    assert session.line_bytes == 5000
+    (old,) = inbox.unfinished()
+    assert old.parked or old.done.any()
+
+
+def test_object_that_is_short_is_told_and_kept(inbox: Inbox) -> None:
+    pieces = cut(capture(BIG))
+    session = session_of(inbox, *pieces[: len(pieces) // 2])
+    assert run(session) == []
+    (short,) = session.short()
+    assert isinstance(short, Short)
+    assert (short.key, short.manifest.name) == (Key(7, 1), b"1")
+    assert 0 < short.blocks_short < short.blocks
+    again = session_of(inbox, *pieces[len(pieces) // 2 - 1 :])
+    assert run(again) == [("delivered", 1, "1")]
+    assert again.short() == []
+
+
+def test_symbols_of_unfinished_blocks_survive_a_restart(inbox: Inbox) -> None:
+    """Odd and even bytes of a capture's pieces: neither half has one whole block."""
+    frames = capture(BIG).split(b"\0")
+    for half in (0, 1):
+        mixed = b"\0".join(f for i, f in enumerate(frames) if i % 2 == half or i < 8) + b"\0"
+        session = session_of(inbox, *cut(mixed))
+        run(session)
+        if not half:
+            assert session.short()[0].blocks_short == session.short()[0].blocks
+    assert session.observer.said == [("delivered", 1, "1")]
+
+
+def test_delivered_object_is_known_when_it_comes_again(inbox: Inbox) -> None:
+    data = capture(BIG)
+    run(session_of(inbox, data))
+    session = session_of(inbox, data)
+    assert run(session) == [("known", 1)]
+    assert (session.known, session.delivered) == (1, 0)
+    assert run(session_of(inbox, data), count=1) == [("known", 1)]
+
+
+def voided() -> bytes:
+    source = BytesSource(BIG, b"1")
+    source.fails_at = 150_000
+    return capture(source, settings=Settings(symbol_size=64, burst=0))
+
+
+def test_void_object_is_not_delivered(tmp_path: Path, inbox: Inbox) -> None:
+    session = session_of(inbox, voided())
+    assert run(session) == [("refused", 1, "void: its source failed")]
+    assert (session.refused, session.delivered) == (1, 0)
+    assert tree(tmp_path / "inbox", ".diode") == {}
+    assert list(inbox.unfinished()) == []
+    with pytest.raises(SourceError):
+        source = BytesSource(b"x")
+        source.fails_at = 0
+        source.read(0, np.zeros(1, np.uint8))
+
+
+@pytest.mark.parametrize("wrong", [[], [3]])
+def test_wrong_digest_waits_for_the_next_pass(
+    tmp_path: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch, wrong: list[int]
+) -> None:
+    real, answers = inbox.deliver, iter([wrong])
+    part_of = inbox._parts
+
+    def deliver(key: Key, manifest: Manifest) -> Delivered | list[int]:
+        answer = next(answers, None)
+        if answer is None:
+            return real(key, manifest)
+        part = part_of[key]
+        part.begin_anew() if not answer else part.done.__setitem__(answer, False)
+        return answer
+
+    monkeypatch.setattr(inbox, "deliver", deliver)
+    data = capture(BIG)
+    session = session_of(inbox, data, data)
+    assert run(session) == [("refused", 1, "digest"), ("delivered", 1, "1")]
+    assert (session.refused, session.delivered) == (0, 1)
+    assert (tmp_path / "inbox/1").read_bytes() == BIG
+
+
+def test_wrong_digest_and_no_other_pass_is_short(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "deliver", lambda *_: [2])
+    session = session_of(inbox, capture(BIG))
+    assert run(session) == [("refused", 1, "digest")]
+    assert [s.blocks_short for s in session.short()] == [1]
+
+
+def test_checkpoints_come_once_a_second_and_at_the_end(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+    pieces = [piece for part in cut(capture(BIG), 20_000) for piece in (0.3, part)]
+    session = session_of(inbox, *pieces)
+    real = inbox.checkpoint
+    monkeypatch.setattr(inbox, "checkpoint", lambda: (times.append(session.clock()), real()))
+    run(session)
+    assert len(times) > 3
+    steps = np.diff(times[:-1])
+    assert steps.min() == pytest.approx(1.2)
+    assert steps.max() == pytest.approx(1.2)
+    assert times[-1] == session.clock()
+
+
+def test_checkpoints_go_on_in_silence(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, count = session_of(inbox, *[None] * 20), []
+    monkeypatch.setattr(inbox, "checkpoint", lambda: count.append(1))
+    run(session)
+    assert len(count) == 10 + 1
+
+
+def test_evicted_object_is_told_and_forgotten(tmp_path: Path) -> None:
+    inbox = Inbox(str(tmp_path / "inbox"), quota=100_000)
+    session = session_of(inbox, *cut(capture(BIG, b"small")))
+    said = run(session)
+    assert ("delivered", 2, "2") in said
+    refusals = [s for s in said if s[0] == "refused"]
+    assert refusals
+    assert {(number, "quota" in why) for _, number, why in refusals} == {(1, True)}
+    assert session.refused == len(refusals)
+    session.evict(Key(9, 9), "never heard of")
+    assert session.refused == len(refusals)
+    inbox.close()
+
+
+def test_wanted_symbols_of_an_evicted_object_are_no_error(tmp_path: Path) -> None:
+    """The quota takes an object while the receiver still has events of it in hand."""
+    inbox = Inbox(str(tmp_path / "inbox"), quota=3000)
+    limits = Limits(memory=20_000)
+    session = session_of(
+        inbox,
+        *cut(capture(BIG, BIG, BIG, settings=Settings(symbol_size=64, passes=2, burst=0)), 50_000),
+        limits=limits,
+    )
+    run(session)
+    kinds = {type(event) for event in session.observer.events}
+    assert events.BlockParked in kinds
+    assert session.delivered == 0
+    assert not session.sink._held > 3000
+    inbox.close()
+
+
+def test_objects_the_receiver_forgot_leave_the_disk_too(tmp_path: Path, inbox: Inbox) -> None:
+    pieces = []
+    for number in range(1, 31):
+        frames = capture(content(5000, number), first=number).split(b"\0")
+        pieces.append(b"\0".join(frames[: len(frames) // 2]) + b"\0")
+    session = session_of(inbox, *pieces, limits=Limits(objects=5))
+    said = run(session)
+    assert {s[0] for s in said} == {"refused"}
+    assert sorted(number for _, number, _ in said) == list(range(1, 26))
+    assert "5 unfinished objects" in said[0][2]
+    assert session.refused == 25
+    parts = tmp_path / "inbox/.diode/parts"
+    assert len(list(parts.iterdir())) == 5
+    assert len(session.short()) == 5
+    again = session_of(inbox, limits=Limits(objects=5))
+    run(again)
+    assert len(again.short()) == 5
+
+
+def test_trouble_of_the_sink_keeps_what_there_is(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object) -> None:
+        raise DestinationError("full")
+
+    kept: list[str] = []
+    real_park, real_checkpoint = inbox.park, inbox.checkpoint
+    monkeypatch.setattr(inbox, "write", full)
+    monkeypatch.setattr(inbox, "park", lambda *args: (kept.append("park"), real_park(*args)))
+    monkeypatch.setattr(inbox, "checkpoint", lambda: (kept.append("check"), real_checkpoint()))
+    session = session_of(inbox, *cut(capture(BIG)))
+    with pytest.raises(DestinationError, match="full"):
+        run(session)
+    assert kept[-1] == "check"
+    assert "park" in kept
+
+
+def test_interruption_keeps_what_there_is(inbox: Inbox) -> None:
+    def interrupted() -> Iterator[bytes]:
+        yield from cut(capture(BIG))[:3]
+        raise KeyboardInterrupt
+
+    session = session_of(inbox, *[])
+    session.carrier._pieces = interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        session.run(Stop())
+    (old,) = inbox.unfinished()
+    assert old.parked or old.done.any()
+
+
+def test_one_object_to_standard_output(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as file:
+        output = Output(file.fileno())
+        session = session_of(output, capture(BIG, b"second"))
+        assert run(session, count=1) == [("delivered", 1, "-")]
+        assert session.delivered == 1
+        output.close()
+    assert (tmp_path / "out").read_bytes() == BIG
+
+
+def test_receiver_killed_and_started_again_delivers_once(shell) -> None:
+    """The whole of it, with a real process: what was checked before the kill need not come again."""
+    (shell.folder / "cap").write_bytes(capture(BIG))
+    os.mkfifo(shell.folder / "fifo")
+    process = shell.start("recv", "inbox", "--from", "file:fifo", "--json")
+    data = (shell.folder / "cap").read_bytes()
+    with (shell.folder / "fifo").open("wb", buffering=0) as writer:
+        shell.listening(process)
+        writer.write(data[: len(data) // 2])
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    ran = shell.run("recv", "inbox", "--from", "file:cap", "--json")
+    assert ran.code == 0, ran.err
+    assert [e["path"] for e in ran.events("object_delivered")] == ["1"]
+    assert (shell.folder / "inbox/1").read_bytes() == BIG
+
+
+def test_few_descriptors_are_enough(tmp_path: Path) -> None:
+    """RLIMIT_NOFILE 32, with many objects begun at a time."""
+    pieces = []
+    for number in range(1, 101):
+        frames = capture(content(3000, number), first=number).split(b"\0")
+        pieces.append(frames)
+    first = [f for frames in pieces for f in frames[: len(frames) // 2]]
+    rest = [f for frames in pieces for f in frames[len(frames) // 2 - 2 :]]
+    (tmp_path / "cap").write_bytes(b"\0".join(first + rest) + b"\0")
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32));"
+        "from diode.cli import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program, "recv", "inbox", "--from", "file:cap", "-q"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert len(tree(tmp_path / "inbox", ".diode")) == 100
