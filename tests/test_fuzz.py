@@ -23,7 +23,7 @@ from diode.line.auto import QUIET
 from diode.line.cobs import LONGEST
 from diode.plan import Geometry, Link, Settings
 from diode.receiver import Limits
-from diode.suspect import MAX_TRIALS
+from diode.suspect import MAX_TRIALS, Suspect
 
 FUZZ = Path(__file__).parent / "fuzz"
 sys.path.append(str(FUZZ))
@@ -185,8 +185,8 @@ def test_wrong_symbols_in_one_call_cost_a_bounded_number_of_decodings(by, k, siz
     rng = np.random.default_rng(3)
     blocks = Collector(Geometry(k * size - 8, CODES[by].id, k, k, size), CODES[by])
     decodings = []
-    decode = blocks._decode
-    monkeypatch.setattr(blocks, "_decode", lambda *args: decodings.append(1) or decode(*args))
+    decode = Suspect._decode
+    monkeypatch.setattr(Suspect, "_decode", lambda *args: decodings.append(1) or decode(*args))
     rows = rng.integers(0, 256, (k, size), np.uint8)
     assert not blocks.add(np.zeros(k, np.int64), np.arange(k), rows)
     wrong = rng.integers(0, 256, (1000, size), np.uint8)

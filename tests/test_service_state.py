@@ -309,18 +309,18 @@ def test_numbers_are_not_reused_after_a_kill_at_any_call(tmp_path: Path) -> None
         pytest.skip("no strace here, or it may not trace")
     folder, used = tmp_path / "state", tmp_path / "used"
     folder.mkdir()
-    calls = "write,fsync,fdatasync,rename,renameat,renameat2,flock"  # not those of the start
     killed = 0
-    for when in range(1, 100):
-        inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=SIGKILL:when={when}"]
-        program = [sys.executable, "-c", RUN, str(folder), str(used)]
-        command = [strace, "-f", "-qq", "-o", os.devnull, *inject, *program]
-        ended = subprocess.run(command, check=False, capture_output=True, timeout=60)
-        assert ended.returncode in (0, -signal.SIGKILL, 128 + signal.SIGKILL), ended.stderr
-        never_twice(used)
-        if not ended.returncode:
-            break
-        killed += 1
+    for calls in ("write", "fsync", "rename,renameat,renameat2", "flock"):
+        for when in range(1, 100):  # each call has a count of its own
+            inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=SIGKILL:when={when}"]
+            program = [sys.executable, "-c", RUN, str(folder), str(used)]
+            command = [strace, "-f", "-qq", "-o", os.devnull, *inject, *program]
+            ended = subprocess.run(command, check=False, capture_output=True, timeout=60)
+            assert ended.returncode in (0, -signal.SIGKILL, 128 + signal.SIGKILL), ended.stderr
+            never_twice(used)
+            if not ended.returncode:
+                break
+            killed += 1
     assert killed > 12, "the calls are the ones that were meant"
     assert never_twice(used) >= 4
     assert aside(folder) == []

@@ -157,13 +157,13 @@ def test_change_of_a_closed_file_is_noticed(
 
 # What happens to a name does not happen to the file that is open: that content is still right.
 @pytest.mark.parametrize(
-    "change", CHANGES[:3] + CHANGES[4:6], ids=CHANGE_NAMES[:3] + ["cut", "empty"]
+    "change", CHANGES[:3] + CHANGES[4:6], ids=[*CHANGE_NAMES[:3], "cut", "empty"]
 )
 def test_change_of_an_open_file_is_noticed(path: Path, change: Callable[[Path], None]) -> None:
     source = source_of(path)
     read(source, 0, 10)
     change(path)
-    with pytest.raises(SourceError, match="changed|shorter"):
+    with pytest.raises(SourceError, match=r"changed|shorter"):
         read(source, HALF, HALF)
     with pytest.raises(SourceError, match="changed"):
         source.check()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
@@ -22,8 +22,6 @@ from diode.source import folder
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from diode.assembly import Source
     from diode.objects import Manifest
     from diode.plan import Settings
@@ -38,16 +36,8 @@ class Sending:
 
     report: Report
     transmitter: Transmitter
-    state: SenderState
     manifests: dict[int, Manifest]
     failed: int = 0
-
-    def add(self, sources: Iterable[Source]) -> None:
-        """Queue objects under fresh numbers, on disk before the first is used."""
-        listed = list(sources)
-        first = self.state.reserve(len(listed)) if listed else 0
-        for number, source in enumerate(listed, first):
-            self.manifests[number] = self.transmitter.add(number, source)
 
     def report_events(self) -> None:
         """Tell what the transmitter has finished."""
@@ -136,17 +126,21 @@ def _send(
     link = Link(carrier.facts(url).rate, encoder.max_frame, encoder.line_bytes)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(state_folder))
-        sources, unreadable = _sources(report, paths, name, stack)
-        if not sources:
-            raise SourceError("there is nothing to send")
-        state.reserve(0)
-        transmitter = Transmitter(
-            state.sender, settings, link, frames_before=state.frames, highest_number=state.number
-        )
-        sending = Sending(report, transmitter, state, {}, failed=unreadable)
-        sending.add(sources)
+        listing = _list(report, paths, name)
+        # Before gigabytes are hashed: a port that is not there is told at once.
         medium = carrier.open_sending(url, impair=impair, notice=report.warn)
         stack.callback(medium.close)
+        sources = _hash(report, listing, stack)
+        if not sources:
+            raise SourceError("there is nothing to send")
+        first = state.reserve(len(sources))  # may draw a new sender id, so it comes first
+        transmitter = Transmitter(
+            state.sender, settings, link, frames_before=state.frames, highest_number=first - 1
+        )
+        manifests = {
+            number: transmitter.add(number, source) for number, source in enumerate(sources, first)
+        }
+        sending = Sending(report, transmitter, manifests, failed=len(listing.unreadable))
         try:
             _transmit(report, sending, encoder, medium)
         finally:
@@ -156,30 +150,47 @@ def _send(
     return Partial.exit_code if sending.failed else 0
 
 
-def _sources(  # noqa: C901  one loop over paths, with its two callbacks
-    report: Report, paths: tuple[str, ...], name: str | None, stack: contextlib.ExitStack
-) -> tuple[list[Source], int]:
-    """Everything the paths name, hashed; and how many could not be read."""
+@dataclass(slots=True)
+class Listing:
+    """What the paths on the command line come to."""
+
+    found: list[folder.Found] = field(default_factory=list)
+    stdin: str | None = None
+    """The name for standard input, if that is to be sent."""
+    unreadable: list[str] = field(default_factory=list)
+
+
+def _list(report: Report, paths: tuple[str, ...], name: str | None) -> Listing:
+    """Everything the paths name, nothing of it read yet."""
     if name is not None and len(paths) > 1:
         raise UsageError("--name goes with a single PATH", hint="send them one by one, or a folder")
-    found: list[folder.Found] = []
-    unreadable: list[str] = []
+    listing = Listing()
 
     def skipped(path: str, why: str) -> None:
         report.event("skipped", path=escape(path), reason=why)
         if not report.json:
             report.warn(f"skipped {escape(path)}: {why}")
         if not why.startswith(("a ", "not ")):
-            unreadable.append(path)
+            listing.unreadable.append(path)
 
-    sources: list[Source] = []
     for path in paths:
         if path == STDIN:
-            sources.append(_standard_input(name, stack))
+            if os.isatty(0):
+                raise UsageError(
+                    "standard input is a terminal", hint="tar c DIR | diode send - --to URL"
+                )
+            listing.stdin = name or "stdin"
         else:
-            found += folder.find(path, name, skipped)
-    total = sum(f.size for f in found)
-    done = 0
+            listing.found += folder.find(path, name, skipped)
+    return listing
+
+
+def _hash(report: Report, listing: Listing, stack: contextlib.ExitStack) -> list[Source]:
+    """The objects to send. A single one that cannot be read is an error, one of many a warning."""
+    sources: list[Source] = []
+    if listing.stdin is not None:
+        sources.append(_standard_input(listing.stdin, stack))
+    total, done = sum(f.size for f in listing.found), 0
     with progress(report, "reading") as bar:
 
         def hashed(count: int) -> None:
@@ -187,23 +198,21 @@ def _sources(  # noqa: C901  one loop over paths, with its two callbacks
             done += count
             bar.update(done, total, size(done))
 
-        for thing in found:
+        for thing in listing.found:
             try:
                 sources.append(thing.source(hashed))
             except SourceError as error:
-                if len(paths) == len(found) == 1:
+                if len(listing.found) == 1 and not sources:
                     raise
-                unreadable.append(thing.path)
+                listing.unreadable.append(thing.path)
                 report.warn(f"skipped {error}")
-    return sources, len(unreadable)
+    return sources
 
 
-def _standard_input(name: str | None, stack: contextlib.ExitStack) -> StreamSource:
+def _standard_input(name: str, stack: contextlib.ExitStack) -> StreamSource:
     from diode.source.stream import StreamSource
 
-    if os.isatty(0):
-        raise UsageError("standard input is a terminal", hint="tar c DIR | diode send - --to URL")
-    wanted = [part for part in (name or "stdin").split("/") if part]
+    wanted = [part for part in name.split("/") if part]
     source = StreamSource(0, wire_name(wanted or ["stdin"]))
     stack.callback(source.discard)
     return source

@@ -92,7 +92,6 @@ class Session:
     last_frame: float = 0.0
     _checkpoint: float = 0.0
     _stop: Stop = field(default_factory=Stop)
-    _begun: dict[Key, Manifest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.receiver = Receiver(self.limits)
@@ -103,8 +102,6 @@ class Session:
         self.started = self.last_frame = self._checkpoint = self.clock()
         for old in self.sink.unfinished():
             self._act(self.receiver.resume(old.key, old.announcement, old.done, old.parked))
-            if old.key in self.receiver.objects:
-                self._begin(old.key, self.receiver.objects[old.key].manifest)
         try:
             while not self._enough():
                 data = self.carrier.read(WAIT if stop.idle is None else min(WAIT, stop.idle))
@@ -137,7 +134,6 @@ class Session:
     def evict(self, key: Key, why: str) -> None:
         """The sink had to drop an unfinished object."""
         incoming = self.receiver.forget(key)
-        self._begun.pop(key, None)
         if incoming is not None:
             self.refused += 1
             self.observer.refused(key, incoming.manifest, why, self)
@@ -177,7 +173,6 @@ class Session:
                         self.known += 1
                         self.observer.known(key, manifest, self)
                         continue
-                    self._begin(key, manifest)
                 case events.BlockRecovered(key, block, offset, data):
                     self.sink.write(key, block, offset, data)
                 case events.BlockParked(key, block, numbers, symbols):
@@ -188,25 +183,14 @@ class Session:
                     if key in self.receiver.objects and not self._counted():
                         self._deliver(key, manifest)
                 case events.ObjectEvicted(key, manifest):
+                    self.sink.discard(key)
                     self.refused += 1
                     self.observer.refused(key, manifest, "too many unfinished objects", self)
                 case events.ObjectVoided(key, manifest):
                     self.sink.void(key, manifest)
-                    self._begun.pop(key, None)
                     self.refused += 1
                     self.observer.refused(key, manifest, "void: its source failed", self)
             self.observer.event(event, self)
-
-    def _begin(self, key: Key, manifest: Manifest) -> None:
-        """Note an object; have the sink drop those the receiver had to forget for newer ones."""
-        self._begun[key] = manifest
-        if len(self._begun) > self.limits.objects:
-            for old in self._begun.keys() - self.receiver.objects.keys():
-                forgotten = self._begun.pop(old)
-                self.sink.discard(old)
-                self.refused += 1
-                why = f"the limit of {self.limits.objects} unfinished objects"
-                self.observer.refused(old, forgotten, why, self)
 
     def _deliver(self, key: Key, manifest: Manifest) -> None:
         result = self.sink.deliver(key, manifest)
@@ -215,6 +199,5 @@ class Session:
             self.observer.refused(key, manifest, "digest", self)
             return
         self.delivered += 1
-        self._begun.pop(key, None)
         self.observer.delivered(key, manifest, result, self)
         self.receiver.finish(key)

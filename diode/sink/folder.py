@@ -42,6 +42,7 @@ STATE = ".diode"
 DEFAULT_MODE = 0o440
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
+_KEPT = "what was received, but for the last second, is kept"
 _MAX_SIBLING = 1000
 """Numbered siblings of a name; later ones get a random mark, since each number is a look-up."""
 
@@ -381,8 +382,8 @@ def _explained(path: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         hints = {
-            errno.ENOSPC: "free some space: what was received so far is kept, start again then",
-            errno.EDQUOT: "the disk quota is used up; what was received so far is kept",
+            errno.ENOSPC: f"free some space and start again: {_KEPT}",
+            errno.EDQUOT: f"the disk quota is used up: {_KEPT}",
             errno.EACCES: "the inbox must be writable for the user that runs this",
             errno.EROFS: "the file system is mounted read-only",
             errno.EPERM: "the inbox must be writable for the user that runs this",
