@@ -45,7 +45,7 @@ coverage: $(VENV)/installed
 
 fuzz: $(VENV)/installed
 	@for harness in tests/fuzz/fuzz_*.py; do \
-	  echo "$$harness"; $(BIN)/python $$harness -max_total_time=$${SECONDS_EACH:-60} || exit 1; done
+	  echo "$$harness"; $(BIN)/python $$harness -verbosity=0 -max_total_time=$${SECONDS_EACH:-60} || exit 1; done
 
 bench: $(VENV)/installed
 	@for bench in benches/*.py; do echo; $(BIN)/python $$bench || exit 1; done

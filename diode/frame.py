@@ -331,6 +331,8 @@ HEARTBEAT = np.dtype(
         ("interval_ms", "<u4"),
         ("rate", "<u4"),
         ("queue", "<u4"),
+        ("pass", "<u2"),
+        ("passes", "<u2"),
     ]
 )
 """Payload of a heartbeat (wire 3.4)."""

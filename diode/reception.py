@@ -36,6 +36,10 @@ class Reception:
     interval: float = 0.0
     """Seconds in which it promised its next heartbeat; 0 where not known."""
     last_heard: float = 0.0
+    number_of_pass: int = 0
+    """Pass on air as of its last heartbeat, from 1; 0 where not known."""
+    passes: int = 0
+    """Passes it planned; 0 until stopped."""
     highest_used: int = 0
     """Highest object number its heartbeats told of."""
     _base: int | None = None
@@ -89,6 +93,7 @@ class Reception:
         self.rate = int(beat["rate"])
         self.interval = int(beat["interval_ms"]) / 1000
         self.last_heard = now
+        self.number_of_pass, self.passes = int(beat["pass"]), int(beat["passes"])
         self.highest_used = max(self.highest_used, highest_used)
 
     @property

@@ -72,6 +72,8 @@ class Progress:
     objects: int = 0
     line_frames: int = 0
     """Frames of every kind since the start of this run."""
+    line_bytes: int = 0
+    """Bytes they made on the line; counted by whoever encodes them."""
 
 
 @dataclass(slots=True)
@@ -351,6 +353,8 @@ class Transmitter:
         body["interval_ms"] = 1000 if rate else 0
         body["rate"] = int(rate)
         body["queue"] = len(self._queue)
+        body["pass"] = min(self.progress.number_of_pass, 0xFFFF)
+        body["passes"] = min(self.settings.passes, 0xFFFF)
         rows = frame.blank_rows(1, frame.HEARTBEAT.itemsize)
         number = self._highest
         frame.fill_full(

@@ -59,11 +59,15 @@ def compact(payload, *, sequence=0, sender=SENDER, number=1, block=0, symbol=0):
     return closed(struct.pack("<BBHI", 0x12, sequence & 0xFF, alias, block << 8 | symbol) + payload)
 
 
-def beat(code, *, frames=0, uptime=0, interval=0, rate=0, queue=0, **header):
+BEAT = struct.Struct("<QIIIIHH")
+BEAT_FIELDS = ("frames", "uptime", "interval", "rate", "queue", "pass", "passes")
+
+
+def beat(code, counts=None, **header):
     """A heartbeat, wire 3.4."""
-    return full(
-        4, struct.pack("<QIIII", frames, uptime, interval, rate, queue), code=code, **header
-    )
+    counts = counts or {}
+    body = BEAT.pack(*(counts.get(name, 0) for name in BEAT_FIELDS))
+    return full(4, body, code=code, **header)
 
 
 # Blocks and codes, wire 4 -----------------------------------------------------------------------
@@ -225,7 +229,8 @@ class Sender:
 
     def beat(self, code: int, highest: int) -> None:
         count = len(self.frames)
-        self.frames.append(beat(code, frames=count, rate=11520, number=highest, **self._next))
+        counts = {"frames": count, "rate": 11520}
+        self.frames.append(beat(code, counts, number=highest, **self._next))
 
     def announce(self, number: int, facts: Facts, count: int = 1, numbers=(0,)) -> None:
         for symbol in numbers:
@@ -322,9 +327,9 @@ def frame_vectors() -> None:
 def heartbeat_vectors() -> None:
     for name, code in (("going-on", 0), ("last", 1), ("first", 2)):
         counts = {"frames": 0x0102030405060708, "uptime": 86_400, "interval": 1000}
-        counts |= {"rate": 11_520, "queue": 3}
+        counts |= {"rate": 11_520, "queue": 3, "pass": 2, "passes": 5}
         place = {"sequence": 0x0708, "number": 42}
-        data = beat(code, **counts, **place)
+        data = beat(code, counts, **place)
         inputs = {"kind": 4, "code": code, "sender": SENDER, **place, "block": 0, "symbol": 0}
         vector(
             f"frame-heartbeat-{name}",
@@ -335,21 +340,21 @@ def heartbeat_vectors() -> None:
             **inputs,
             **counts,
         )
-    late = struct.pack("<QIIII", 5, 6, 7, 8, 9) + b"later"
+    late = BEAT.pack(*range(5, 12)) + b"later"
     vector(
         "frame-heartbeat-longer",
-        "a heartbeat of a later version: its first 24 bytes mean the same",
+        "a heartbeat of a later version: its first 28 bytes mean the same",
         "3.4",
         "accept",
         full(4, late, number=42),
-        **dict(zip(("frames", "uptime", "interval", "rate", "queue"), range(5, 10), strict=True)),
+        **dict(zip(BEAT_FIELDS, range(5, 12), strict=True)),
         kind=4,
         code=0,
         sender=SENDER,
         number=42,
         canonical="no",
     )
-    vector("frame-heartbeat-short", "23 bytes", "3.4", "reject-length", full(4, bytes(23)))
+    vector("frame-heartbeat-short", "27 bytes", "3.4", "reject-length", full(4, bytes(27)))
 
 
 def manifest_vectors() -> None:

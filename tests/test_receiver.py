@@ -266,7 +266,7 @@ def test_short_frames_of_long_kinds():
     short = np.zeros((3, 20), np.uint8)
     short[:, 0] = 0x11, 0x13, 0x14
     frame.stamp(Frames.of_rows(short), 0)
-    heard = hear(*short, made(Kind.HEARTBEAT, bytes(23)), made(Kind.MANIFEST, b"", code=1))
+    heard = hear(*short, made(Kind.HEARTBEAT, bytes(27)), made(Kind.MANIFEST, b"", code=1))
     assert heard.receiver.rejected == {Reject.LENGTH: 4, Reject.MANIFEST: 1}
 
 
@@ -476,8 +476,8 @@ def test_finished_objects_are_bounded():
 def test_senders_are_bounded():
     heard = Listener(Limits(senders=4))
     for sender in range(1, 10):
-        heard.hear([made(Kind.HEARTBEAT, bytes(24), sender=sender)])
-        heard.hear([made(Kind.HEARTBEAT, bytes(24), sender=1)])
+        heard.hear([made(Kind.HEARTBEAT, bytes(28), sender=sender)])
+        heard.hear([made(Kind.HEARTBEAT, bytes(28), sender=1)])
     assert list(heard.receiver.senders) == [7, 8, 9, 1]
     assert heard.receiver.rejected[Reject.LIMIT] == 5
 
@@ -658,7 +658,7 @@ def test_gaps():
     heard = Listener()
     for n in (3, 4, 8):
         heard.hear(transmit(content(10)) if n == 99 else [announced(manifest(), number=n)])
-    heard.hear([made(Kind.HEARTBEAT, bytes(24), number=11)])
+    heard.hear([made(Kind.HEARTBEAT, bytes(28), number=11)])
     assert heard.receiver.gaps() == [GapSeen(7, 5, 7), GapSeen(7, 9, 11)]
 
 
@@ -672,7 +672,7 @@ def test_an_object_of_an_earlier_run_is_no_gap():
 
 
 def test_a_heartbeat_of_a_later_version_is_longer():
-    heard = hear(made(Kind.HEARTBEAT, bytes(24) + b"more", number=3))
+    heard = hear(made(Kind.HEARTBEAT, bytes(28) + b"more", number=3))
     assert heard.receiver.senders[7].highest_used == 3
     assert heard.receiver.rejected.total() == 0
 

@@ -138,3 +138,16 @@ def test_ranges_are_bounded(monkeypatch):
         one.numbered(number)
     assert len(one._seen) == 8
     assert one.gaps() == [(n + 1, n + 2) for n in range(76, 97, 3)]
+
+
+def test_the_pass_on_air_is_known_from_heartbeats():
+    sent = transmit(content(200_000), link=Link(rate=11_520), settings=Settings(passes=3))
+    heard, told = Listener(), []
+    for one in sent:
+        heard.hear([one])
+        reception = heard.receiver.senders[7]
+        told.append((reception.number_of_pass, reception.passes))
+    assert {passes for _, passes in told} == {3}
+    numbers = [number for number, _ in told]
+    assert numbers == sorted(numbers)
+    assert set(numbers) == {1, 2, 3}

@@ -106,7 +106,7 @@ def payload_of(vector):
     if kind == Kind.HEARTBEAT:
         body = np.zeros(1, frame.HEARTBEAT)
         body["interval_ms"] = vector.number("interval")
-        for field in ("frames", "uptime", "rate", "queue"):
+        for field in ("frames", "uptime", "rate", "queue", "pass", "passes"):
             body[field] = vector.number(field)
         return body.tobytes()
     if "payload-hex" in vector:

@@ -75,7 +75,7 @@ class End:
         return self.said.get(event, {}).get(key, 0)
 
 
-@click.command()
+@click.command(short_help="both ends on this machine, shown live")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False))
 @click.option("--baud", type=click.IntRange(1200, 12_000_000), default=115_200, show_default=True)
 @click.option("--impair", default=DAMAGE, show_default=True, metavar="SPEC", help="Damage.")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _KINDS = {int(kind) for kind in Kind}
 
 
-@click.command()
+@click.command(short_help="explain the frames in a capture")
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @click.option(
     "--line",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diode.forecast import Forecast
 
 
-@click.command()
+@click.command(short_help="time on air, overhead, survivable losses")
 @click.option("--size", "bytes_", type=options.Size(), required=True, help="Size of the object.")
 @click.option("--carrier", "url", required=True, metavar="URL", help="Carrier, as for send --to.")
 @options.planning

@@ -126,11 +126,12 @@ class Watcher:
                 symbols, done = symbols + needed, done + held
             name = next(reversed(receiver.objects.values()), None)
             text = escape(name.manifest.name)[-30:] if name else "listening"
+            rate = session.line_bytes / max(0.1, session.clock() - session.started)
             self.bar.update(
                 done,
                 symbols or None,
-                f"{text}, {receiver.frames:,} frames, {receiver.lost:,} lost, "
-                f"{session.delivered:,} delivered",
+                f"{text}, {_pass(session)}{size(rate)}/s, {receiver.frames:,} frames, "
+                f"{receiver.lost:,} lost, {session.delivered:,} delivered",
             )
             self.report.event(
                 "progress",
@@ -165,7 +166,15 @@ class Watcher:
             self.report.detail(f"refused ({reason}): {escape(detail)}")
 
 
-@click.command()
+def _pass(session: Session) -> str:
+    """Which pass is on air, as the sender's last heartbeat said; empty where it did not."""
+    heard = next(reversed(session.receiver.senders.values()), None)
+    if heard is None or not heard.number_of_pass:
+        return ""
+    return f"pass {heard.number_of_pass}" + (f"/{heard.passes}, " if heard.passes else ", ")
+
+
+@click.command(short_help="receive, and deliver what is whole")
 @click.argument("inbox", metavar="INBOX")
 @click.option("--from", "url", required=True, metavar="URL", help="Carrier to listen on.")
 @click.option("--once", is_flag=True, help="Stop after one object.")
@@ -220,7 +229,7 @@ def command(
 
     A file appears under its name only when it is complete and its SHA-256 is right. What is
     unfinished when the command ends is kept: the next start, or another capture, goes on
-    with it. The last line on a pipe tells the path of each file delivered.
+    with it. Where standard output is no terminal, it gets the path of each file delivered.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     if inbox == "-" and json_:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class Sending:
                 self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
 
 
-@click.command()
+@click.command(short_help="send files, folders or standard input")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--to", "url", required=True, metavar="URL", help="Carrier to send on.")
 @click.option("--name", help="Name at the other end, for a single PATH or standard input.")
@@ -222,13 +223,15 @@ def _transmit(
     report: Report, sending: Sending, encoder: line.Encoder, medium: carrier.SendingCarrier
 ) -> None:
     state, interval = sending.transmitter.progress, Interval()
+    started = time.monotonic()
 
     with progress(report, "sending") as bar:
 
         def shown() -> None:
             passes = f"pass {state.number_of_pass}" + (f"/{state.passes}" if state.passes else "")
             total = state.total_frames if state.passes else None
-            bar.update(state.frames, total, f"{passes}, {state.frames:,} frames")
+            rate = state.line_bytes / max(0.1, time.monotonic() - started)
+            bar.update(state.frames, total, f"{passes}, {size(rate)}/s, {state.frames:,} frames")
             if report.json and interval.due():
                 report.event(
                     "progress",

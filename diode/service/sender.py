@@ -30,7 +30,9 @@ def transmit(
         clock = time.monotonic if carrier.rate else lambda: 0.0
     try:
         while (frames := transmitter.step(clock())) is not None:
-            carrier.write(line.encode(frames))
+            pieces = line.encode(frames)
+            carrier.write(pieces)
+            transmitter.progress.line_bytes += len(pieces.data)
             shown()
     except KeyboardInterrupt:
         transmitter.stop()

@@ -214,7 +214,7 @@ class Script:
 
     def heartbeat(self) -> None:
         code = self.choices.byte()
-        body = self.choices.take(self.choices.of(24, 24, 30, 5))
+        body = self.choices.take(self.choices.of(28, 28, 34, 5))
         key = Key(self.key().sender, self.choices.of(3, 9, self.choices.word()))
         self.add(Kind.HEARTBEAT, body, key, code=code)
 
