@@ -12,7 +12,7 @@ Layers, one file each, pure (no input, no output, time is an argument):
     gf256          the field both codes use         frame       headers, checks, batches
     block          data, check, zeros               plan        every derived number
     objects        manifests and safe names         forecast    what sending takes and survives
-    announcements  manifests on air
+    announcements  manifests on air                 limits      bounds on what is held
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol

@@ -42,6 +42,7 @@ from diode.events import (
     SenderHeard,
 )
 from diode.frame import Kind, Reject
+from diode.limits import Limits
 from diode.objects import Announcement, Malformed, Manifest, Status
 from diode.orphans import Orphans, Part
 from diode.reception import Reception
@@ -50,32 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from diode.frame import I64, U8, Bool
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what a receiver holds, whatever arrives. Defaults suit a box with 256 MB."""
-
-    max_object: int = 1 << 50
-    """Bytes of the largest object accepted."""
-    max_blocks: int = 1 << 26
-    """Blocks of an object: a bit array and its bookkeeping, 64 MB at the limit."""
-    max_block: int = 64 << 20
-    """Bytes of one block: what a single frame may make the receiver set aside."""
-    memory: int = 96 << 20
-    """Bytes of unfinished blocks in memory, over all objects; the oldest are parked."""
-    begun: int = 64 << 20
-    """Bytes on top of these that the frames of one call may set aside, until the next call parks.
-    A frame of 13 bytes can begin a block of `max_block`; what a sender interleaves is less."""
-    orphans: int = 8 << 20
-    """Bytes of data frames kept for manifests not heard yet."""
-    objects: int = 4096
-    """Unfinished objects known at a time."""
-    finished: int = 65_536
-    """Finished objects remembered, so that their repeats are known as such."""
-    senders: int = 256
-    announcements: int = 1 << 20
-    """Bytes of partly heard announcements."""
 
 
 @dataclass(slots=True)

@@ -11,9 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from diode import events, frame
 from diode.errors import SourceError
 from diode.events import Key
+from diode.limits import Limits
 from diode.objects import Type
 from diode.plan import Link, Settings
-from diode.receiver import Limits, Receiver
+from diode.receiver import Receiver
 from diode.transmitter import Transmitter
 
 Channel = Callable[[list[np.ndarray]], list[np.ndarray]]

@@ -19,7 +19,7 @@ TESTS = ROOT / "tests"
 
 # Each may import those before it. Members of one row do not know each other.
 LAYERS = [
-    {"errors"},
+    {"errors", "limits"},
     {"events"},
     {"gf256"},
     {"frame"},
@@ -60,7 +60,7 @@ TRANSMITTING = ("transmitter", "assembly", "source", "service.sender", "schedule
 MAX_FILE = 400
 MAX_FUNCTION = 60
 LONG_FILES = {
-    "diode/receiver.py": (490, "every kind of frame meets the same objects and bounds"),
+    "diode/receiver.py": (460, "every kind of frame meets the same objects and bounds"),
 }
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {}
 
@@ -261,6 +261,7 @@ def test_functions_are_short():
 # Every module is tested ---------------------------------------------------------------------
 
 TESTED_IN = {
+    "diode.limits": "test_receiver.py",
     "diode.forecast": "test_plan.py",
     "diode.sink": "test_sink_folder.py",
     "diode.source": "test_source_files.py",

@@ -27,9 +27,10 @@ from diode.events import (
     SenderHeard,
 )
 from diode.frame import Frames, Kind, Reject
+from diode.limits import Limits
 from diode.objects import Announcement, Manifest
 from diode.plan import Link, Settings
-from diode.receiver import Limits, Receiver
+from diode.receiver import Receiver
 from diode.transmitter import Transmitter
 
 SLOW = Link(rate=11_520)

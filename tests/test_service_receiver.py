@@ -18,9 +18,9 @@ from diode import events, line
 from diode.errors import DestinationError
 from diode.events import Key
 from diode.frame import Frames
+from diode.limits import Limits
 from diode.objects import Manifest
 from diode.plan import Link, Settings
-from diode.receiver import Limits
 from diode.service import receiver
 from diode.service.receiver import Session, Short, Stop
 from diode.sink import Delivered

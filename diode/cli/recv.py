@@ -13,8 +13,8 @@ from diode.cli import INTERRUPTED, options, signals
 from diode.cli.progress import Interval, Shown, progress
 from diode.cli.report import Report, plural, seconds, size
 from diode.errors import NothingHeard, Partial, UsageError
+from diode.limits import Limits
 from diode.objects import Type, escape
-from diode.receiver import Limits
 from diode.service.receiver import Session, Stop
 
 if TYPE_CHECKING:

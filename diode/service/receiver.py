@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from diode import events
-from diode.receiver import Limits, Receiver
+from diode.limits import Limits
+from diode.receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,0 +1,36 @@
+"""Bounds on what a receiver holds, whatever arrives.
+
+Every number that a manifest or a frame can make the receiver spend is held against one of these
+before anything is allocated. Peak memory is about `memory` + `begun` + `orphans` +
+`announcements`, and what Python and numpy take themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a receiver holds, whatever arrives. Defaults suit a box with 256 MB."""
+
+    max_object: int = 1 << 50
+    """Bytes of the largest object accepted."""
+    max_blocks: int = 1 << 26
+    """Blocks of an object: a bit array and its bookkeeping, 64 MB at the limit."""
+    max_block: int = 64 << 20
+    """Bytes of one block: what a single frame may make the receiver set aside."""
+    memory: int = 96 << 20
+    """Bytes of unfinished blocks in memory, over all objects; the oldest are parked."""
+    begun: int = 64 << 20
+    """Bytes on top of these that the frames of one call may set aside, until the next call parks.
+    A frame of 13 bytes can begin a block of `max_block`; what a sender interleaves is less."""
+    orphans: int = 8 << 20
+    """Bytes of data frames kept for manifests not heard yet."""
+    objects: int = 4096
+    """Unfinished objects known at a time."""
+    finished: int = 65_536
+    """Finished objects remembered, so that their repeats are known as such."""
+    senders: int = 256
+    announcements: int = 1 << 20
+    """Bytes of partly heard announcements."""
