@@ -223,7 +223,7 @@ def command(
     """Receive into the folder INBOX, or one object to standard output (-).
 
     \b
-      diode recv inbox --from serial:/dev/ttyUSB1?baud=115200
+      diode recv inbox --from 'serial:/dev/ttyUSB1?baud=115200'
       diode recv inbox --from file:/media/stick/photos.cap
       diode recv - --from serial:/dev/ttyUSB1 | tar x
 

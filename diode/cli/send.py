@@ -99,7 +99,7 @@ def command(
     """Send files, folders (with everything below) or - (standard input).
 
     \b
-      diode send report.pdf --to serial:/dev/ttyUSB0?baud=115200
+      diode send report.pdf --to 'serial:/dev/ttyUSB0?baud=115200'
       diode send photos/ --to file:/media/stick/photos.cap --redundancy 50%
       tar c src | diode send - --name src.tar --to - | ssh relay 'cat > /dev/ttyS1'
 
