@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import time
 
 import pytest
@@ -122,3 +123,19 @@ def test_send_never_reads_the_port_and_asks_no_modem_line(shell: Shell) -> None:
     assert [c for c in on_port if reading.match(c)] == []
     modem = re.compile(r"TIOCMGET|TIOCMIWAIT|TIOCMBIS|TIOCMBIC|TIOCMSET|TIOCGICOUNT")
     assert [c for c in calls if modem.search(c)] == []
+
+
+def test_carousel_goes_on_until_it_is_stopped(shell: Shell) -> None:
+    content = make(shell.folder / "file", 30_000)
+    with Coupling(1_000_000, Impairment.parse("drop=20%,seed=3")) as line:
+        to = f"serial:{line.tx_path}?baud=1000000"
+        sender = shell.start("send", "file", "--to", to, "--passes", "0")
+        while line.bytes_in < 100_000:  # the third pass at least
+            assert sender.poll() is None
+            time.sleep(0.02)
+        receiver = shell.start("recv", "inbox", "--once", "--from", f"serial:{line.rx_path}")
+        assert shell.finish(receiver).code == 0
+        assert sender.poll() is None
+        sender.send_signal(signal.SIGINT)
+        assert shell.finish(sender, timeout=10).code == 130
+    assert (shell.folder / "inbox/file").read_bytes() == content
