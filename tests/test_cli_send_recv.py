@@ -30,7 +30,7 @@ def tree(folder) -> dict[str, object]:
     return found
 
 
-SIZES = [0, 1, 1015, 1016, 1017, 1024, BLOCK - 1, BLOCK, BLOCK + 1, 10_000_000]
+SIZES = [0, 1, 1015, 1016, 1017, 1023, 1024, 1025, BLOCK - 1, BLOCK, BLOCK + 1, 10_000_000]
 
 
 @pytest.mark.parametrize("size", SIZES)
