@@ -130,19 +130,20 @@ def interleave(rows: list[U8], member: I64, index: I64) -> Frames:
     data = np.empty(int(ends[-1]), np.uint8)
     for length in np.unique(lengths).tolist():
         same = [i for i, n in enumerate(lengths) if n == length]
-        stacked = np.concatenate([rows[i] for i in same])
+        stacked = np.concatenate([rows[i] for i in same]) if len(same) > 1 else rows[same[0]]
         base = np.zeros(len(rows), np.int64)
         base[same] = np.cumsum([0, *(len(rows[i]) for i in same[:-1])])
         places = np.flatnonzero(of_frame == length)
-        _scatter(data, starts[places], stacked[base[member[places]] + index[places]])
+        _scatter(data, starts[places], stacked, base[member[places]] + index[places])
     return Frames(data, ends)
 
 
-def _scatter(data: U8, starts: I64, rows: U8) -> None:
-    """Write each row at its offset, gathering runs that lie back to back into one copy."""
+def _scatter(data: U8, starts: I64, rows: U8, chosen: I64) -> None:
+    """Copy the chosen rows to their offsets, those that lie back to back there in one go."""
     length = rows.shape[1]
     breaks = np.flatnonzero(np.diff(starts) != length) + 1
     edges = [0, *breaks.tolist(), len(starts)]
     for first, last in itertools.pairwise(edges):
         at = int(starts[first])
-        data[at : at + (last - first) * length] = rows[first:last].reshape(-1)
+        run = data[at : at + (last - first) * length].reshape(last - first, length)
+        np.take(rows, chosen[first:last], axis=0, out=run, mode="clip")  # clip: no buffering

@@ -32,7 +32,6 @@ MAX_PART = 255
 """NAME_MAX of every common file system."""
 MAX_ANNOUNCEMENT = 12_288
 """Room for the longest name twice and a signature (wire 5.1)."""
-MAX_ANNOUNCEMENT_SYMBOLS = 64
 DIGEST = 32
 
 

@@ -29,14 +29,7 @@ _KINDS = {int(kind) for kind in Kind}
 
 @click.command(short_help="explain the frames in a capture")
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
-@click.option(
-    "--line",
-    "line_name",
-    type=click.Choice(["auto", "cobs", "rs"]),
-    default="auto",
-    show_default=True,
-    help="Byte framing of the captures.",
-)
+@options.heard_line
 @options.impair
 @options.manners
 def command(

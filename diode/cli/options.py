@@ -109,6 +109,14 @@ line = click.option(
     show_default=True,
     help="Byte framing: cobs for clean lines, rs for noisy ones.",
 )
+heard_line = click.option(
+    "--line",
+    "line_name",
+    type=click.Choice(["auto", "cobs", "rs"]),
+    default="auto",
+    show_default=True,
+    help="Byte framing; auto follows the sender.",
+)
 planning = _stack(
     click.option(
         "--code", type=click.Choice(["zfec", "repeat"]), help="Erasure code.  [default: by size]"

@@ -33,7 +33,6 @@ class Watcher:
 
     report: Report
     bar: Shown
-    incomplete: int = 0
     _details: int = 0
     _blocks: dict[Key, tuple[int, int]] = field(default_factory=dict)
     _progress: Interval = field(default_factory=Interval)
@@ -180,14 +179,7 @@ def _pass(session: Session) -> str:
 @click.option("--once", is_flag=True, help="Stop after one object.")
 @click.option("--count", type=click.IntRange(1), help="Stop after that many objects.")
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
-@click.option(
-    "--line",
-    "line_name",
-    type=click.Choice(["auto", "cobs", "rs"]),
-    default="auto",
-    show_default=True,
-    help="Byte framing; auto follows the sender.",
-)
+@options.heard_line
 @click.option(
     "--names",
     type=click.Choice(["safe", "exact"]),

@@ -1,6 +1,6 @@
 """The receiving loop: carrier -> line -> receiver -> sink.
 
-One thread for now reads, decodes and stores; `Session.run` returns when the carrier ends, when
+One thread reads, decodes and stores; `Session.run` returns when the carrier ends, when
 enough was delivered, or when nothing was heard for the time allowed.
 """
 
@@ -34,7 +34,7 @@ WAIT = 0.5
 
 
 class Observer(Protocol):
-    """Is told what happens, to show or to log it. Does nothing by default."""
+    """Is told what happens, to show or to log it."""
 
     def event(self, event: events.Event, session: Session) -> None:
         """Something the receiver saw."""
