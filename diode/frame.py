@@ -186,6 +186,14 @@ class Frames:
 EMPTY = Frames(np.empty(0, np.uint8), np.empty(0, np.int64))
 
 
+def join(first: Frames, second: Frames) -> Frames:
+    """Two batches as one."""
+    if not len(first) or not len(second):
+        return first if len(first) else second
+    ends = np.concatenate([first.ends, second.ends + len(first.data)])
+    return Frames(np.concatenate([first.data, second.data]), ends)
+
+
 def blank_rows(count: int, payload: int, *, compact: bool = False) -> U8:
     """Rows for `count` frames around payloads of that many bytes; contents undefined."""
     header = COMPACT_HEADER if compact else HEADER

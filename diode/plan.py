@@ -18,6 +18,7 @@ shares an interleaving group of G frames evenly. Blocks are grouped until that i
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -46,6 +47,10 @@ MAX_BLOCKS = 1 << 32
 # Symbol sizes by line rate in bytes/s: a slow line is a noisy one, and a short frame has more
 # chances. 210 is what an `rs` frame holds behind a compact header.
 _SYMBOL_SIZES = ((150_000, 210), (1_000_000, 512), (math.inf, 1024))
+SMALL_PART = 256
+"""A symbol no longer than this is not divided again for the sake of there being more."""
+ENOUGH = 32
+"""Symbols with which a code works well: fewer need much more redundancy for the same certainty."""
 COMPACT_RATE = 2_000_000
 """Lines up to this many bytes/s use compact frames; above, 12 bytes no longer count."""
 
@@ -55,12 +60,16 @@ class Link:
     """What a carrier with its line is, as far as planning needs it.
 
     rate: bytes of line time per second, None where nothing limits it. line_bytes: expected bytes on
-    the line for a frame of that many bytes.
+    the line for a frame of that many bytes. unit: line bytes that the medium carries or loses
+    together, None where it has no such unit; frame_room: the longest frame that surely takes no
+    more than so many line bytes.
     """
 
     rate: float | None = None
     max_frame: int = frame.MAX_FRAME
     line_bytes: Callable[[int], float] = float
+    unit: int | None = None
+    frame_room: Callable[[int], int] = int
 
     @property
     def compact(self) -> bool:
@@ -176,8 +185,8 @@ def copies_needed(k: int, most: int, loss: float = AUTO_LOSS, failure: float = A
     return low
 
 
-def symbol_size(settings: Settings, link: Link) -> int:
-    """Payload of a data frame in bytes, before small objects shrink it."""
+def symbol_size(settings: Settings, link: Link, size: float = math.inf) -> int:
+    """Payload of a data frame of an object of that size in bytes, before small ones shrink it."""
     header = frame.COMPACT_HEADER if link.compact else frame.HEADER
     room = link.max_frame - header - frame.CHECK
     if room < MIN_SYMBOL:
@@ -192,13 +201,28 @@ def symbol_size(settings: Settings, link: Link) -> int:
                 hint=f"--symbol-size goes from {MIN_SYMBOL} to {room} here",
             )
         return settings.symbol_size
+    if link.unit is not None:
+        return min(room, _part_of(link.unit, link, header + frame.CHECK, size))
     rate = math.inf if link.rate is None else link.rate
     return min(room, next(size for limit, size in _SYMBOL_SIZES if rate <= limit))
 
 
+def _part_of(unit: int, link: Link, overhead: int, size: float) -> int:
+    """The largest symbol of which a whole number fills a unit and ENOUGH make the object.
+
+    What stands or falls together may as well be one symbol, but for the code to work with there
+    must be some.
+    """
+    for parts in itertools.count(1):
+        symbol = link.frame_room(unit // parts) - overhead
+        if symbol <= SMALL_PART or size / symbol >= ENOUGH:
+            return max(MIN_SYMBOL, symbol)
+    raise AssertionError
+
+
 def geometry(size: int, settings: Settings, link: Link) -> Geometry:
     """How an object of that many bytes is cut for that link."""
-    largest = symbol_size(settings, link)
+    largest = symbol_size(settings, link, size)
     total = max(1, -(-(size + BLOCK_CHECK) // largest))
     code = by_name(settings.code or ("repeat" if total == 1 else "zfec"))
     redundancy = DEFAULT_REDUNDANCY if settings.redundancy is None else settings.redundancy
@@ -235,9 +259,9 @@ def uses_compact(link: Link, cut: Geometry) -> bool:
     )
 
 
-def manifest_copies(symbols: int, settings: Settings) -> int:
+def manifest_copies(symbols: int, settings: Settings, failure: float = AUTO_FAILURE) -> int:
     """Times an object's announcement of that many symbols is sent per pass at least."""
-    needed = copies_needed(symbols, 64 * symbols) / symbols
+    needed = copies_needed(symbols, 64 * symbols, failure=failure) / symbols
     return max(MIN_MANIFESTS, math.ceil(needed / max(1, settings.passes)))
 
 
@@ -249,7 +273,21 @@ def manifest_interval(link: Link, frame_bytes: int) -> int:
 def manifests(cut: Geometry, settings: Settings, link: Link, symbols: int) -> int:
     """Times an object's announcement of that many symbols is sent in one pass."""
     interval = manifest_interval(link, frame_bytes(link, cut))
-    return max(manifest_copies(symbols, settings), -(-cut.data_frames // interval))
+    failure = max(AUTO_FAILURE, _data_failure(cut, settings) / 10)
+    return max(manifest_copies(symbols, settings, failure), -(-cut.data_frames // interval))
+
+
+def _data_failure(cut: Geometry, settings: Settings) -> float:
+    """Probability of losing a block at AUTO_LOSS, where the redundancy is the user's choice.
+
+    Manifests need not be much surer than what they announce.
+    """
+    if settings.redundancy is None or not cut.blocks:
+        return 0.0
+    passes = max(1, settings.passes)
+    if cut.code == by_name("repeat").id:
+        return AUTO_LOSS ** (cut.n // cut.k * passes)
+    return binomial_tail(cut.n * passes, AUTO_LOSS, cut.n * passes - cut.k)
 
 
 def group_frames(settings: Settings, link: Link, geometry: Geometry) -> int:

@@ -74,6 +74,8 @@ class Progress:
     """Frames of every kind since the start of this run."""
     line_bytes: int = 0
     """Bytes they made on the line; counted by whoever encodes them."""
+    line_time: float = 0.0
+    """Bytes of line time that they are expected to take."""
 
 
 @dataclass(slots=True)
@@ -390,5 +392,9 @@ class Transmitter:
         frame.stamp(frames, self.frames_sent)
         self.frames_sent += len(frames)
         self.progress.line_frames += len(frames)
+        if self.link.rate:
+            lengths, counts = np.unique(frames.lengths, return_counts=True)
+            each = zip(lengths.tolist(), counts.tolist(), strict=True)
+            self.progress.line_time += sum(n * self.link.line_bytes(length) for length, n in each)
         self._since_heartbeat += len(frames)
         return frames

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.frame import EMPTY, Frames
+from diode.frame import EMPTY, Frames, join
 
 if TYPE_CHECKING:
     from diode.carrier.impairment import Impairment
@@ -122,14 +122,6 @@ def select(frames: Frames, order: I64) -> Frames:
     ends = np.cumsum(lengths, dtype=np.int64)
     shift = np.repeat(frames.starts[order] - (ends - lengths), lengths)
     return Frames(frames.data[shift + np.arange(len(shift))], ends)
-
-
-def join(first: Frames, second: Frames) -> Frames:
-    """Two batches as one."""
-    if not len(first) or not len(second):
-        return first if len(first) else second
-    ends = np.concatenate([first.ends, second.ends + len(first.data)])
-    return Frames(np.concatenate([first.data, second.data]), ends)
 
 
 class PieceFaults:

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diode.plan import Settings
+from diode.errors import UsageError
+from diode.plan import Link, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from diode.carrier import CarrierFacts
+    from diode.line import Encoder
 
 _SIZE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE |= {f"{unit}i": 1 << (10 * power) for power, unit in enumerate("kmgt", 1)}
@@ -158,3 +162,22 @@ def settings(
 ) -> Settings:
     """What the planning options say."""
     return Settings(code, redundancy, passes, burst, symbol_size, keep_order)
+
+
+def link(facts: CarrierFacts, encoder: Encoder) -> Link:
+    """What planning has to know of a carrier with a line. UsageError when they do not fit."""
+    longest = encoder.max_frame
+    if facts.max_piece is not None:
+        longest = min(longest, encoder.frame_room(facts.max_piece))
+        if not longest:
+            raise UsageError(
+                f"this modem carries {facts.max_piece} bytes in one piece, the line needs more",
+                hint="leave out --line: the modem has a code of its own",
+            )
+    return Link(
+        facts.rate,
+        longest,
+        lambda frame: facts.air_bytes(encoder.line_bytes(frame)),
+        facts.max_piece,
+        encoder.frame_room,
+    )

@@ -12,10 +12,10 @@ from diode.cli import options
 from diode.cli.report import Report, seconds, size
 from diode.code import by_id
 from diode.forecast import forecast as predict
-from diode.plan import Link
 
 if TYPE_CHECKING:
     from diode.forecast import Forecast
+    from diode.plan import Link
 
 
 @click.command(short_help="time on air, overhead, survivable losses")
@@ -59,7 +59,7 @@ def _link(url: str, line_name: str) -> Link:
     scheme, colon, rest = url.partition(":")
     if colon and (not rest or rest.startswith("?")):
         url = f"{scheme}:any{rest}"
-    return Link(carrier.facts(url).rate, encoder.max_frame, encoder.line_bytes)
+    return options.link(carrier.facts(url), encoder)
 
 
 def _fields(forecast: Forecast) -> dict[str, object]:

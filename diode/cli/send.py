@@ -16,7 +16,6 @@ from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
 from diode.errors import Partial, SourceError, UsageError
 from diode.objects import escape, wire_name
-from diode.plan import Link
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
 from diode.source import folder
@@ -124,7 +123,8 @@ def _send(
     state_folder: str,
 ) -> int:
     encoder = line.encoder(line_name)
-    link = Link(carrier.facts(url).rate, encoder.max_frame, encoder.line_bytes)
+    facts = carrier.facts(url)
+    link = options.link(facts, encoder)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(state_folder))
         listing = _list(report, paths, name)
@@ -143,7 +143,7 @@ def _send(
         }
         sending = Sending(report, transmitter, manifests, failed=len(listing.unreadable))
         try:
-            _transmit(report, sending, encoder, medium)
+            _transmit(report, sending, encoder, medium, facts.batch)
         finally:
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
@@ -220,7 +220,11 @@ def _standard_input(name: str, stack: contextlib.ExitStack) -> StreamSource:
 
 
 def _transmit(
-    report: Report, sending: Sending, encoder: line.Encoder, medium: carrier.SendingCarrier
+    report: Report,
+    sending: Sending,
+    encoder: line.Encoder,
+    medium: carrier.SendingCarrier,
+    batch: int,
 ) -> None:
     state, interval = sending.transmitter.progress, Interval()
     started = time.monotonic()
@@ -242,7 +246,7 @@ def _transmit(
                 )
             sending.report_events()
 
-        transmit(sending.transmitter, encoder, medium, shown=shown)
+        transmit(sending.transmitter, encoder, medium, batch=batch, shown=shown)
 
 
 def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
@@ -251,18 +255,10 @@ def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
     rate = sending.transmitter.link.rate
     took = ""
     if rate:
-        length = sending.transmitter.link.line_bytes
-        took = f", about {seconds(frames * length(_typical(sending)) / rate)} of line time"
+        line_time = sending.transmitter.progress.line_time
+        took = f", about {seconds(line_time / rate)} of line time"
     report.say(
         f"sent {plural(len(sending.manifests) - sending.failed, 'object')}, {size(sent)}, in "
         f"{plural(settings.passes, 'pass').replace('passs', 'passes')}: {frames:,} frames{took}; "
         f"what arrived cannot be known here"
     )
-
-
-def _typical(sending: Sending) -> int:
-    from diode import plan
-
-    geometries = [m.geometry for m in sending.manifests.values()]
-    largest = max(geometries, key=lambda g: g.size)
-    return plan.frame_bytes(sending.transmitter.link, largest)

@@ -33,6 +33,9 @@ class Encoder(Protocol):
     def line_bytes(self, frame: int) -> float:
         """Expected bytes on the line for a frame of that many random bytes."""
 
+    def frame_room(self, piece: int) -> int:
+        """The longest frame that never takes more than that many line bytes; 0 if none."""
+
 
 class Decoder(Protocol):
     """Line bytes to frames, streaming: any split of the bytes gives the same frames."""

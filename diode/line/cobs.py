@@ -90,6 +90,11 @@ class Encoder:
         """Expected bytes on the line for a frame of that many random bytes."""
         return frame + 2 + _full_groups(frame)
 
+    def frame_room(self, piece: int) -> int:
+        """The longest frame that never takes more than that many line bytes."""
+        # a delimiter, and a code byte for every 254 bytes begun
+        return max(0, min(self.max_frame, piece - 1 - -(-(piece - 1) // (GROUP + 1))))
+
 
 @functools.lru_cache(maxsize=1024)
 def _full_groups(length: int) -> float:

@@ -95,6 +95,10 @@ class Encoder:
         """Expected bytes on the line for a frame of that many random bytes."""
         return float(PIECE)
 
+    def frame_room(self, piece: int) -> int:
+        """The longest frame that never takes more than that many line bytes."""
+        return self.max_frame if piece >= PIECE else 0
+
 
 def sync_positions(data: U8) -> Index:
     """Where the sync word stands with at most three wrong bits.

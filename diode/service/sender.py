@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from diode.frame import EMPTY, Frames, join
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,21 +22,26 @@ def transmit(
     line: Encoder,
     carrier: SendingCarrier,
     *,
+    batch: int = 0,
     shown: Callable[[], object] = lambda: None,
     clock: Callable[[], float] | None = None,
 ) -> None:
     """Send everything a transmitter has, and drain the carrier. `shown` is called now and then.
+
+    batch: line bytes that the carrier wants in one piece, as far as there are any: pieces
+    are collected until the next one would be too much.
 
     A carrier without a rate runs on no clock at all, so that the same objects and state give
     the same bytes. KeyboardInterrupt comes through after the last heartbeat was sent.
     """
     if clock is None:
         clock = time.monotonic if carrier.rate else lambda: 0.0
+    waiting = EMPTY
     try:
         while (frames := transmitter.step(clock())) is not None:
             pieces = line.encode(frames)
-            carrier.write(pieces)
             transmitter.progress.line_bytes += len(pieces.data)
+            waiting = _write_full(carrier, join(waiting, pieces), batch)
             shown()
     except KeyboardInterrupt:
         transmitter.stop()
@@ -41,4 +50,18 @@ def transmit(
         raise
     finally:
         shown()
+    if len(waiting):
+        carrier.write(waiting)
     carrier.drain()
+
+
+def _write_full(carrier: SendingCarrier, pieces: Frames, batch: int) -> Frames:
+    """Write as many full batches as there are; the pieces that are left for the next."""
+    if not batch:
+        carrier.write(pieces)
+        return EMPTY
+    while len(pieces) and len(pieces.data) > batch:
+        count = max(1, int(np.searchsorted(pieces.ends, batch, "right")))
+        carrier.write(pieces.part(0, count))
+        pieces = pieces.part(count, len(pieces))
+    return pieces
