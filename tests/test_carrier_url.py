@@ -1,3 +1,4 @@
+import fakemodem
 import pytest
 from ptys import FakeTime
 
@@ -24,6 +25,15 @@ from diode.errors import UsageError
         ("file:100%", "file", "100%", {}),
         ("-", "-", "", {}),
         ("-?rate=9600", "-", "", {"rate": "9600"}),
+        ("wav:/a/b.wav?level=-12dB", "wav", "/a/b.wav", {"level": "-12dB"}),
+        ("pcm:-?format=u8", "pcm", "-", {"format": "u8"}),
+        ("audio:", "audio", "", {}),
+        (
+            "audio:?device=USB%20Audio&modem=cable",
+            "audio",
+            "",
+            {"device": "USB Audio", "modem": "cable"},
+        ),
     ],
 )
 def test_parts(text, scheme, path, query):
@@ -42,7 +52,11 @@ def test_parts(text, scheme, path, query):
         ("", "not a carrier URL", "file:PATH"),
         ("--", "not a carrier URL", "file:--"),
         ("seriall:/dev/ttyUSB0", "no carrier 'seriall'", "did you mean serial:"),
-        ("gopher:x", "no carrier 'gopher'", "the carriers are file:, serial: and -"),
+        (
+            "gopher:x",
+            "no carrier 'gopher'",
+            "the carriers are audio:, file:, pcm:, serial:, wav: and -",
+        ),
         ("file:", "names no path", "file:PATH"),
         ("file:a%00b", "NUL", ""),
         ("file:a?append", "not key=value", "%3F"),
@@ -52,6 +66,10 @@ def test_parts(text, scheme, path, query):
         ("serial:/dev/x?buad=9600", "'buad'", "did you mean baud=?"),
         ("file:a?color=red", "'color'", "file takes append, rate"),
         ("-?append=1", "'append'", "takes rate"),
+        ("wav:", "names no path", "wav:PATH"),
+        ("pcm:", "names no path", "pcm:PATH"),
+        ("wav:a?modm=cable", "'modm'", "did you mean modem=?"),
+        ("audio:?bits=8", "'bits'", "audio takes baud, channel, device"),
     ],
 )
 def test_refused_at_once(text, message, hint):
@@ -99,8 +117,41 @@ def test_facts_need_no_device():
     assert facts("-").kind == "bytes"
 
 
+def test_facts_of_a_byte_carrier():
+    about = facts("serial:/dev/nowhere?baud=9600")
+    assert about.max_piece is None and about.batch == 0
+    assert about.air_bytes(123) == 123
+
+
+@pytest.mark.parametrize("url", ["wav:/no/a.wav", "pcm:-", "audio:"])
+def test_facts_of_a_sound_carrier_are_the_modems(monkeypatch, url):
+    made = fakemodem.install(monkeypatch)
+    about = facts(f"{url}?modem=fsk&baud=1.2k&mark=1200&space=2200&level=-6")
+    assert made[0].asked == {"name": "fsk", "baud": 1200, "mark": 1200, "space": 2200}
+    assert (about.rate, about.max_piece, about.batch) == (48_000 / 9, 64, 16)
+    assert about.air_bytes(10) == 11
+    facts(url)
+    assert made[1].asked == {"name": "robust", "baud": None, "mark": None, "space": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [("-12", -12), ("-12dB", -12), ("-3.5db", -3.5), ("0", 0), ("-0", 0), ("-60dB", -60)],
+)
+def test_levels(text, level):
+    assert parse(f"wav:x?level={text}").decibels("level", -3, -60, 0) == level
+
+
 def test_url_reads_as_it_was_written():
-    for text in ("serial:/dev/ttyUSB0?baud=115200&reopen=5", "file:cap", "-", "-?rate=9600"):
+    for text in (
+        "audio:",
+        "audio:?device=x",
+        "pcm:-?rate=8k",
+        "serial:/dev/ttyUSB0?baud=115200&reopen=5",
+        "file:cap",
+        "-",
+        "-?rate=9600",
+    ):
         assert str(parse(text)) == text
 
 

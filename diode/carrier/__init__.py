@@ -3,6 +3,9 @@
     serial:/dev/ttyUSB0?baud=115200&reopen=30     a serial line, 8N1
     file:PATH?append=1&rate=115200                raw line bytes in a file
     -?rate=115200                                 raw line bytes on stdout or stdin
+    wav:PATH?modem=bell202                        sound in a file
+    pcm:-?modem=bell202&format=s16le&rate=48000   sound as raw samples on stdout or stdin
+    audio:?device=NAME&modem=cable                sound, live, on a sound card
 
 A carrier has one direction, and its type says so: `SendingCarrier` has no way to read and
 `ReceivingCarrier` none to write, down to the mode of the descriptor beneath. A sending
@@ -11,7 +14,8 @@ ignore it, and the line (line/) finds the frames again.
 
 Sending carriers own the pacing: `write` blocks until the medium may have more, so that
 at most about 50 ms of line time are ever out of the sender's hands (pace.py). `rate=` is in
-bits per second, as everywhere in carrier URLs; `rate` attributes are bytes per second.
+bits per second, in the sound carriers (sound.py) samples per second; `rate` attributes are
+bytes per second.
 
 A member of the family is a module that offers KEYS, `facts`, `sending` and `receiving`
 (`Member`), and a line in `CARRIERS`. Modules are imported when their scheme is used: a
@@ -51,6 +55,9 @@ Notice = Callable[[str], None]
 CARRIERS = {
     "serial": "diode.carrier.serial",
     "file": "diode.carrier.file",
+    "wav": "diode.carrier.wav",
+    "pcm": "diode.carrier.pcm",
+    "audio": "diode.carrier.audio",
     "-": "diode.carrier.pipe",
 }
 """Scheme to module."""

@@ -67,6 +67,10 @@ class ImpairedReceiver:
         self._channel = StreamChannel(impairment, carrier.rate)
         self.tally = self._channel.tally
 
+    def __getattr__(self, name: str) -> object:
+        """What else the carrier offers: a carrier of sound its `meter` and `signal`."""
+        return getattr(self._carrier, name)
+
     def read(self, timeout: float | None) -> bytes | None:
         """What is left of what arrived; None and b'' as for any carrier."""
         end = None if timeout is None else self._clock() + timeout

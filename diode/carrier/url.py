@@ -2,6 +2,7 @@
 
     scheme:path?key=value&key=value        serial:/dev/ttyUSB0?baud=115200
     scheme://path?...                      the same; two slashes are dropped
+    audio:?key=value                       a carrier that has no path
     -?...                                  stdin or stdout, by the direction
 
 The first `?` starts the query; a `?` that belongs to a file name is written `%3F`. Values
@@ -22,11 +23,14 @@ from urllib.parse import unquote
 from diode.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([kMG]?)")
 _SUFFIX = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_DECIBELS = re.compile(r"(-?[0-9]+(?:\.[0-9]*)?)(?:dB)?", re.IGNORECASE)
+_PATHLESS = {"audio"}
+"""Schemes whose path may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,12 @@ class CarrierFacts:
     """Bytes per second of line time; None: as fast as it goes."""
     kind: Literal["bytes"] = "bytes"
     """What it carries: a stream of bytes in which frames have to be found again."""
+    max_piece: int | None = None
+    """Longest line piece that the medium keeps whole; None: any length is as good."""
+    batch: int = 0
+    """Line bytes worth handing over in one call; fewer may take as long on the line."""
+    air_bytes: Callable[[float], float] = float
+    """Line time of a piece of that many bytes, in bytes at `rate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ class CarrierUrl:
         if scheme not in schemes:
             raise _unknown_scheme(text, scheme, schemes)
         path = path.removeprefix("//")
-        if not path:
+        if not path and scheme not in _PATHLESS:
             raise UsageError(f"{text!r} names no path", hint=f"write {scheme}:PATH")
         if "\0" in path:
             raise UsageError(f"{text!r} has a NUL in its path")
@@ -97,6 +107,39 @@ class CarrierUrl:
                 hint=f"for example {key}={default:.10g}",
             )
         return value
+
+    def whole(self, key: str, default: int, low: int, high: int) -> int:
+        """The whole number behind a key, otherwise as `number`."""
+        value = self.number(key, default, low, high)
+        if abs(value - round(value)) > 1e-6:
+            raise UsageError(
+                f"{self}: {key}={self.query[key]} is not a whole number",
+                hint=f"for example {key}={default}",
+            )
+        return round(value)
+
+    def decibels(self, key: str, default: float, low: float, high: float) -> float:
+        """The level behind a key, written -12 or -12dB; within low … high."""
+        text = self.query.get(key)
+        if text is None:
+            return default
+        match = _DECIBELS.fullmatch(text)
+        value = float(match[1]) if match else math.nan
+        if not low <= value <= high:
+            raise UsageError(
+                f"{self}: {key}={text} is not a level from {low:g} to {high:g} dB",
+                hint=f"for example {key}={default:g}dB",
+            )
+        return value
+
+    def choice(self, key: str, default: str, words: Collection[str]) -> str:
+        """The word behind a key, one of `words`."""
+        text = self.query.get(key, default)
+        if text not in words:
+            raise UsageError(
+                f"{self}: {key}={text} is not known", hint=f"{key} is one of {', '.join(words)}"
+            )
+        return text
 
     def flag(self, key: str) -> bool:
         """Whether a key is set to 1; 0 and absence are no."""
