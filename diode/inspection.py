@@ -82,6 +82,8 @@ class Inspection:
         self.aliases: dict[int, Seen] = {}
         self.senders: dict[int, Reception] = {}
         self._partial: dict[tuple[Key, int], AnnouncementParts] = {}
+        self._owners: dict[int, int] = {}  # alias to sender
+        self._unowned: Counter[int] = Counter()  # compact frames by alias, sender not known
 
     def take(self, batches: Iterable[U8]) -> None:
         """Count rows of checked frames, as a line's decoder gives them."""
@@ -115,6 +117,8 @@ class Inspection:
             )
         data = np.flatnonzero(parsed.kind == Kind.DATA)
         names = parsed.sender.astype(np.uint64) << np.uint64(32) | parsed.number
+        for name in np.unique(names).tolist():
+            self._own(name >> 32, name & 0xFFFF_FFFF)
         for name in np.unique(names[data]).tolist():
             mine = data[names[data] == name]
             seen = self.objects.setdefault(Key(name >> 32, name & 0xFFFF_FFFF), Seen())
@@ -129,6 +133,21 @@ class Inspection:
         for name in np.unique(parsed.alias).tolist():
             mine = parsed.alias == name
             _count(self.aliases.setdefault(name, Seen()), parsed.block[mine], parsed.symbol[mine])
+            self._unowned[name] += int(mine.sum())
+            if name in self._owners:
+                self._count_owned(name)
+
+    def _own(self, sender: int, number: int) -> None:
+        """A full frame tells whose an alias is."""
+        name = frame.alias(sender, number)
+        if self._owners.setdefault(name, sender) == sender:
+            self._count_owned(name)
+
+    def _count_owned(self, name: int) -> None:
+        count = self._unowned.pop(name, 0)
+        if count:
+            reception = self.senders.setdefault(self._owners[name], Reception())
+            reception.count(count, self.kinds.total())
 
     def _manifest(self, parsed: frame.Parsed, index: int) -> None:
         key = Key(int(parsed.sender[index]), int(parsed.number[index]))

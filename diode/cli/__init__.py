@@ -7,6 +7,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+# Before numpy is loaded. The modem's matrices are small: threads that wait for each other at every
+# one of them make it many times slower.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import click
 
 from diode.cli import signals

@@ -12,17 +12,22 @@ from diode import carrier, frame, line
 from diode.cli import options
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, size
-from diode.errors import NothingHeard, Partial
+from diode.errors import NothingHeard, Partial, UsageError
 from diode.frame import Kind
 from diode.inspection import Inspection, Seen, code_name
 from diode.objects import Type, escape
 from diode.service.receiver import PIECE
 
 if TYPE_CHECKING:
+    from diode.carrier.sound import Ear
+    from diode.cli.picture import Picture
     from diode.events import Key
     from diode.frame import U8
     from diode.line import Decoder
 
+
+SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".au")
+"""Ends of names that say that a capture is a sound."""
 
 _KINDS = {int(kind) for kind in Kind}
 
@@ -30,20 +35,25 @@ _KINDS = {int(kind) for kind in Kind}
 @click.command(short_help="explain the frames in a capture")
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @options.heard_line
+@click.option(
+    "--plot", type=click.Path(), help="Draw a sound: waterfall, frames, eye, tone energies."
+)
 @options.impair
 @options.manners
 def command(
     captures: tuple[str, ...],
     line_name: str,
+    plot: str | None,
     impair: str | None,
     json_: bool,
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Explain the frames in CAPTURE, a file of line bytes, a carrier URL or - (standard input).
+    """Explain the frames in CAPTURE: a file of line bytes or of sound, a carrier URL or - (stdin).
 
     \b
       diode inspect photos.cap
+      diode inspect tape.wav --plot tape.png    where in the sound they are
       diode inspect stick1.cap stick2.cap       what both together hold
       diode inspect -v photos.cap | less        every frame
 
@@ -56,7 +66,9 @@ def command(
     rejected: Counter[str] = Counter()
     for capture in captures:
         decoder = line.decoder(line_name)
-        heard += _read(report, _url(capture), impair, decoder, inspection)
+        if plot is not None and len(captures) > 1:
+            raise UsageError("a picture shows one capture", hint=f"diode inspect {captures[0]}")
+        heard += _read(report, _url(capture), impair, decoder, inspection, plot)
         noise += decoder.noise
         rejected += decoder.rejected
     objects = inspection.resolved()
@@ -82,13 +94,20 @@ def command(
 def _url(capture: str) -> str:
     if capture == "-" or ":" in capture.partition("?")[0]:
         return capture
-    return "file:" + capture.replace("%", "%25").replace("?", "%3F")
+    scheme = "wav:" if capture.lower().endswith(SOUNDS) else "file:"
+    return scheme + capture.replace("%", "%25").replace("?", "%3F")
 
 
 def _read(
-    report: Report, url: str, impair: str | None, decoder: Decoder, inspection: Inspection
+    report: Report,
+    url: str,
+    impair: str | None,
+    decoder: Decoder,
+    inspection: Inspection,
+    plot: str | None,
 ) -> int:
     medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
+    picture = _picture(medium, url) if plot is not None else None
     heard = 0
     try:
         with progress(report, "reading") as bar:
@@ -99,9 +118,24 @@ def _read(
                     _take(report, decoder.feed(array[start : start + PIECE]), inspection)
                 bar.update(heard, None, size(heard))
             _take(report, decoder.flush(), inspection)
+            if picture is not None and plot is not None:
+                picture.flush()
+                picture.draw(plot, url)
     finally:
         medium.close()
     return heard
+
+
+def _picture(medium: carrier.ReceivingCarrier, url: str) -> Picture:
+    """A picture of what the carrier is about to hear."""
+    from diode.cli.picture import Picture
+
+    ear: Ear | None = getattr(medium, "ear", None)
+    if ear is None:
+        raise UsageError(f"{url} has no sound to draw", hint="--plot goes with a sound file")
+    picture = Picture(ear.modem, ear.rate)
+    ear.overhear = picture.feed
+    return picture
 
 
 def _take(report: Report, batches: list[U8], inspection: Inspection) -> None:

@@ -6,9 +6,13 @@ import time
 from typing import TYPE_CHECKING, Protocol, Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
+
+    from rich.console import RenderableType
 
     from diode.cli.report import Report
 
@@ -19,7 +23,8 @@ EVENT_INTERVAL = 0.5
 class Shown(Protocol):
     """Something that can show how far a piece of work is."""
 
-    def update(self, done: float, total: float | None, text: str) -> None: ...
+    def update(self, done: float, total: float | None, text: str, note: str = "") -> None:
+        """How far it is, in words too; `note` is a line of its own below the bar."""
 
     def __enter__(self) -> Self: ...
 
@@ -34,7 +39,7 @@ class Shown(Protocol):
 class NullProgress:
     """No display."""
 
-    def update(self, done: float, total: float | None, text: str) -> None:
+    def update(self, done: float, total: float | None, text: str, note: str = "") -> None:
         """Nobody looks."""
 
     def __enter__(self) -> Self:
@@ -49,11 +54,22 @@ class NullProgress:
         """Nothing to close."""
 
 
+class _Noted(Progress):
+    """Bars with a line of text below them."""
+
+    note = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.note:
+            yield Text(self.note, style="dim", no_wrap=True, overflow="ellipsis")
+
+
 class BarProgress:
     """One bar with a text behind it, at most ten times a second."""
 
     def __init__(self, report: Report, what: str) -> None:
-        self._bar = Progress(
+        self._bar = _Noted(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
             TextColumn("{task.percentage:>3.0f}%"),
@@ -66,10 +82,11 @@ class BarProgress:
         self._task = self._bar.add_task(what, total=None, text="")
         self._next = 0.0
 
-    def update(self, done: float, total: float | None, text: str) -> None:
+    def update(self, done: float, total: float | None, text: str, note: str = "") -> None:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + REFRESH
+            self._bar.note = note
             self._bar.update(self._task, completed=done, total=total, text=text)
 
     def __enter__(self) -> Self:

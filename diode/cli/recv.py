@@ -10,6 +10,7 @@ import click
 
 from diode import carrier, events, line
 from diode.cli import INTERRUPTED, options, signals
+from diode.cli.listening import Listening, Silent, listening
 from diode.cli.progress import Interval, Shown, progress
 from diode.cli.report import Report, plural, seconds, size
 from diode.errors import NothingHeard, Partial, UsageError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from diode.sink import Delivered, Sink
 
 LINK_INTERVAL = 10.0
+GLIMPSE = 0.25
+"""Seconds between two lines of a waterfall."""
 MAX_DETAILS = 20
 """Different refusals told one by one; after that they are only counted."""
 
@@ -33,10 +36,12 @@ class Watcher:
 
     report: Report
     bar: Shown
+    heard: Listening = field(default_factory=Silent)
     _details: int = 0
     _blocks: dict[Key, tuple[int, int]] = field(default_factory=dict)
     _progress: Interval = field(default_factory=Interval)
     _link: Interval = field(default_factory=lambda: Interval(LINK_INTERVAL))
+    _fall: Interval = field(default_factory=lambda: Interval(GLIMPSE))
 
     def event(self, event: events.Event, session: Session) -> None:  # noqa: ARG002
         report = self.report
@@ -131,6 +136,7 @@ class Watcher:
                 symbols or None,
                 f"{text}, {_pass(session)}{size(rate)}/s, {receiver.frames:,} frames, "
                 f"{receiver.lost:,} lost, {session.delivered:,} delivered",
+                self.heard.text(),
             )
             self.report.event(
                 "progress",
@@ -141,6 +147,8 @@ class Watcher:
                 total_symbols=symbols,
                 delivered=session.delivered,
             )
+        if self.report.verbose and self.report.live and self._fall.due():
+            self.report.detail(self.heard.waterfall())
         if self._link.due():
             self.link(session)
 
@@ -156,6 +164,7 @@ class Watcher:
             bytes=session.line_bytes,
             noise=session.line.noise,
             reasons=dict(receiver.rejected + session.line.rejected),
+            **self.heard.fields(),
         )
 
     def _refusal(self, reason: str, count: int, detail: str) -> None:
@@ -232,7 +241,7 @@ def command(
     medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
     try:
         with progress(report, "receiving") as bar:
-            watcher = Watcher(report, bar)
+            watcher = Watcher(report, bar, listening(medium))
             report.event("listening", url=url)
             sink = _sink(inbox, state, mode, names, quota)
             try:
