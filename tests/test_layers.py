@@ -38,9 +38,10 @@ NOT_BELOW_RECEIVER = {"transmitter", "assembly", "schedule"}
 
 FAMILIES = {
     "carrier": {"service", "cli", "transmitter", "receiver", "sink", "source"},
-    "line": {"service", "cli", "transmitter", "receiver", "sink", "source", "carrier"},
-    "source": {"service", "cli", "receiver", "collector", "sink", "carrier", "line"},
-    "sink": {"service", "cli", "transmitter", "source", "carrier", "line"},
+    "modem": {"service", "cli", "transmitter", "receiver", "sink", "source", "carrier", "line"},
+    "line": {"service", "cli", "transmitter", "receiver", "sink", "source", "carrier", "modem"},
+    "source": {"service", "cli", "receiver", "collector", "sink", "carrier", "line", "modem"},
+    "sink": {"service", "cli", "transmitter", "source", "carrier", "line", "modem"},
     "service": {"cli"},
 }
 """What each family must not import."""
@@ -286,6 +287,12 @@ TESTED_IN = {
     "diode.carrier.ports": "test_carrier_serial.py",
     "diode.carrier.terminal": "test_carrier_serial.py",
     "diode.line": "test_line_cobs.py",
+    "diode.modem": "test_modem_auto.py",
+    "diode.modem.discriminator": "test_modem_afsk.py",
+    "diode.modem.segment": "test_modem_afsk.py",
+    "diode.modem.soft": "test_modem_tones.py",
+    "diode.cli.listening": "test_cli_sound.py",
+    "diode.cli.picture": "test_cli_sound.py",
     "diode.line.codeword": "test_line_rs.py",
     "diode.line.salvage": "test_line_cobs.py",
     "diode.code": "test_code.py",
