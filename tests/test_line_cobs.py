@@ -111,6 +111,16 @@ def test_too_long_a_frame_is_refused():
         Encoder().encode(Frames.of_pieces([bytes(frame.MAX_FRAME + 1)]))
 
 
+@pytest.mark.parametrize("piece", [1, 2, 3, 14, 224, 255, 256, 257, 258, 510, 511, 512, 2072])
+def test_the_room_for_a_frame_is_exact(piece):
+    encoder = Encoder()
+    room = encoder.frame_room(piece)
+    encoder.encode(Frames.of_pieces([b"x" * 12]))  # the stream has begun
+    for length, fits in ((room, True), (room + 1, False)):
+        worst = Frames.of_pieces([b"x" * length])
+        assert (len(encoder.encode(worst).data) <= piece) is fits or not length
+
+
 @pytest.mark.parametrize("length", [12, 254, 255, 300, 508, 1036, 4000])
 def test_expected_line_bytes(length):
     rows = np.random.default_rng(length).integers(0, 256, (2000, length), np.uint8)

@@ -181,6 +181,8 @@ def test_frames_that_do_not_fit_are_refused(size):
 def test_nothing_to_send():
     assert len(Encoder().encode(frame.EMPTY)) == 0
     assert Encoder().line_bytes(12) == PIECE
+    assert Encoder().frame_room(PIECE) == 222
+    assert Encoder().frame_room(PIECE - 1) == 0
 
 
 def test_sync_is_found_with_up_to_three_wrong_bits():

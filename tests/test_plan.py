@@ -94,6 +94,36 @@ def test_symbol_sizes_follow_the_rate(rate, size):
     assert plan.symbol_size(Settings(symbol_size=100), Link(rate)) == 100
 
 
+def in_units(unit):
+    """A medium that carries that many line bytes or nothing, with two bytes of line a frame."""
+    return Link(1500.0, unit - 2, lambda n: n + 2, unit, lambda piece: piece - 2)
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "symbol"),
+    [
+        (224, 2_000, 210),  # one part is small enough
+        (2072, 1_000_000, 2058),  # enough symbols for a whole unit each
+        (2072, 40_000, 1022),  # halves, or there were only 20
+        (2072, 2_000, 245),  # an eighth: smaller parts would be mostly headers
+    ],
+)
+def test_symbols_fill_a_unit_evenly(unit, size, symbol):
+    assert plan.symbol_size(Settings(), in_units(unit), size) == symbol
+    assert plan.symbol_size(Settings(symbol_size=100), in_units(unit), size) == 100
+
+
+def test_manifests_are_no_surer_than_the_data_a_user_wants():
+    def copies(redundancy, passes=1):
+        settings = Settings(redundancy=redundancy, passes=passes)
+        return plan.manifests(plan.geometry(2000, settings, RS), settings, RS, 1)
+
+    assert copies(None) == 6
+    assert copies(0.2) == 3
+    assert copies(2.0) == 6
+    assert copies(0.2, passes=2) == 3
+
+
 @pytest.mark.parametrize("size", [15, 0, -1, 211])
 def test_symbol_sizes_that_do_not_fit(size):
     with pytest.raises(UsageError) as caught:

@@ -139,3 +139,36 @@ def test_monotonic_clock_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.monotonic", lambda: float(asked.append(1) or len(asked)))
     transmit(sender(Link(rate=1e6)), line.encoder("cobs"), Carrier(rate=1e6))
     assert asked
+
+
+def test_pieces_are_handed_over_in_batches() -> None:
+    class Counting(Carrier):
+        sizes: tuple[int, ...] = ()
+
+        def write(self, pieces: Frames) -> None:
+            self.sizes += (len(pieces.data),)
+            super().write(pieces)
+
+    carrier = Counting()
+    transmit(sender(Link(rate=1e6)), line.encoder("cobs"), carrier, batch=10_000, clock=lambda: 0.0)
+    assert max(carrier.sizes) <= 10_000
+    assert min(carrier.sizes[:-1]) > 10_000 - 1100
+    assert heard(carrier).delivered == {Key(7, 1): CONTENT}
+
+
+def test_an_interruption_leaves_no_piece_behind() -> None:
+    transmitter = sender(Link(rate=1e6))
+    carrier, steps = Carrier(), 0
+
+    def shown() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        transmit(
+            transmitter, line.encoder("cobs"), carrier, batch=10**9, shown=shown, clock=lambda: 0.0
+        )
+    listener = heard(carrier)
+    assert listener.receiver.frames == transmitter.progress.line_frames

@@ -46,7 +46,8 @@ def transmit(
     except KeyboardInterrupt:
         transmitter.stop()
         while (frames := transmitter.step(clock())) is not None:
-            carrier.write(line.encode(frames))
+            waiting = join(waiting, line.encode(frames))
+        carrier.write(waiting)  # what was counted as sent, and the last words
         raise
     finally:
         shown()
