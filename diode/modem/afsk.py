@@ -77,6 +77,9 @@ MIN_LEVEL = 0.03
 AROUND = 8
 """Characters before and behind one that it is judged by."""
 
+LOUDEST = 1e6
+"""Samples of a file may be any float; what is louder than this is no sound."""
+
 DRIFT = 6
 """Positions that a character may be off and still tell of the clock rather than of idle."""
 
@@ -217,7 +220,8 @@ class Demodulator:
 
     def feed(self, samples: F32) -> bytes:
         """The bytes that these samples complete."""
-        self._take(self._resampler.feed(np.asarray(samples, np.float32)))
+        sane = np.clip(np.nan_to_num(samples), -LOUDEST, LOUDEST).astype(np.float32)
+        self._take(self._resampler.feed(sane))
         return self._blocks()
 
     def flush(self) -> bytes:
