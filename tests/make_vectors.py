@@ -1,9 +1,9 @@
 """Writes tests/vectors/*.vec: bytes made from firmware-notes/wire-format.md.
 
 Nothing of `diode` is imported. Headers are packed by struct, checks computed by crcmod, COBS by
-the cobs package, Reed-Solomon words by reedsolo, symbols by zfec, and manifests by the few
-lines of MessagePack below; so what the product gives for the same inputs is held against
-the document and not against itself. The format of the files is in tests/README.md.
+the cobs package, Reed-Solomon words by reedsolo, symbols by zfec, and manifests and the frames
+of modems by the few lines below; so what the product gives for the same inputs is held against the
+document and not against itself. The format of the files is in tests/README.md.
 
 Run again it writes the same bytes, and removes vectors it no longer makes.
 """
@@ -11,6 +11,7 @@ Run again it writes the same bytes, and removes vectors it no longer makes.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,6 +211,94 @@ def flipped(data: bytes, places, mask: int = 0xFF) -> bytes:
     for place in places:
         out[place] ^= mask
     return bytes(out)
+
+
+# Frames of the synchronous modems, wire 7.2 and 7.3 ----------------------------------------------
+
+PROFILES = {"robust": (7, 1, 2), "telephone": (9, 3, 4), "cable": (37, 7, 8)}
+"""Groups, and the inner code's rate."""
+
+
+def xorshift32(x: int):
+    while True:
+        x ^= (x << 13) & 0xFFFFFFFF
+        x ^= x >> 17
+        x ^= (x << 5) & 0xFFFFFFFF
+        yield x
+
+
+def times(a: int, b: int) -> int:
+    """A product in GF(2)[x] / (x^4 + x + 1), by shifts."""
+    product = 0
+    for bit in range(4):
+        if b >> bit & 1:
+            product ^= a << bit
+    for bit in (6, 5, 4):
+        if product >> bit & 1:
+            product ^= 0b10011 << (bit - 4)
+    return product
+
+
+def power(exponent: int) -> int:
+    out = 1
+    for _ in range(exponent):
+        out = times(out, 2)
+    return out
+
+
+def inner_code(information: list[int], m: int) -> list[int]:
+    """The code word of these elements of GF(16), wire 7.3."""
+    k = len(information)
+    random = xorshift32(0x2545F491 ^ k << 16 ^ m)
+    owner = [i for i in range(k) for _ in range(3 if i % 2 else 2)]
+    check = [e % m for e in range(len(owner))]
+    for e in reversed(range(1, len(owner))):
+        f = next(random) % (e + 1)
+        check[e], check[f] = check[f], check[e]
+    edges_of = {i: [e for e in range(len(owner)) if owner[e] == i] for i in range(k)}
+
+    def close(edge: int) -> bool:
+        others = [o for o in edges_of[owner[edge]] if o != edge]
+        return any(abs(check[o] - check[edge]) < 4 for o in others)
+
+    for e in range(len(owner)):
+        f = e
+        while close(e):
+            f = (f + 1) % len(owner)
+            if owner[f] == owner[e]:
+                continue
+            check[e], check[f] = check[f], check[e]
+            if close(e) or close(f):
+                check[e], check[f] = check[f], check[e]
+    c = [power(next(random) % 15) for _ in owner]
+    a = [0] + [power(next(random) % 15) for _ in range(m - 1)]
+    parity = [0] * m
+    for e, i in enumerate(owner):
+        parity[check[e]] ^= times(c[e], information[i])
+    for i in range(1, m):
+        parity[i] ^= times(a[i], parity[i - 1])
+    return information + parity
+
+
+def modem_words(groups: int, k: int, n: int, size: int, content: bytes) -> tuple[list[int], str]:
+    """The words of all channel symbols of a frame, header first, and which symbols are raised."""
+    count = 32 * size * groups
+    room = count * k // n // 2
+    filled = content.ljust(room, b"\0")
+    assert len(filled) == room
+    information = [v for byte in filled for v in (byte >> 4, byte & 15)]
+    coded = inner_code(information, count - len(information))
+    step = round(count * 0.618034)
+    while math.gcd(step, count) > 1:
+        step += 1
+    slots = [0] * count
+    for j, value in enumerate(coded):
+        slots[j * step % count] = value
+    scrambled = [s ^ r >> 28 for s, r in zip(slots, xorshift32(0x9E3779B9), strict=False)]
+    h = (size - 1) + 4 * (4 - size)
+    header = [times(h, power(g % 15)) for g in range(groups)]
+    bits = zip(range(32 * size), xorshift32(0x1F123BB5), strict=False)
+    return header + scrambled, "0" + "".join(str(x >> 31) for _, x in bits)
 
 
 # A whole transmission ---------------------------------------------------------------------------
@@ -578,6 +667,27 @@ def rs_vectors() -> None:
     vector("rs-unscrambled", "a word without the scrambler", "6.2", "reject-check", plain)
 
 
+def modem_vectors() -> None:
+    for name, (groups, k, n) in PROFILES.items():
+        for size in (1, 2, 3, 4):
+            room = 32 * size * groups * k // n // 2
+            if (name, size) == ("robust", 1):  # the smallest one filled up
+                content, about = pattern(40, 16), "filled up with zeros"
+            else:
+                content, about = pattern(room, 16 + size), "full"
+            values, raised = modem_words(groups, k, n, size, content)
+            text = "".join(f"{v:x}" for v in values)
+            vector(
+                f"modem-{name}-{size}",
+                f"a frame of class {size}, {about}",
+                "7.2",
+                "accept",
+                bytes.fromhex(text + "0" * (len(text) % 2)),
+                modem=name,
+                **{"class": size, "content-hex": content.hex(), "raised": raised},
+            )
+
+
 def stream(file, about, section, frames, *, line="cobs", expect="deliver", wire=None, **header):
     """A whole transmission. deliver: objects that must arrive; short: that must not."""
     data = (
@@ -724,6 +834,7 @@ def main() -> None:
     for make in (
         *(frame_vectors, heartbeat_vectors, manifest_vectors, block_vectors, code_vectors),
         *(announcement_vectors, range_vectors, name_vectors, cobs_vectors, rs_vectors),
+        modem_vectors,
         *(small_stream_vectors, large_stream_vectors, many_stream_vectors, hostile_stream_vectors),
     ):
         make()

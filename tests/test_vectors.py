@@ -5,6 +5,7 @@ them must give exactly these bytes.
 """
 
 import hashlib
+import itertools
 from collections import Counter
 
 import make_vectors
@@ -17,10 +18,12 @@ from diode import block, code, frame, line, receiver
 from diode.announcements import AnnouncementSymbols
 from diode.events import Key, ObjectVoided
 from diode.frame import Frames, Kind
+from diode.modem import modem
+from diode.modem.profile import PROFILES
 from diode.objects import Announcement, Malformed, Manifest, Status, safe_parts
 
 VECTORS = vectorfile.load()
-LAYERS = {"frame", "block", "code", "announcement", "cobs", "rs", "stream"}
+LAYERS = {"frame", "block", "code", "announcement", "cobs", "rs", "modem", "stream"}
 EXPECT = {"accept", "deliver", "incomplete", "void", "malformed"}
 EXPECT |= {f"reject-{reason}" for reason in ("check", "length", "version", "kind")}
 
@@ -334,3 +337,76 @@ def test_stream_is_made_of_its_frames(vector):
     assert (
         line.encoder(vector["line"]).encode(Frames.of_pieces(found)).data.tobytes() == vector.data
     )
+
+
+# Modems ---------------------------------------------------------------------------------------
+
+
+def words_of(vector):
+    """The words of every channel symbol, (symbols, groups), and which symbols are raised."""
+    higher = [int(digit) for digit in vector["raised"]]
+    words = [int(digit, 16) for digit in vector.data.hex()]
+    count = len(higher) * PROFILES[vector["modem"]].groups
+    assert len(words) == count + count % 2
+    return np.array(words[:count]).reshape(len(higher), -1), np.array(higher)
+
+
+def tone_numbers(profile, higher):
+    """Of every tone in every symbol, (symbols, groups, tones), in multiples of the spacing."""
+    tones = profile.first + np.arange(profile.groups * profile.tones)
+    return (tones + higher[:, None] / 2).reshape(len(higher), profile.groups, profile.tones)
+
+
+def sounding(profile):
+    """Which tones sound for a word, (16, tones): the combinations in lexical order."""
+    chosen = list(itertools.combinations(range(profile.tones), profile.sounding))[:16]
+    return np.array([[tone in tones for tone in range(profile.tones)] for tones in chosen])
+
+
+@of("modem")
+def test_modem_sends_these_words(vector):
+    profile = PROFILES[vector["modem"]]
+    words, higher = words_of(vector)
+    pieces = Frames.of_pieces([array(vector.raw("content-hex"))])
+    modulator = modem(profile.name).modulator(profile.rate)
+    modulator.begin()
+    sound = modulator.modulate(pieces)
+    length = profile.guard + profile.window
+    assert len(sound) == profile.chirp + length * len(words)
+    symbols = sound[profile.chirp :].reshape(len(words), length)[:, profile.guard :]
+    turns = np.arange(profile.window) / profile.window
+    for heard, number, word in zip(symbols, tone_numbers(profile, higher), words, strict=True):
+        energy = np.abs(np.exp(-2j * np.pi * number[..., None] * turns) @ heard)
+        louder = energy > energy.max() / 2
+        assert np.array_equal(louder, sounding(profile)[word])
+
+
+def frame_sound(profile, words, higher):
+    """A frame as the document says it, its phases drawn by lot."""
+    time = np.arange(profile.chirp) + 0.5
+    low, high = profile.first, profile.first + profile.groups * profile.tones - 1
+    begin, end = (low, high) if profile.rising else (high, low)
+    turns = (begin * time + (end - begin) * time**2 / 2 / profile.chirp) / profile.window
+    ramp = np.minimum(time, time[::-1]) * 20 / profile.chirp
+    swell = np.sin(np.pi / 2 * np.minimum(ramp, 1)) ** 2
+    level = np.sqrt(profile.groups * profile.sounding)
+    sound = [level * swell * np.cos(2 * np.pi * turns)]
+    time = np.arange(-profile.guard, profile.window) / profile.window
+    random = np.random.default_rng(1)
+    for number, word in zip(tone_numbers(profile, higher), words, strict=True):
+        tones = number[sounding(profile)[word]][:, None]
+        phase = random.random((len(tones), 1))
+        sound.append(np.cos(2 * np.pi * (tones * time + phase)).sum(axis=0))
+    return 0.1 / level * np.concatenate(sound)
+
+
+@of("modem")
+def test_modem_hears_these_words(vector):
+    profile = PROFILES[vector["modem"]]
+    demodulator = modem(profile.name).demodulator(profile.rate)
+    silence = np.zeros(1000)
+    sound = np.concatenate([silence, frame_sound(profile, *words_of(vector)), silence])
+    heard = demodulator.feed(sound.astype(np.float32)) + demodulator.flush()
+    content = vector.raw("content-hex")
+    assert heard == content.ljust(profile.room(vector.number("class")), b"\0")
+    assert demodulator.signal.error_rate == 0

@@ -18,6 +18,8 @@ BAR = 10
 """Columns of the level bar."""
 QUIETEST = -60.0
 """Level at which the bar is empty, in dBFS."""
+DEPTH = 40.0
+"""Decibels between the darkest and the brightest character of a waterfall."""
 TOO_LOUD = 0.001
 """Share of samples at full scale from which on the input is called overdriven."""
 
@@ -82,8 +84,8 @@ class Sound:
         if signal.offset_hz is not None:
             parts.append(f"offset {signal.offset_hz:+.1f} Hz")
         if signal.error_rate is not None:
-            parts.append(f"{signal.error_rate:.1%} of symbols wrong")
-        parts.append(f"{signal.found:,} found, {signal.lost:,} lost")
+            parts.append(f"{signal.error_rate:.1%} wrong")
+        parts.append(f"{signal.found:,} found, {signal.lost:,} not")
         return ", ".join(parts) if signal.carrier else ", ".join([*parts, "no carrier"])
 
     def fields(self) -> dict[str, Any]:
@@ -105,7 +107,8 @@ class Sound:
     def waterfall(self) -> str:
         low, high = _WIDE if self._signal.modem in _WIDE_MODEMS else _SPEECH
         levels = self._meter.spectrum(WIDTH, low, high)
-        steps = ((levels - QUIETEST - 20) / -QUIETEST * len(_SHADES)).astype(int)
+        top = max(float(levels.max()), QUIETEST)
+        steps = ((levels - top + DEPTH) / DEPTH * len(_SHADES)).astype(int)
         shades = "".join(_SHADES[min(max(step, 0), len(_SHADES) - 1)] for step in steps)
         return f"{low / 1000:.0f} |{shades}| {high / 1000:.0f} kHz"
 

@@ -120,7 +120,8 @@ class Finder:
         peak = np.abs(np.fft.ifft(whole)[half : half + hop]) ** 2
         sums = np.concatenate([[0.0], np.cumsum(band.astype(np.float64) ** 2)])
         energy = (sums[self._chirp :] - sums[: -self._chirp])[:hop]
-        return band[:hop], (peak / (self._energy * (energy + 1e-12))).astype(np.float32)
+        energy += 1e-9 * sums[-1] + 1e-12  # beside loud sound, silence is rounding errors
+        return band[:hop], (peak / (self._energy * energy)).astype(np.float32)
 
     def _pick(self, share: F32, found: list[Found]) -> None:
         """Add the tops of the places above the threshold; the last may still be growing."""

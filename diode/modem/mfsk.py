@@ -120,17 +120,22 @@ class Modulator:
     def begin(self) -> F32:
         profile = self._profile
         symbols = math.ceil(LEAD_IN * profile.rate / profile.symbol)
-        values = words.scrambler(profile.groups)[:symbols]
-        return self._resampler.feed(synthesise(profile, values, raised(symbols)))
+        # the last ones: the first ones would be a frame of zeros, where one is expected
+        values = words.scrambler(profile.groups)[-symbols:]
+        return self._converted(synthesise(profile, values, raised(symbols)))
 
     def modulate(self, pieces: Frames) -> F32:
         sounds = [self._frame(content) for content in words.packed(self._profile, pieces)]
-        return self._resampler.feed(np.concatenate([*sounds, np.empty(0, np.float32)]))
+        return self._converted(np.concatenate([*sounds, np.empty(0, np.float32)]))
 
     def end(self) -> F32:
         silence = np.zeros(int(TAIL * self._profile.rate), np.float32)
-        last = self._resampler.feed(silence)
-        return np.concatenate([last, self._resampler.flush()])
+        last = self._converted(silence)
+        return np.concatenate([last, np.clip(self._resampler.flush(), -1, 1)])
+
+    def _converted(self, samples: F32) -> F32:
+        """At the rate asked for; what is clipped to full scale is above it in between."""
+        return np.clip(self._resampler.feed(samples), -1, 1)
 
     def _frame(self, content: U8) -> F32:
         profile = self._profile

@@ -117,6 +117,7 @@ def track(
         level = Level.of(profile, energy)
         weight[higher] = evidence(level.logarithms(energy))
     weight *= min(1.0, MOST / max(float(np.quantile(weight, 1 - 1 / HOPS / 2)), 1e-9))
+    np.minimum(weight, MOST, out=weight)  # or a few perfect windows elsewhere would draw it away
     path = _best_path(weight, symbols, reach)
     index = np.arange(symbols) * HOPS + path
     return _settle(profile, samples, starts[index], path, ppm)
