@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-from pair import BytesSource, Listener, everything
+from pair import BytesSource, Listener
 
 from diode import line
 from diode.frame import Frames
-from diode.modem import F32, Modem
+from diode.modem import F32, Modem, Modulator
 from diode.plan import Link, Settings
+from diode.service.sender import transmit
 from diode.transmitter import Transmitter
 
 SENDER = 7
@@ -44,25 +43,28 @@ def sound_of(
     transmitter = Transmitter(SENDER, settings or Settings(), link_of(modem, encoder))
     for number, content in enumerate(contents, 1):
         transmitter.add(number, BytesSource(content))
-    modulator = modem.modulator(rate)
-    lead_in = modulator.begin()
-    coded = [encoder.encode(Frames.of_pieces([frame])) for frame in everything(transmitter)]
-    sound = [modulator.modulate(part) for part in batches(coded, modem.batch)]
-    return np.concatenate([lead_in, *sound, modulator.end()])
+    speaker = Speaker(modem.modulator(rate))
+    transmit(transmitter, encoder, speaker, batch=modem.batch)
+    return np.concatenate(speaker.sound)
 
 
-def batches(coded: list[Frames], most: int) -> Iterator[Frames]:
-    """Pieces of the line together, up to `most` bytes, at least one at a time."""
-    pieces: list[np.ndarray] = []
-    waiting = 0
-    for one in coded:
-        if pieces and waiting + len(one.data) > most:
-            yield Frames.of_pieces(pieces)
-            pieces, waiting = [], 0
-        pieces += one.pieces()
-        waiting += len(one.data)
-    if pieces:
-        yield Frames.of_pieces(pieces)
+class Speaker:
+    """A sending carrier that keeps the sound."""
+
+    rate = None
+
+    def __init__(self, modulator: Modulator) -> None:
+        self._modulator = modulator
+        self.sound = [modulator.begin()]
+
+    def write(self, pieces: Frames) -> None:
+        self.sound.append(self._modulator.modulate(pieces))
+
+    def drain(self) -> None:
+        self.sound.append(self._modulator.end())
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
 
 class Ear:

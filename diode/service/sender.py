@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.frame import EMPTY, Frames, join
+from diode import plan
+from diode.frame import CHECK, EMPTY, HEADER, Frames, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from diode.carrier import SendingCarrier
     from diode.line import Encoder
     from diode.transmitter import Transmitter
+
+
+FEW = 16
+"""Batches, in a whole transmission, that are too few to be spread over time."""
 
 
 def transmit(
@@ -36,6 +41,7 @@ def transmit(
     """
     if clock is None:
         clock = time.monotonic if carrier.rate else lambda: 0.0
+    batch = _evened(transmitter, batch)
     waiting = EMPTY
     try:
         while (frames := transmitter.step(clock())) is not None:
@@ -54,6 +60,19 @@ def transmit(
     if len(waiting):
         carrier.write(waiting)
     carrier.drain()
+
+
+def _evened(transmitter: Transmitter, batch: int) -> int:
+    """The batch for this transmission: a quarter where there would be only a few.
+
+    What is handed over together stands or falls together; of a few, one outage takes too many.
+    """
+    link = transmitter.link
+    if not batch or not link.rate:
+        return batch
+    frame = plan.symbol_size(transmitter.settings, link, 0) + HEADER + CHECK
+    expected = transmitter.progress.total_frames * link.line_bytes(min(frame, link.max_frame))
+    return batch if expected >= FEW * batch else batch // 4
 
 
 def _write_full(carrier: SendingCarrier, pieces: Frames, batch: int) -> Frames:
