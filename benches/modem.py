@@ -231,6 +231,8 @@ class Ours:
         self.settings = settings or Settings()
         passes = self.settings.passes
         self.name = f"{modem} {line}" + (f" x{passes}" if passes > 1 else "")
+        if self.settings.redundancy is not None:
+            self.name += f" {self.settings.redundancy:.0%}"
 
     def sound_of(self, content: bytes) -> F32:
         modem = modems.modem(self.modem)
@@ -303,6 +305,7 @@ def delivery(full: bool, only: list[str]) -> None:
     heading(f"{SIZE} random bytes in white noise, {seeds} seeds, everything counted")
     print(f"  {'':18} {'90 % at Eb/N0':>14} {'net bit/s':>10}   delivered at dB")
     ours = [
+        Ours("robust", settings=Settings(redundancy=0.2)),
         Ours("robust"),
         Ours("telephone"),
         Ours("cable"),

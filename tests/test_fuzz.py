@@ -27,7 +27,10 @@ from diode.suspect import MAX_TRIALS, Suspect
 
 FUZZ = Path(__file__).parent / "fuzz"
 sys.path.append(str(FUZZ))
-NAMES = ("fuzz_announcement", "fuzz_cobs", "fuzz_journal", "fuzz_receiver", "fuzz_rs")
+NAMES = (
+    *("fuzz_announcement", "fuzz_cobs", "fuzz_journal", "fuzz_modem", "fuzz_receiver"),
+    "fuzz_rs",
+)
 fuzz_receiver = importlib.import_module("fuzz_receiver")
 VECTORS = vectorfile.load()
 LINES = ("cobs", "rs", line.AUTO)

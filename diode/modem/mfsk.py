@@ -96,12 +96,17 @@ class Mfsk:
 
     def air_bytes(self, piece: float) -> float:
         """Line time of a piece: its part of the longest frame, or a shorter one of its own."""
-        profile, largest = self.profile, self.max_piece
+        largest = self.max_piece
         if piece > largest:
-            return largest + self.air_bytes(piece - largest)
+            whole = math.ceil(piece / largest) - 1
+            return whole * largest + self._alone(piece - whole * largest)
         together = int(largest // max(piece, 1))
-        alone = profile.frame(class_for(profile, math.ceil(piece))) * self.rate / profile.rate
-        return min(largest / together, alone)
+        return min(largest / together, self._alone(piece))
+
+    def _alone(self, piece: float) -> float:
+        """Line time of a piece in a frame of its own."""
+        samples = self.profile.frame(class_for(self.profile, math.ceil(piece)))
+        return samples * self.rate / self.profile.rate
 
     def modulator(self, sample_rate: int) -> Modulator:
         return Modulator(self.profile, sample_rate)
@@ -163,6 +168,7 @@ class Demodulator:
         self._ppm = 0.0
         self._locked = False
         self._searched_to = 0  # place up to which the costly searches have been spent
+        self._searched_at = -1  # the last place where they were made
         self._size = CLASSES  # of the last frame
 
     def feed(self, samples: F32) -> bytes:
@@ -259,9 +265,8 @@ class Demodulator:
             if content is not None:
                 self._ppm = timing.refine(profile, self._sound, start, symbols, self._ppm)
                 return self._taken(content, size, float(starts[-1]))
-        if place < self._searched_to:
+        if not self._may_search(place):
             return None
-        self._searched_to = place + profile.frame(1) // 2
         if self._locked:
             starts, energy = timing.track(profile, self._sound, start, symbols, self._ppm)
             content = self._content(energy)
@@ -278,6 +283,18 @@ class Demodulator:
             return None
         self._ppm, self._locked = ppm, True
         return self._taken(content, size, float(starts[-1]))
+
+    def _may_search(self, place: int) -> bool:
+        """Whether the costly searches are affordable there: two for the time of a short frame.
+
+        One more is free, so that a false chirp does not hide the true one behind it.
+        """
+        frame = self._profile.frame(1)
+        if place == self._searched_at or place < self._searched_to - frame:
+            return False
+        self._searched_at = place
+        self._searched_to = max(self._searched_to, place) + frame // 2
+        return True
 
     def _content(self, energy: F32) -> bytes | None:
         """What the energies of a frame's data symbols, (symbols, tones), say, if it comes out."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from diode.modem.ldpc import EXP, MUL, code
 from diode.modem.profile import (
+    BITS,
     CLASS_SYMBOLS,
     CLASSES,
     VALUES,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     Index = NDArray[np.int64]
 
 _SEED = 0x9E3779B9
+_ENOUGH = 0.75
+"""Share of the information that a code word has, as the likelihoods claim it, below which decoding
+is not tried. What came out ever had 0.93; noise claims 0.5."""
 _EVIDENCE = 0.2
 """Nats by which the words of a frame must be likelier than noise, on average. The inner code needs
 some 1.4."""
@@ -99,6 +103,11 @@ def encode(profile: Profile, content: U8) -> U8:
     return np.concatenate([header(profile, size)[None, :], words])
 
 
+def _information(likelihood: F32) -> float:
+    """Mean information in a row of probabilities, in bits: those of a word less their entropy."""
+    return BITS + float((likelihood * np.log2(likelihood)).sum(axis=-1).mean())
+
+
 class Decoded(NamedTuple):
     """What came out of a frame."""
 
@@ -117,6 +126,8 @@ def decode(profile: Profile, logarithms: F32) -> Decoded | None:
     rows = logarithms.reshape(-1, VALUES)
     n = len(rows)
     k = profile.information(len(logarithms) // CLASS_SYMBOLS)
+    if _information(likelihoods(rows)) < _ENOUGH * BITS * k / n:
+        return None  # no code could, and this one would try for long
     # word v was sent as v ^ s
     words = np.arange(VALUES, dtype=np.uint8) ^ scrambler(profile.groups).reshape(-1, 1)[:n]
     plain = np.take_along_axis(rows, words.astype(np.int64), axis=1)[_slots(n)]
