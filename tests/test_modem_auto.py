@@ -199,6 +199,14 @@ def test_the_best_guess_is_taken():
     assert demodulator.signal.modem == "strong"
 
 
+def test_a_weaker_guess_waits_until_the_last_has_been_silent():
+    strong = Parrot("strong", [b"a"], 20.0)
+    weak = Parrot("weak", [b"", *[b"%d," % n for n in range(1, 60)]], 3.0)
+    out, _ = believed([], [strong, weak], 60)
+    assert out.startswith(b"\0a\0")
+    assert int(out[3:].split(b",")[0]) in (30, 31)
+
+
 def test_a_guess_without_a_figure_is_the_worst():
     assert believed([], [Parrot("a", [b"a"]), Parrot("b", [b"b"], 1.0)], 1)[0] == b"\0b"
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 BLOCK = 0.1
 """Seconds of sound heard by all before it is decided whom to believe."""
+HOLD = 3.0
+"""Seconds after its last byte for which a plain FSK modem keeps weaker ones from speaking: its end
+resembles anything."""
 QUIET = 10.0
 """Seconds after a synchronous frame in which plain FSK is not believed."""
 
@@ -73,6 +76,7 @@ class AutoDemodulator:
         self._waiting = np.empty(0, np.float32)
         self._speaker: Demodulator | None = None
         self._believed = 0.0  # seconds for which plain FSK is still not heard
+        self._held = 0.0  # seconds for which no weaker plain FSK is
 
     @property
     def signal(self) -> Signal:
@@ -89,6 +93,7 @@ class AutoDemodulator:
         while len(self._waiting) >= self._block:
             block, self._waiting = self._waiting[: self._block], self._waiting[self._block :]
             self._believed -= BLOCK
+            self._held -= BLOCK
             out.append(
                 self._choose(
                     [(d, d.feed(block)) for d in self._certain],
@@ -117,12 +122,18 @@ class AutoDemodulator:
                 out += self._from(speaker, said)
         if self._believed > 0:
             return out
-        speaking = [(speaker, said) for speaker, said in guessing if said]
+        level = _snr(self._speaker) if self._speaker and self._held > 0 else 0.0
+        speaking = [(one, said) for one, said in guessing if said and _snr(one) >= level]
         if not speaking:
             return out
-        speaker, said = max(speaking, key=lambda pair: pair[0].signal.snr_db or 0.0)
+        speaker, said = max(speaking, key=lambda pair: _snr(pair[0]))
+        self._held = HOLD
         return out + self._from(speaker, said)
 
     def _from(self, speaker: Demodulator, said: bytes) -> bytes:
         changed, self._speaker = self._speaker is not speaker, speaker
         return b"\0" + said if changed else said
+
+
+def _snr(demodulator: Demodulator) -> float:
+    return demodulator.signal.snr_db or 0.0
