@@ -130,10 +130,15 @@ class Voice:
 
     def __init__(self, modem: Modem, rate: int, gain: float, stretch: float = STRETCH) -> None:
         """`rate` in Hz, `stretch`: seconds of sound to make in one go, or one batch."""
-        self._modulator = modem.modulator(rate)
+        self._rate, self._stretch = rate, stretch
         self._gain = np.float32(gain)
+        self.change(modem)
+
+    def change(self, modem: Modem) -> None:
+        """Speak with another modem from now on; what was said is taken to have been ended."""
+        self._modulator = modem.modulator(self._rate)
         batch = max(1, modem.batch)
-        self._most = max(1, int(stretch * modem.rate / batch)) * batch
+        self._most = max(1, int(self._stretch * modem.rate / batch)) * batch
         self._speaking = False
 
     def say(self, pieces: Frames) -> Iterator[F32]:
@@ -177,6 +182,13 @@ class SoundSender:
         """Put the sound of the pieces out. Raises DestinationError when there is no room."""
         for samples in self._voice.say(pieces):
             self._sink.put(samples)
+
+    def change(self, modem: Modem) -> None:
+        """End what is being said, and go on with another modem."""
+        tail = self._voice.end()
+        if len(tail):
+            self._sink.put(tail)
+        self._voice.change(modem)
 
     def drain(self) -> None:
         """Put the tail out, and return when everything has been played."""

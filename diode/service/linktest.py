@@ -21,7 +21,7 @@ from diode import line
 from diode.advice import Level
 from diode.alignment import Damage, compare
 from diode.linkstats import Losses, losses
-from diode.linktest import Heard, Tally
+from diode.linktest import MAX_SEGMENTS, Heard, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
 TAP = 1 << 20
 """Raw bytes kept of each segment: enough for eight flipped bits at 1e-6."""
+MAX_TAPS = 2 * MAX_SEGMENTS
+"""Segments of which they are kept; more come of no honest sender."""
 PIECE = 1 << 16
 SLICE = 1 << 15
 """Bytes of frames made at a time."""
-SLICE_SECONDS = 0.25
+SLICE_SECONDS = 0.05
 FAREWELL = 3
 """Frames that tell of an early end."""
 MARGIN = 64
@@ -46,6 +48,12 @@ AFTER = 1.0
 """Seconds in which something late may still come behind the last frame."""
 SILENCE, SOUND_SILENCE = 5.0, 15.0
 """Seconds after which a test that has begun is over."""
+LONGEST_SILENCE = 120.0
+"""The same on a line so slow that some frames take longer; it is the sender who says how slow."""
+LONG_ENOUGH = 2.0
+"""Seconds of frames from which on their time says something about clocks."""
+LUMP = 0.050
+"""Seconds of line that arrive at once: what a sender keeps ahead of its line."""
 SYNCHRONOUS = {"robust", "telephone", "cable"}
 """Modems with frames of their own, which let no wrong byte through."""
 
@@ -77,8 +85,12 @@ def play(
                 shown(last - done)
                 done = last
         except KeyboardInterrupt:
-            end = min(segment.count, done + step + FAREWELL)
-            carrier.write(encoder.encode(segment.frames(max(0, end - FAREWELL), end, end)))
+            # What of the last call went out nobody knows, nor whether it ended amid a frame: so
+            # it goes out again, from an encoder that begins anew.
+            end = min(segment.count, done + step)
+            first = min(done, max(0, end - FAREWELL))
+            again = line.encoder(segment.way.line)
+            carrier.write(again.encode(segment.frames(first, end, end)))
             carrier.drain()
             raise
     carrier.drain()
@@ -104,7 +116,15 @@ class Part:
     times: list[tuple[float, int]] = field(default_factory=list)
     """When frames came first and last, and the highest number until then."""
     levels: list[Level] = field(default_factory=list)
-    ppm: float | None = None
+    ppm: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How much faster than stated the sender's clock runs, and how far that may be off, in ppm."""
+
+    ppm: float
+    give: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +136,8 @@ class Result:
     damage: Damage | None
     """None where the line does not let it be seen."""
     level: Level | None
-    clock_ppm: float | None
-    """How much faster than stated the sender's clock runs."""
+    clock: Clock | None
+    """None where it cannot be told."""
 
 
 @dataclass(slots=True)
@@ -159,13 +179,13 @@ class Listener:
         """Make `run` return soon. May be called by a signal handler."""
         self.stopped = True
 
-    def results(self) -> dict[int, list[Result]]:
-        """What there is to say, by run; segments in order."""
-        return {
-            run: [self._result(run, number) for number in sorted(found)]
-            for run, found in self.tally.runs.items()
-            if any(heard.highest >= 0 for heard in found.values())
-        }
+    def results(self) -> list[Result]:
+        """What there is to say of the run heard last; segments in order. Empty without any."""
+        run = self.tally.last
+        if run is None:
+            return []
+        found = self.tally.runs[run]
+        return [self._result(run, number) for number in sorted(found) if found[number].heard_any]
 
     def _allowed(self) -> float | None:
         """Seconds of silence after which it is over; None: any."""
@@ -179,7 +199,8 @@ class Listener:
             return self.idle
         if segment.way.modem:
             return SOUND_SILENCE
-        return max(SILENCE, 4 * segment.length / segment.rate if segment.rate else 0.0)
+        frames = 4 * segment.length / segment.rate if segment.rate else 0.0
+        return min(LONGEST_SILENCE, max(SILENCE, frames))
 
     def _hear(self, decoders: Sequence[Decoder], data: bytes) -> None:
         self.line_bytes += len(data)
@@ -187,7 +208,8 @@ class Listener:
         array = np.frombuffer(data, np.uint8)
         touched = self._take(decoder.feed(array) for decoder in decoders)
         for part in {id(p): p for p in [before, *touched] if p is not None}.values():
-            if part.heard.segment.way.modem not in SYNCHRONOUS and len(part.tap) < TAP:
+            wanted = part.heard.segment.way.modem not in SYNCHRONOUS
+            if wanted and len(part.tap) < TAP and len(self._parts) <= MAX_TAPS:
                 part.tap += data
 
     def _take(self, batches: Iterable[list[U8]]) -> list[Part]:
@@ -209,12 +231,12 @@ class Listener:
         if (sampled := self.sample()) is not None:
             level, ppm = sampled
             part.levels.append(level)
-            part.ppm = ppm if ppm is not None else part.ppm
+            part.ppm += [] if ppm is None else [ppm]
 
     def _result(self, run: int, number: int) -> Result:
         heard = self.tally.runs[run][number]
         part = self._parts.get((run, number), Part(heard))
-        first = number == min(n for n, other in self.tally.runs[run].items() if other.highest >= 0)
+        first = number == min(n for n, other in self.tally.runs[run].items() if other.heard_any)
         cut = self.stopped and part is self._current
         count = heard.highest + 1 if cut else heard.ended
         return Result(
@@ -222,25 +244,35 @@ class Listener:
             losses(heard.arrivals(), count, late=first),
             _damage(part) if part.tap else None,
             _level(part.levels),
-            part.ppm if part.levels else self._clock_ppm(part),
+            self._clock(part),
         )
 
-    def _clock_ppm(self, part: Part) -> float | None:
-        """From the time that frames took, where the carrier takes time at all."""
+    def _clock(self, part: Part) -> Clock | None:
+        """What the modem says; else from the time that frames took, where a carrier takes time.
+
+        Where frames are lost there is no telling whether they took time, so then not.
+        """
+        if part.ppm:
+            return Clock(float(np.median(part.ppm)), (max(part.ppm) - min(part.ppm)) / 2)
         segment = part.heard.segment
-        if self.carrier.rate is None or not segment.rate or len(part.times) < 2:
+        if self.carrier.rate is None or not segment.rate or part.levels or len(part.times) < 2:
             return None
         (began, first), (ended, last) = part.times
         each = line.encoder(segment.way.line).line_bytes(segment.length)
-        expected = (last - first) * each / segment.rate
-        took = ended - began
-        return (expected / took - 1) * 1e6 if expected >= 2.0 and took >= expected / 2 else None
+        expected, took = (last - first) * each / segment.rate, ended - began
+        between = np.unique(part.heard.arrivals())
+        whole = int(((between > first) & (between <= last)).sum()) == last - first
+        if not whole or expected < LONG_ENOUGH or took < expected / 2:
+            return None
+        return Clock((expected / took - 1) * 1e6, LUMP / took * 1e6)
 
 
-def _damage(part: Part) -> Damage:
+def _damage(part: Part) -> Damage | None:
     """What became of the bytes of a segment, as far as they were kept."""
     heard, segment = part.heard, part.heard.segment
     encoder = line.encoder(segment.way.line)
+    if segment.length > encoder.max_frame:  # said by a sender that is none
+        return None
     numbers = heard.arrivals()
     first = max(0, int(numbers.min()) - MARGIN)
     fits = int(len(part.tap) / encoder.line_bytes(segment.length))
