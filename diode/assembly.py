@@ -8,7 +8,7 @@ Numbers and checks come later, with `frame.stamp`, when a slice of the batch goe
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,13 +17,27 @@ from diode import block as block_layer
 from diode import frame, plan
 from diode.code import by_id
 from diode.frame import I64, Frames, Kind
+from diode.objects import Announcement, Manifest, Status
 from diode.schedule import symbol_numbers
 
 if TYPE_CHECKING:
     from diode.announcements import AnnouncementSymbols
     from diode.frame import U8
-    from diode.objects import Manifest, Type
+    from diode.objects import Type
     from diode.plan import Geometry, Link
+
+
+class Signer(Protocol):
+    """Makes the announcement of an object, signed or not (seal.SecretKey, Unsigned)."""
+
+    def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement: ...
+
+
+class Unsigned:
+    """Signs nothing."""
+
+    def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement:  # noqa: ARG002
+        return Announcement(manifest)
 
 
 class Source(Protocol):
@@ -42,6 +56,23 @@ class Source(Protocol):
         """Raise SourceError if the content is no longer what the digest was made of."""
 
     def close(self) -> None: ...
+
+
+def describe(source: Source, cut: Geometry, passes: int) -> Manifest:
+    """The manifest of an object that is to be sent whole."""
+    return Manifest(
+        Status.COMPLETE,
+        source.type,
+        source.name,
+        source.size,
+        source.digest,
+        cut.code,
+        cut.k,
+        cut.n,
+        cut.symbol_size,
+        passes,
+        source.mtime,
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +97,16 @@ class Member:
     block: int
     count: int
     number_of_pass: int
+
+
+@dataclass(slots=True)
+class Group:
+    """Frames in the order on air and how far they have been handed out."""
+
+    frames: Frames
+    data_frames: int
+    next: int = 0
+    finished: list[Outgoing] = field(default_factory=list)
 
 
 def member_rows(member: Member, sender: int, link: Link) -> U8:

@@ -16,7 +16,7 @@ The sender never knows what arrived. Its words are "sent" and "passes".
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,17 +24,29 @@ import numpy as np
 
 from diode import frame, plan
 from diode.announcements import AnnouncementSymbols
-from diode.assembly import Member, Outgoing, Source, announcement_rows, interleave, member_rows
+from diode.assembly import (
+    Group,
+    Member,
+    Outgoing,
+    Source,
+    Unsigned,
+    announcement_rows,
+    describe,
+    interleave,
+    member_rows,
+)
 from diode.errors import SourceError
 from diode.frame import Beat, Frames, Kind
-from diode.objects import Announcement, Manifest, Status
+from diode.objects import Status
 from diode.plan import Geometry, Link, Settings
 from diode.schedule import spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from diode.assembly import Signer
     from diode.frame import U8
+    from diode.objects import Manifest
 
 SLICE_BYTES = 256 << 10
 """Frames handed out at a time on a link without a rate: fits a processor's cache."""
@@ -78,16 +90,6 @@ class Progress:
     """Bytes of line time that they are expected to take."""
 
 
-@dataclass(slots=True)
-class Group:
-    """Frames in the order on air and how far they have been handed out."""
-
-    frames: Frames
-    data_frames: int
-    next: int = 0
-    finished: list[Outgoing] = field(default_factory=list)
-
-
 class Transmitter:
     """Queue objects with `add`, take frames with `step` until it returns None."""
 
@@ -99,11 +101,13 @@ class Transmitter:
         *,
         frames_before: int = 0,
         highest_number: int = 0,
+        signer: Signer | None = None,
     ) -> None:
         """frames_before: frames this sender id has ever sent, so that the count goes on."""
         self.sender = sender
         self.settings = settings
         self.link = link
+        self._signer = signer or Unsigned()
         self.frames_sent = frames_before
         self.progress = Progress(passes=settings.passes)
         self._started_at: float | None = None
@@ -121,20 +125,8 @@ class Transmitter:
     def add(self, number: int, source: Source) -> Manifest:
         """Queue an object under a number never used before; its manifest, for the record."""
         cut = plan.geometry(source.size, self.settings, self.link)
-        manifest = Manifest(
-            Status.COMPLETE,
-            source.type,
-            source.name,
-            source.size,
-            source.digest,
-            cut.code,
-            cut.k,
-            cut.n,
-            cut.symbol_size,
-            self.settings.passes,
-            source.mtime,
-        )
-        symbols = AnnouncementSymbols.of(Announcement(manifest), self._manifest_room)
+        manifest = describe(source, cut, self.settings.passes)
+        symbols = self._announcement(number, manifest)
         self._queue.append(Outgoing(number, source, cut, manifest, symbols))
         self._highest = max(self._highest, number)
         self.progress.objects += 1
@@ -333,12 +325,16 @@ class Transmitter:
         longest = plan.symbol_size(self.settings, self.link)
         return min(max(longest, 128), self.link.max_frame - frame.HEADER - frame.CHECK)
 
+    def _announcement(self, number: int, manifest: Manifest) -> AnnouncementSymbols:
+        announcement = self._signer.announce(self.sender, number, manifest)
+        return AnnouncementSymbols.of(announcement, self._manifest_room)
+
     def _void(self, outgoing: Outgoing, reason: str) -> None:
         """Announce that this object will never be whole, and forget it."""
         self._queue.remove(outgoing)
         outgoing.source.close()
         void = msgspec.structs.replace(outgoing.manifest, status=int(Status.VOID))
-        outgoing.announcement = AnnouncementSymbols.of(Announcement(void), self._manifest_room)
+        outgoing.announcement = self._announcement(outgoing.number, void)
         copies = plan.manifest_copies(outgoing.announcement.count, Settings())
         for _ in range(copies):  # one at a time, so that a burst between slices spares some
             rows = announcement_rows(outgoing, self.sender, outgoing.announcement.count)

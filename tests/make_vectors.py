@@ -20,6 +20,7 @@ import crcmod.predefined
 import reedsolo
 import zfec
 from cobs import cobs
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FOLDER = Path(__file__).parent / "vectors"
 SENDER, OTHER = 0x0D10DE07, 0x5EED0002
@@ -160,6 +161,21 @@ def announcement(elements: list, sections=()) -> bytes:
     body = pack(elements)
     parts = [struct.pack("<BH", kind, len(content)) + content for kind, content in sections]
     return struct.pack("<H", len(body)) + body + b"".join(parts)
+
+
+SEED = bytes(range(32))
+
+
+def signature(body: bytes, *, seed=SEED, sender=SENDER, number=1) -> bytes:
+    """Key id and signature of an announcement's bytes, wire 5.5."""
+    secret = Ed25519PrivateKey.from_private_bytes(seed)
+    identity = struct.pack("<II", sender, number)
+    signed = secret.sign(b"diode announcement v1\0" + identity + body)
+    return hashlib.sha256(public(seed)).digest()[:8] + signed
+
+
+def public(seed: bytes) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
 def manifest_frames(whole: bytes, count: int, numbers: list[int], **header) -> list[bytes]:
@@ -554,6 +570,68 @@ def announcement_vectors() -> None:
     case("manifest-trailing", "a byte behind the array, inside the manifest", "malformed", behind)
 
 
+def signature_vectors() -> None:
+    """Announcements with signatures and what a receiver that has the key makes of them."""
+    facts, void = Facts(), Facts(status=2)
+    plain, other = announcement(facts.elements()), bytes(range(32, 64))
+
+    def case(stem, about, sections, verdict, of=facts, **more):
+        data = announcement(of.elements(), sections)
+        vector(
+            f"announcement-signed-{stem}",
+            about,
+            "5.5",
+            "void" if of is void else "accept",
+            data,
+            **of.header(),
+            sections=[f"{kind}:{content.hex()}" for kind, content in sections],
+            sender=SENDER,
+            number=1,
+            key_hex=public(SEED),
+            verdict=verdict,
+            **more,
+        )
+
+    good = signature(plain)
+    seed = {"seed_hex": SEED}
+    case("right", "signed by the key given", [(1, good)], "signed", **seed)
+    voided = signature(announcement(void.elements()))
+    case("void", "the source failed, and that is signed", [(1, voided)], "signed", of=void, **seed)
+    case(
+        "void-borrowed",
+        "void, with the signature of the object",
+        [(1, good)],
+        "bad-signature",
+        void,
+    )
+    case("none", "not signed", [], "unsigned")
+    case("other-key", "signed by another key", [(1, signature(plain, seed=other))], "unknown-key")
+    moved = signature(plain, number=2)
+    case("other-number", "signed for another object number", [(1, moved)], "bad-signature")
+    moved = signature(plain, sender=OTHER)
+    case("other-sender", "signed for another sender", [(1, moved)], "bad-signature")
+    case("flipped", "one bit is wrong", [(1, flipped(good, [40], 1))], "bad-signature")
+    case("short", "71 bytes", [(1, good[:-1])], "bad-signature")
+    named = good[:8] + signature(plain, seed=other)[8:]
+    case(
+        "named",
+        "another key's signature under the id of the key given",
+        [(1, named)],
+        "bad-signature",
+    )
+    two = [(1, signature(plain, seed=other)), (1, good)]
+    case("two", "signed by another key and by the key given", two, "signed")
+    covered = signature(plain + struct.pack("<BH", 200, 3) + b"abc")
+    case(
+        "section",
+        "a section before the signature is signed",
+        [(200, b"abc"), (1, covered)],
+        "signed",
+    )
+    case("behind", "a section behind the signature", [(1, good), (200, b"abc")], "bad-signature")
+    case("before", "a section put before it", [(200, b"abc"), (1, good)], "bad-signature")
+
+
 def range_vectors() -> None:
     wrong = [
         ("status", "status 1", {"status": 1}),
@@ -833,7 +911,14 @@ def main() -> None:
     made.clear()
     for make in (
         *(frame_vectors, heartbeat_vectors, manifest_vectors, block_vectors, code_vectors),
-        *(announcement_vectors, range_vectors, name_vectors, cobs_vectors, rs_vectors),
+        *(
+            announcement_vectors,
+            signature_vectors,
+            range_vectors,
+            name_vectors,
+            cobs_vectors,
+            rs_vectors,
+        ),
         modem_vectors,
         *(small_stream_vectors, large_stream_vectors, many_stream_vectors, hostile_stream_vectors),
     ):

@@ -18,9 +18,11 @@ from diode import block, code, frame, line, receiver
 from diode.announcements import AnnouncementSymbols
 from diode.events import Key, ObjectVoided
 from diode.frame import Frames, Kind
+from diode.keyring import Keyring
 from diode.modem import modem
 from diode.modem.profile import PROFILES
 from diode.objects import Announcement, Malformed, Manifest, Status, safe_parts
+from diode.seal import PublicKey, SecretKey
 
 VECTORS = vectorfile.load()
 LAYERS = {"frame", "block", "code", "announcement", "cobs", "rs", "modem", "stream"}
@@ -245,6 +247,26 @@ def test_announcement_makes_a_receiver_say_so(vector):
         kind = {"accept": "ObjectAnnounced", "void": "ObjectVoided", "malformed": "FrameRejected"}
         assert kind[vector["expect"]] in happened
         assert bool(heard.rejected) == (vector["expect"] == "malformed")
+
+
+SIGNED = [v for v in VECTORS if "verdict" in v]
+
+
+@pytest.mark.parametrize("vector", SIGNED, ids=lambda v: v.name)
+def test_announcement_is_judged_by_its_signature(vector):
+    key = Key(vector.number("sender"), vector.number("number"))
+    ring = Keyring([PublicKey(vector.raw("key-hex"))])
+    verdict = ring.judge(key, vector.data + bytes(5), 0.0)
+    assert (verdict.refusal or "signed") == vector["verdict"]
+    assert verdict.fingerprint in (None, ring.judge(key, vector.data, 0.0).fingerprint)
+
+
+@pytest.mark.parametrize("vector", [v for v in SIGNED if "seed-hex" in v], ids=lambda v: v.name)
+def test_announcement_is_signed(vector):
+    secret = SecretKey(vector.raw("seed-hex"))
+    assert secret.public.raw == vector.raw("key-hex")
+    made = secret.announce(vector.number("sender"), vector.number("number"), manifest_of(vector))
+    assert made.serialize() == vector.data
 
 
 # Lines --------------------------------------------------------------------------------------------

@@ -1,0 +1,142 @@
+"""What an announcement must pass before anything is allocated: its form, the limits, the gate.
+
+The gate judges who announced it. `Anyone` lets everything in, a `Keyring` (keyring.py) only what
+one of its keys has signed. What the gate refuses is in quarantine: its number is remembered, so
+that it is told of once and its symbols are not kept as those of an object to come. Anybody
+may forge a manifest under any number, so quarantine is no verdict on the number: a signed
+announcement ends it, whenever that comes, and nothing that is refused touches an object that
+was admitted.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from diode.frame import Reject, alias
+from diode.objects import Announcement, Malformed, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diode.events import Key
+    from diode.limits import Limits
+
+
+class Refusal(enum.StrEnum):
+    """Why the gate does not let an object in. Values are stable names."""
+
+    UNSIGNED = "unsigned"
+    UNKNOWN_KEY = "unknown-key"  # signed, but by none of the configured keys
+    BAD_SIGNATURE = "bad-signature"  # names a configured key, which did not sign this
+    UNCHECKED = "unchecked"  # wrong ones came too fast for this one to be checked too
+
+
+class Verdict(NamedTuple):
+    """What the gate says. refusal: None where the object may come in."""
+
+    refusal: Refusal | None = None
+    signed_by: str | None = None
+    """What the signing key is called."""
+    fingerprint: str | None = None
+
+
+class Gate(Protocol):
+    """Judges announcements that have the right form. Bounded in memory and time."""
+
+    def judge(self, key: Key, announcement: bytes, now: float) -> Verdict:
+        """now: monotonic seconds."""
+
+
+class Anyone:
+    """The gate where no keys are configured."""
+
+    def judge(self, key: Key, announcement: bytes, now: float) -> Verdict:  # noqa: ARG002
+        return Verdict()
+
+
+class Admission:
+    """Form, limits and gate, in this order."""
+
+    def __init__(
+        self, limits: Limits, gate: Gate, reject: Callable[[Reject, int, str], object]
+    ) -> None:
+        """`reject(reason, count, detail)` is told of every announcement that was not used."""
+        self._limits = limits
+        self._gate = gate
+        self._reject = reject
+
+    def judge(self, key: Key, data: bytes, now: float) -> tuple[Manifest, Verdict] | None:
+        """The manifest in these bytes and what the gate says of it; None where it is unusable."""
+        manifest = self._read(key, data)
+        if manifest is None:
+            return None
+        verdict = self._gate.judge(key, data, now)
+        if verdict.refusal is Refusal.UNCHECKED:
+            self._reject(Reject.LIMIT, 1, f"{key}: too many wrong signatures a second")
+            return None
+        if verdict.refusal is not None:
+            self._reject(Reject.SIGNATURE, 1, f"{key}: {verdict.refusal}")
+        return manifest, verdict
+
+    def _read(self, key: Key, data: bytes) -> Manifest | None:
+        """The manifest in these bytes if it passes every limit."""
+        try:
+            manifest = Announcement.parse(data).manifest
+        except Malformed as error:
+            self._reject(Reject.MANIFEST, 1, f"{key}: {error}")
+            return None
+        cut = manifest.geometry
+        limits = self._limits
+        for what, value, limit in (
+            ("size", manifest.size, limits.max_object),
+            ("blocks", cut.blocks, limits.max_blocks),
+            ("block", cut.k * cut.symbol_size, limits.max_block),
+        ):
+            if value > limit:
+                self._reject(Reject.LIMIT, 1, f"{key}: {what} {value}, the limit is {limit}")
+                return None
+        return manifest
+
+
+@dataclass(slots=True)
+class Quarantine:
+    """Objects that the gate refused, at most `limit` of them; the least recent are forgotten."""
+
+    limit: int
+    forgotten: int = 0
+    """How many had to be, though none was let in."""
+    _held: OrderedDict[Key, Refusal] = field(default_factory=OrderedDict)
+    _aliases: dict[int, Key] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Objects refused and not let in since."""
+        return len(self._held) + self.forgotten
+
+    @property
+    def keys(self) -> list[Key]:
+        return list(self._held)
+
+    def __contains__(self, name: Key | int) -> bool:
+        """Whether this object is here, or one with this alias."""
+        return name in self._aliases if isinstance(name, int) else name in self._held
+
+    def add(self, key: Key, why: Refusal) -> bool:
+        """Take an object in; whether that is news."""
+        news = key not in self._held
+        self._held.setdefault(key, why)
+        self._held.move_to_end(key)
+        self._aliases[alias(*key)] = key
+        if len(self._held) > self.limit:
+            self.release(next(iter(self._held)))
+            self.forgotten += 1
+        return news
+
+    def release(self, key: Key) -> None:
+        """The object has come with a signature after all."""
+        self._held.pop(key, None)
+        if self._aliases.get(alias(*key)) == key:
+            del self._aliases[alias(*key)]

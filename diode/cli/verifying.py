@@ -1,0 +1,97 @@
+"""What `recv --verify` takes and says: whose signatures count, what was refused, who signed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from diode.admission import Anyone
+from diode.cli.report import Report, plural
+from diode.errors import SignatureError
+from diode.objects import escape
+
+if TYPE_CHECKING:
+    from diode.admission import Gate, Verdict
+    from diode.events import ObjectQuarantined
+    from diode.service.receiver import Session
+
+WHY = {
+    "unsigned": "it is not signed; send it again with: diode send --sign KEYFILE",
+    "unknown-key": "no key given here signed it; if its signer is to be trusted, listen with "
+    "--verify PUBKEY of that key too, and send it again",
+    "bad-signature": "its signature is wrong; if nobody meddles with the line, send it again",
+}
+"""What is not as it should be, and the next step, by `admission.Refusal`."""
+MAX_TOLD = 20
+"""Objects refused that are told one by one; after that they are only counted."""
+
+option = click.option(
+    "--verify",
+    multiple=True,
+    metavar="PUBKEY",
+    help="Accept only what this public key signed: a file, or the line itself. Repeatable.",
+)
+
+
+def gate(report: Report, verify: tuple[str, ...]) -> Gate:
+    """What lets objects in. KeyFileError where one of the keys is none."""
+    if not verify:
+        return Anyone()
+    from diode.keyring import Keyring
+    from diode.service import keys
+
+    accepted = [key for source in verify for key in keys.read_public(source)]
+    for key in accepted:
+        report.detail(f"accepting what is signed by {key.fingerprint} {key.comment}".rstrip())
+    return Keyring(accepted)
+
+
+def signed(verdict: Verdict) -> str:
+    """Who signed an object, to go behind its size."""
+    if verdict.signed_by is None:
+        return ""
+    key = verdict.fingerprint
+    known_as = "" if verdict.signed_by == key else f" {key}"
+    return f", signed by {escape(verdict.signed_by)}{known_as}"
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Tells of objects in quarantine."""
+
+    told: int = 0
+
+    def tell(self, report: Report, event: ObjectQuarantined) -> None:
+        key = event.key
+        name = escape(event.manifest.name)
+        report.event(
+            "object_quarantined",
+            name=name,
+            size=event.manifest.size,
+            sender=key.sender,
+            number=key.number,
+            reason=event.reason,
+        )
+        self.told += 1
+        if self.told <= MAX_TOLD:
+            report.warn(f"{name} ({key}) is not accepted, {WHY[event.reason]}")
+        elif self.told == MAX_TOLD + 1:
+            report.warn("more objects are not accepted; from now on they are only counted")
+
+
+def conclude(report: Report, session: Session) -> bool:
+    """The last words on signatures; whether something was refused.
+
+    Raises SignatureError where the objects asked for did not come for that reason.
+    """
+    refused = session.receiver.quarantine.total
+    if refused:
+        report.say(f"{plural(refused, 'object')} not accepted for lack of a good signature")
+    if session.unsigned and not session.stopped:
+        raise SignatureError(
+            "the object asked for did not come with a signature that counts",
+            hint="diode send --sign KEYFILE signs, recv --verify KEYFILE.pub accepts",
+        )
+    return refused > 0
