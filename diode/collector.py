@@ -24,7 +24,7 @@ from diode import block as block_layer
 from diode.suspect import Suspect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from diode.code import Code
     from diode.frame import I64, U8, Bool
@@ -49,15 +49,9 @@ class Parity:
 
     symbols: dict[int, U8] = field(default_factory=dict)
     kept: set[int] = field(default_factory=set)
-    """Numbers that were parked before."""
+    """Numbers that were handed out before."""
 
     def __len__(self) -> int:
-        return len(self.symbols)
-
-    def forget_kept(self) -> int:
-        """Drop the symbols that were parked before; how many are left."""
-        for number in self.kept:
-            self.symbols.pop(number, None)
         return len(self.symbols)
 
     def first(self, count: int) -> tuple[I64, U8]:
@@ -86,9 +80,11 @@ class Collector:
         self._releasing: list[int] = []
         self._source: U8 = np.empty((0, geometry.k, geometry.symbol_size), np.uint8)
         self._have: Bool = np.empty((0, geometry.k), np.bool_)
-        self._kept: Bool = np.empty((0, geometry.k), np.bool_)  # was parked before
+        self._kept: Bool = np.empty((0, geometry.k), np.bool_)  # was handed out before
         self._parity: dict[int, Parity] = {}
         self._suspects: dict[int, Suspect] = {}
+        self._touched: set[int] = set()
+        """Blocks in which something came since `unsaved` was last asked."""
 
     @property
     def complete(self) -> bool:
@@ -155,6 +151,7 @@ class Collector:
             blocks, symbols, payload = blocks[fresh], symbols[fresh], payload[fresh]
         touched, inverse = np.unique(blocks, return_inverse=True)
         slots = np.array([self._slot(b) for b in touched.tolist()], np.int64)
+        self._touched.update(touched.tolist())
         known = set(self._suspects)
         if self._suspects:
             self._add_candidates(blocks, symbols, payload)
@@ -194,30 +191,42 @@ class Collector:
 
         Those that were handed out before, and came back by `restore`, are left out.
         """
-        slot = self._slots.pop(block)
-        new = np.flatnonzero(self._have[slot] & ~self._kept[slot])
-        numbers, contents = [new], [self._source[slot, new]]
-        parity = self._parity.pop(block, None)
-        if parity and parity.forget_kept():
-            for whole, part in zip((numbers, contents), parity.first(len(parity)), strict=True):
-                whole.append(part)
+        numbers, symbols = self._not_kept(block)
+        self._free.append(self._slots.pop(block))
+        self._parity.pop(block, None)
         self._suspects.pop(block, None)
-        self._free.append(slot)
         self.parked.add(block)
-        handed_out = np.concatenate(numbers), np.concatenate(contents)
         self._shrink()
-        return handed_out
+        return numbers, symbols
+
+    def unsaved(self) -> Iterator[tuple[int, I64, U8]]:
+        """Symbols of blocks in memory that came since the last time: block, (n,), (n, S).
+
+        They count as handed out from now on, as if they had been parked and restored.
+        """
+        while self._touched:  # whoever stops in the middle goes on there the next time
+            block = self._touched.pop()
+            if block in self._slots and len((kept := self._not_kept(block))[0]):
+                numbers, symbols = kept
+                self._keep(block, numbers)
+                yield block, numbers, symbols
+
+    def not_saved(self, blocks: Iterable[int]) -> None:
+        """Whoever keeps what was handed out has lost it: hand it out again."""
+        for block in blocks:
+            slot = self._slots.get(block)
+            if slot is not None:
+                self._kept[slot, : self.geometry.source_symbols(block)] = False
+                if block in self._parity:
+                    self._parity[block].kept.clear()
+                self._touched.add(block)
 
     def restore(self, block: int, numbers: I64, symbols: U8) -> list[Recovered]:
         """Take back all that `park` handed out, perhaps long ago: (n,), (n, S)."""
         self.parked.discard(block)
         found = self.add(np.full(len(numbers), block, np.int64), numbers, symbols)
-        slot = self._slots.get(block)
-        if slot is not None:
-            self._kept[slot, numbers[numbers < self.geometry.k]] = True
-            parity = self._parity.get(block)
-            if parity is not None:
-                parity.kept.update(numbers.tolist())
+        if block in self._slots:
+            self._keep(block, numbers)
         return found
 
     def mark_done(self, done: Bool) -> None:
@@ -229,8 +238,28 @@ class Collector:
         """Count these blocks as not recovered after all."""
         self.done[list(blocks)] = False
         self.done_count = int(self.done.sum())
+        self.parked.update(blocks)  # what was kept of them may still be there
 
     # One block --------------------------------------------------------------------------
+
+    def _not_kept(self, block: int) -> tuple[I64, U8]:
+        """A block's symbols in memory that were not handed out before: (n,), (n, S)."""
+        slot = self._slots[block]
+        new = np.flatnonzero(self._have[slot] & ~self._kept[slot])
+        rows = self._source[slot, new]
+        parity = self._parity.get(block)
+        if parity is None:
+            return new, rows
+        fresh = [n for n in parity.symbols if n not in parity.kept]
+        symbols = [parity.symbols[n][None] for n in fresh]
+        return np.concatenate([new, np.array(fresh, np.int64)]), np.concatenate([rows, *symbols])
+
+    def _keep(self, block: int, numbers: I64) -> None:
+        """These symbols of a block in memory are handed out, and kept elsewhere."""
+        self._kept[self._slots[block], numbers[numbers < self.geometry.k]] = True
+        parity = self._parity.get(block)
+        if parity is not None:
+            parity.kept.update(numbers.tolist())
 
     def _slot(self, block: int) -> int:
         slot = self._slots.get(block)
@@ -251,7 +280,7 @@ class Collector:
 
     def _grow(self) -> None:
         old = len(self._source)
-        new = min(max(2 * old, 1), max(self.geometry.blocks, 1))
+        new = min(max(2 * old, 1), max(self.geometry.blocks + len(self._releasing), 1))
         source = np.empty((new, *self._source.shape[1:]), np.uint8)
         source[:old] = self._source
         have = np.zeros((2, new, self.geometry.k), np.bool_)
@@ -289,16 +318,13 @@ class Collector:
         rows = self._source[slot]
         if short:
             assert parity is not None
-            self._fill(rows, np.flatnonzero(~self._have[slot]), parity)
+            missing = np.flatnonzero(~self._have[slot])
+            self.code.fill(rows, missing, *parity.first(len(missing)))
         if self._is_right(block, rows):
             return self._finish(block, rows, decoded=short > 0)
         self._suspects[block] = Suspect(self.geometry, self.code, block, self._candidates(block))
         self.spoiled.append(block)
         return None
-
-    def _fill(self, rows: U8, missing: I64, parity: Parity) -> None:
-        numbers, symbols = parity.first(len(missing))
-        self.code.fill(rows, missing, numbers, symbols)
 
     def _is_right(self, block: int, rows: U8) -> bool:
         return block_layer.is_right(rows.reshape(-1), self.geometry.length(block))
@@ -369,5 +395,6 @@ class Collector:
         self._suspects.pop(block, None)
         self._parity.pop(block, None)
         slot = self._slots[block]
-        self._have[slot] = False
-        self._have[slot, self.geometry.source_symbols(block) :] = True
+        self._have[slot] = self._kept[slot] = False
+        present = self.geometry.source_symbols(block)
+        self._have[slot, present:] = self._kept[slot, present:] = True

@@ -63,6 +63,16 @@ class BlockParked:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockSaved:
+    """Symbols of an unfinished block that stays in memory: keep them, like parked ones."""
+
+    key: Key
+    block: int
+    numbers: I64
+    symbols: U8
+
+
+@dataclass(frozen=True, slots=True)
 class BlockWanted:
     """A parked block is being heard again: `Receiver.restore` all symbols parked for it."""
 
@@ -103,6 +113,16 @@ class ObjectVoided:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectQuarantined:
+    """An announcement is not signed by a key that counts. Told once; nothing is kept of it."""
+
+    key: Key
+    manifest: Manifest
+    reason: str
+    """An `admission.Refusal` value."""
+
+
+@dataclass(frozen=True, slots=True)
 class FrameRejected:
     """Frames were not used. reason: a `frame.Reject` value."""
 
@@ -133,11 +153,13 @@ Event = (
     | ObjectAnnounced
     | BlockRecovered
     | BlockParked
+    | BlockSaved
     | BlockWanted
     | BlockSpoiled
     | ObjectCompleted
     | ObjectEvicted
     | ObjectVoided
+    | ObjectQuarantined
     | FrameRejected
     | SenderFellSilent
     | GapSeen

@@ -16,8 +16,10 @@ class Limits:
 
     max_object: int = 1 << 50
     """Bytes of the largest object accepted."""
-    max_blocks: int = 1 << 26
-    """Blocks of an object: a bit array and its bookkeeping, 64 MB at the limit."""
+    max_blocks: int = 1 << 24
+    """Blocks of an object: two bit arrays, 16 MB each at the limit once blocks come in."""
+    blocks_in_all: int = 1 << 25
+    """Blocks of all unfinished objects together; those of which nothing came go first."""
     max_block: int = 64 << 20
     """Bytes of one block: what a single frame may make the receiver set aside."""
     memory: int = 96 << 20
@@ -31,6 +33,8 @@ class Limits:
     """Unfinished objects known at a time."""
     finished: int = 65_536
     """Finished objects remembered, so that their repeats are known as such."""
+    quarantined: int = 4096
+    """Objects refused for their signature, remembered so that each is told of once."""
     senders: int = 256
     announcements: int = 1 << 20
     """Bytes of partly heard announcements."""

@@ -1,6 +1,6 @@
 """The receiving core: checked frames in, events out. No file, no socket, no clock of its own.
 
-    rows -> kinds -> manifests  -> ObjectAnnounced, ObjectVoided
+    rows -> kinds -> manifests  -> Admission -> ObjectAnnounced, ObjectVoided, ObjectQuarantined
                   -> heartbeats -> loss counts, SenderFellSilent
                   -> data       -> Collector -> BlockRecovered … ObjectCompleted
                                 -> orphans, until the manifest comes
@@ -16,17 +16,16 @@ frames change nothing in the result.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diode import frame
+from diode.admission import Admission, Anyone, Gate, Quarantine, Verdict
 from diode.announcements import Announcements
 from diode.code import by_id
 from diode.collector import Collector, Recovered
 from diode.events import (
-    BlockParked,
     BlockRecovered,
     BlockSpoiled,
     BlockWanted,
@@ -37,41 +36,33 @@ from diode.events import (
     ObjectAnnounced,
     ObjectCompleted,
     ObjectEvicted,
+    ObjectQuarantined,
     ObjectVoided,
     SenderFellSilent,
     SenderHeard,
 )
 from diode.frame import Kind, Reject
+from diode.incoming import Incoming
 from diode.limits import Limits
-from diode.objects import Announcement, Malformed, Manifest, Status
+from diode.objects import Manifest, Status
 from diode.orphans import Orphans, Part
+from diode.parking import Parking
 from diode.reception import Reception
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from diode.events import BlockSaved
     from diode.frame import I64, U8, Bool
-
-
-@dataclass(slots=True)
-class Incoming:
-    """An object in progress."""
-
-    manifest: Manifest
-    tag: int
-    collector: Collector
-    memory: int = 0
-    """What the collector holds, as last accounted."""
-    frames: int = 0
-    decoded_blocks: int = 0
-    started: float = 0.0
 
 
 class Receiver:
     """Frames of any number of senders and objects, in any order, to events."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, gate: Gate | None = None) -> None:
         self.limits = limits or Limits()
+        self.quarantine = Quarantine(self.limits.quarantined)
+        self._admission = Admission(self.limits, gate or Anyone(), self._reject)
         self.rejected: Counter[str] = Counter()
         self.frames = 0
         self.late = 0
@@ -85,7 +76,7 @@ class Receiver:
         self._heard: list[Reception] = []
         self._lent: list[Collector] = []
         """Collectors whose buffers the events handed out last point into."""
-        self._memory = 0
+        self._parking = Parking(self.objects)
         self._events: list[Event] = []
         self._counted: Counter[tuple[str, str]] = Counter()
         self._now = 0.0
@@ -103,7 +94,7 @@ class Receiver:
             collector.release()
         self._lent.clear()
         # Before new frames, not after: a block wanted in the last call has been restored by now.
-        self._park_beyond(self.limits.memory)
+        self._events += self._parking.park_beyond(self.limits.memory)
         data: list[tuple[U8, bool]] = []
         for rows in batches:
             self.frames += len(rows)
@@ -131,31 +122,38 @@ class Receiver:
     ) -> list[Event]:
         """Go on with an object of an earlier run: its blocks done (blocks,), those parked.
 
-        An announcement that no longer passes the limits is dropped with its count.
+        An announcement that no longer passes limits and gate is dropped with its count.
         """
-        manifest = self._read(key, announcement)
-        if manifest is not None and key not in self.objects:
-            incoming = self._open(key, manifest, frame.crc32c(announcement))
-            if incoming is not None:
-                collector = incoming.collector
-                if len(done) == len(collector.done):
-                    collector.mark_done(done)
-                collector.parked.update(
-                    b for b in parked if 0 <= b < len(collector.done) and not collector.done[b]
-                )
-                if collector.complete:
-                    self._events.append(ObjectCompleted(key, manifest))
+        admitted = None if key in self.objects else self._admit(key, announcement)
+        if admitted is not None:
+            incoming = self._open(key, *admitted, frame.crc32c(announcement))
+            collector = incoming.collector
+            if len(done) == len(collector.done):
+                collector.mark_done(done)
+            collector.parked.update(
+                b for b in parked if 0 <= b < len(collector.done) and not collector.done[b]
+            )
+            if collector.complete:
+                self._events.append(ObjectCompleted(key, incoming.manifest))
         return self._drain()
 
     def park_all(self) -> list[Event]:
         """Hand out every unfinished block, at the end of a run."""
-        self._park_beyond(0)
+        self._events += self._parking.park_beyond(0)
         return self._drain()
+
+    def save(self) -> Iterator[BlockSaved]:
+        """What came since the last time of blocks in memory; `unsave` what could not be kept."""
+        return self._parking.save()
+
+    def unsave(self, key: Key, block: int) -> None:
+        """What was handed out of a block in memory could not be kept."""
+        self._parking.lost(key, (block,))
 
     def finish(self, key: Key) -> None:
         """The object is delivered, or never to be: forget its state, ignore its repeats."""
         incoming = self.objects.pop(key, None)
-        self._account(incoming, closed=True)
+        self._parking.account(incoming, closed=True)
         self._finished[key] = incoming.tag if incoming else self._finished.get(key, 0)
         self._finished.move_to_end(key)
         while len(self._finished) > self.limits.finished:
@@ -165,7 +163,7 @@ class Receiver:
     def forget(self, key: Key) -> Incoming | None:
         """Drop an unfinished object; its next manifest begins it anew."""
         incoming = self.objects.pop(key, None)
-        self._account(incoming, closed=True)
+        self._parking.account(incoming, closed=True)
         return incoming
 
     def begin_anew(self, key: Key, blocks: Sequence[int]) -> None:
@@ -177,7 +175,7 @@ class Receiver:
             incoming.collector.mark_missing(blocks)
         else:
             incoming.collector = Collector(incoming.manifest.geometry, incoming.collector.code)
-            self._account(incoming)
+            self._parking.account(incoming)
 
     def gaps(self) -> list[GapSeen]:
         """Object numbers that senders have used and of which nothing was heard."""
@@ -280,30 +278,31 @@ class Receiver:
             return True
         return False
 
-    def _read(self, key: Key, data: bytes) -> Manifest | None:
-        """The manifest in these bytes if it passes every limit."""
-        try:
-            manifest = Announcement.parse(data).manifest
-        except Malformed as error:
-            self._reject(Reject.MANIFEST, 1, f"{key}: {error}")
+    def _admit(self, key: Key, data: bytes) -> tuple[Manifest, Verdict] | None:
+        """The manifest in these bytes if form, limits and gate let it in."""
+        judged = self._admission.judge(key, data, self._now)
+        if judged is None:
             return None
-        cut = manifest.geometry
-        limits = self.limits
-        for what, value, limit in (
-            ("size", manifest.size, limits.max_object),
-            ("blocks", cut.blocks, limits.max_blocks),
-            ("block", cut.k * cut.symbol_size, limits.max_block),
-        ):
-            if value > limit:
-                self._reject(Reject.LIMIT, 1, f"{key}: {what} {value}, the limit is {limit}")
-                return None
-        return manifest
+        manifest, verdict = judged
+        if verdict.refusal is None:
+            self.quarantine.release(key)
+            return judged
+        if key not in self.objects and key not in self._finished:
+            if self.quarantine.add(key, verdict.refusal):
+                self._events.append(ObjectQuarantined(key, manifest, verdict.refusal.value))
+            for name in (key, frame.alias(*key)):
+                dropped = sum(len(part.blocks) for part in self._orphans.take(name))
+                if dropped:
+                    self._reject(Reject.QUARANTINE, dropped)
+        return None
 
     def _announced(self, key: Key, tag: int, data: bytes) -> None:
-        manifest = self._read(key, data)
-        if manifest is None:
+        admitted = self._admit(key, data)
+        if admitted is not None or key in self.quarantine:
+            self._reception(key.sender).numbered(key.number)
+        if admitted is None:
             return
-        self._reception(key.sender).numbered(key.number)
+        manifest, verdict = admitted
         incoming = self.objects.get(key)
         if manifest.status == Status.VOID:
             self.finish(key)
@@ -312,9 +311,7 @@ class Receiver:
         if incoming is not None:
             self._reject(Reject.CONFLICT, 1, f"{key}: a second manifest for this number")
             return
-        incoming = self._open(key, manifest, tag)
-        if incoming is None:
-            return
+        incoming = self._open(key, manifest, verdict, tag)
         self._events.append(ObjectAnnounced(key, manifest, data))
         if incoming.collector.complete:
             self._events.append(ObjectCompleted(key, manifest))
@@ -325,14 +322,22 @@ class Receiver:
             self._reception(key.sender).count(len(part.blocks), part.heard)
             self._collect(key, part.blocks, part.symbols, part.payload)
 
-    def _open(self, key: Key, manifest: Manifest, tag: int) -> Incoming | None:
+    def _open(self, key: Key, manifest: Manifest, verdict: Verdict, tag: int) -> Incoming:
         code = by_id(manifest.code)
         assert code is not None, "Geometry.problem knows every code that by_id knows"
-        if len(self.objects) >= self.limits.objects:
-            oldest = next(iter(self.objects))
+        blocks, limits = manifest.geometry.blocks, self.limits
+        while self.objects and (
+            len(self.objects) >= limits.objects
+            or self._parking.blocks + blocks > limits.blocks_in_all
+        ):
+            # What nothing came of goes first: made-up manifests must not push out real objects.
+            idle = (k for k, i in self.objects.items() if not i.frames)
+            oldest = next(idle, next(iter(self.objects)))
             self._events.append(ObjectEvicted(oldest, self.objects[oldest].manifest))
             self.forget(oldest)
-        incoming = Incoming(manifest, tag, Collector(manifest.geometry, code), started=self._now)
+        self._parking.blocks += blocks
+        collector = Collector(manifest.geometry, code)
+        incoming = Incoming(manifest, tag, collector, verdict, started=self._now)
         self.objects[key] = incoming
         self._bind(key)
         return incoming
@@ -388,7 +393,8 @@ class Receiver:
         if not good.all():
             self._reject(Reject.INDEX, int((~good).sum()), str(key))
             blocks, symbols, payload = blocks[good], symbols[good], payload[good]
-        room = (self.limits.memory + self.limits.begun - self._memory) // collector.block_memory
+        most = self.limits.memory + self.limits.begun
+        room = (most - self._parking.memory) // collector.block_memory
         if len(blocks) > room:
             over = np.isin(blocks, collector.beginning(blocks)[max(0, room) :])
             if over.any():
@@ -401,7 +407,7 @@ class Receiver:
     def _recovered(self, key: Key, incoming: Incoming, found: list[Recovered]) -> None:
         """Turn what a collector has to say into events."""
         collector = incoming.collector
-        self._account(incoming)
+        self._parking.account(incoming)
         if found:
             self._lent.append(collector)
         for recovered in found:
@@ -418,31 +424,14 @@ class Receiver:
             self._events.append(ObjectCompleted(key, incoming.manifest))
 
     def _keep_orphans(self, name: Key | int, blocks: I64, symbols: I64, payload: U8) -> None:
+        if name in self.quarantine:
+            self._reject(Reject.QUARANTINE, len(blocks))
+            return
         dropped = self._orphans.keep(name, Part(blocks, symbols, payload, self.frames))
         if dropped:
             self._reject(Reject.ORPHAN, dropped)
 
     # Bounds ---------------------------------------------------------------------------------
-
-    def _park_beyond(self, memory: int) -> None:
-        """Park the oldest blocks of the objects announced longest ago until the rest fits."""
-        if self._memory <= memory:
-            return
-        for key, incoming in self.objects.items():
-            collector = incoming.collector
-            for block in collector.open_blocks:
-                numbers, symbols = collector.park(block)
-                if len(numbers):
-                    self._events.append(BlockParked(key, block, numbers, symbols))
-                self._account(incoming)
-                if self._memory <= memory:
-                    return
-
-    def _account(self, incoming: Incoming | None, *, closed: bool = False) -> None:
-        if incoming is not None:
-            held = 0 if closed else incoming.collector.memory
-            self._memory += held - incoming.memory
-            incoming.memory = held
 
     def _reject(self, reason: Reject, count: int, detail: str = "") -> None:
         self.rejected[reason.value] += count

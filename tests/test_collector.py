@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pair import content, examples
 
 from diode import block as block_layer
-from diode import collector as collector_module
 from diode.code import CODES
 from diode.collector import Collector
 from diode.plan import Geometry
@@ -300,14 +299,15 @@ def test_a_block_found_at_the_last_trial_is_kept():
 def test_hostile_work_is_bounded(monkeypatch):
     decodings = 0
     blocks = Blocks(1, 6)
-    fill = collector_module.Collector._fill
+    code = blocks.collector.code
+    real = type(code).fill
 
     def counting(self, *arguments):
         nonlocal decodings
         decodings += 1
-        return fill(self, *arguments)
+        return real(self, *arguments)
 
-    monkeypatch.setattr(collector_module.Collector, "_fill", counting)
+    monkeypatch.setattr(type(code), "fill", counting)
     rng = np.random.default_rng(2)
     count = 250
     for _ in range(count):

@@ -14,6 +14,7 @@ from diode import frame
 from diode.announcements import OVERHEAD, AnnouncementSymbols
 from diode.events import (
     BlockParked,
+    BlockRecovered,
     BlockSpoiled,
     BlockWanted,
     FrameRejected,
@@ -164,7 +165,7 @@ def outcome(heard):
         receiver.lost,
         {s: (r.frames, r.sent) for s, r in receiver.senders.items()},
         sorted(receiver.objects),
-        receiver._memory,
+        receiver._parking.memory,
         receiver._orphans.bytes,
         receiver._announcements.bytes,
     )
@@ -427,7 +428,7 @@ def test_void():
     heard = hear(*sent[:9], void, *sent[9:], void)
     assert [e.key for e in heard.of(ObjectVoided)] == [Key(7, 1)]
     assert not heard.delivered and not heard.receiver.objects
-    assert heard.receiver._memory == 0
+    assert heard.receiver._parking.memory == 0
     assert [e.key for e in hear(void).of(ObjectVoided)] == [Key(7, 1)]
     delivered = Listener().hear(sent).hear([void])
     assert delivered.delivered and not delivered.of(ObjectVoided)
@@ -461,11 +462,11 @@ def test_unfinished_objects_are_bounded():
     for n in (1, 2, 3):
         heard.hear([announced(manifest(), number=n), made(Kind.DATA, bytes(512), number=n)])
     heard.hear([announced(manifest(), number=1)])  # heard of again: not the oldest any more
-    before = heard.receiver._memory
+    before = heard.receiver._parking.memory
     heard.hear([announced(manifest(), number=4)])
     assert [k.number for k in heard.receiver.objects] == [3, 1, 4]
     assert [e.key.number for e in heard.of(ObjectEvicted)] == [2]
-    assert heard.receiver._memory < before
+    assert heard.receiver._parking.memory < before
 
 
 def test_finished_objects_are_bounded():
@@ -498,7 +499,7 @@ def test_memory_is_bounded_by_parking(link):
     assert heard.of(BlockParked) and heard.of(BlockWanted)
     assert not heard.receiver.rejected
     heard.receiver.receive([], 0.0)
-    assert heard.receiver._memory == 0
+    assert heard.receiver._parking.memory == 0
 
 
 def test_memory_stays_within_its_limit_between_calls():
@@ -509,7 +510,7 @@ def test_memory_stays_within_its_limit_between_calls():
     mixed = shuffled(sent)
     for first in range(0, len(mixed), step):
         heard.take(heard.receiver.receive([], 0.0))
-        assert heard.receiver._memory <= limit
+        assert heard.receiver._parking.memory <= limit
         heard.hear(mixed[first : first + step])
     assert heard.delivered
 
@@ -588,7 +589,7 @@ def test_forget():
     heard = Listener().hear(sent[:5])
     assert heard.receiver.forget(Key(7, 1)).manifest.size == 20_000
     assert heard.receiver.forget(Key(7, 1)) is None
-    assert heard.receiver._memory == 0
+    assert heard.receiver._parking.memory == 0
     heard.hear(sent)
     assert len(heard.of(ObjectAnnounced)) == 2 and heard.delivered
 
@@ -602,7 +603,7 @@ def test_resume(link, cut):
     middle = int(len(sent) * cut)
     first = Listener().hear(sent[:middle])
     first.take(first.receiver.park_all())
-    assert first.receiver._memory == 0
+    assert first.receiver._parking.memory == 0
     key = Key(7, 1)
     incoming = first.receiver.objects[key]
     announcement = first.of(ObjectAnnounced)[0].announcement
@@ -704,3 +705,20 @@ def test_later_elements_of_a_manifest_are_ignored():
     body = msgspec.msgpack.encode(values)
     heard = hear(announced(len(body).to_bytes(2, "little") + body))
     assert heard.of(ObjectAnnounced)[0].manifest == manifest()
+
+
+def test_a_block_begun_anew_may_be_restored_while_it_is_still_lent():
+    """Its write failed: the symbols parked for it come back before its buffer does."""
+    receiver = Receiver()
+    sent = transmit(content(100))
+    recovered = [
+        event
+        for event in receiver.receive([f[None] for f in sent], 0.0)
+        if isinstance(event, BlockRecovered)
+    ]
+    key, block = recovered[0].key, recovered[0].block
+    receiver.begin_anew(key, [block])
+    size = receiver.objects[key].manifest.geometry.symbol_size
+    receiver.restore(key, block, np.array([0]), np.zeros((1, size), np.uint8))
+    again = receiver.receive([f[None] for f in sent], 0.0)
+    assert any(isinstance(event, BlockRecovered) for event in again)

@@ -83,6 +83,12 @@ class Observer:
     def refused(self, key: Key, manifest: Manifest, why: str, session: Session) -> None:
         self.said.append(("refused", key.number, why))
 
+    def trouble(self, error: DestinationError, needed: int, session: Session) -> None:
+        self.said.append(("trouble", str(error), needed))
+
+    def notice(self, text: str) -> None:
+        self.said.append(("notice", text))
+
     def tick(self, session: Session) -> None:
         self.ticks += 1
 
@@ -390,10 +396,35 @@ def test_trouble_of_the_sink_keeps_what_there_is(
     monkeypatch.setattr(inbox, "park", lambda *args: (kept.append("park"), real_park(*args)))
     monkeypatch.setattr(inbox, "checkpoint", lambda: (kept.append("check"), real_checkpoint()))
     session = session_of(inbox, *mixed(capture(BIG), 50))
-    with pytest.raises(DestinationError, match="full"):
-        run(session)
+    said = run(session)
+    assert [what for what, *_ in said] == ["trouble"], "once, not for each block"
+    assert session.unwritten > 1
+    assert session.no_room
     assert kept[-1] == "check"
     assert "park" in kept, "blocks that were not whole yet"
+
+
+@pytest.mark.parametrize("call", ["announce", "write", "deliver", "checkpoint"])
+def test_delivery_resumes_when_the_disk_takes_data_again(
+    tmp_path: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The disk is full for the first of two passes; nothing ends, and all arrives."""
+    real, left = getattr(inbox, call), [3]
+
+    def full(*arguments: object) -> object:
+        if left[0]:
+            left[0] -= 1
+            raise DestinationError("full")
+        return real(*arguments)
+
+    monkeypatch.setattr(inbox, call, full)
+    one = capture(BIG)
+    session = session_of(inbox, *cut(one), 2.0, None, *cut(one), 2.0, None, 2.0, None)
+    said = run(session)
+    assert any(what[:2] == ("trouble", "full") for what in said)
+    assert ("delivered", 1, "1") in said
+    assert not session.no_room
+    assert (tmp_path / "inbox/1").read_bytes() == BIG
 
 
 def test_interruption_keeps_what_there_is(inbox: Inbox) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,8 +22,10 @@ from inboxes import BLOCK, SYMBOL, Thing, descriptors, reachable, some, tree, un
 from diode.errors import DestinationError, Locked
 from diode.events import Key
 from diode.objects import Type
-from diode.sink import Delivered, folder
+from diode.sink import Delivered, place
 from diode.sink.folder import Inbox
+from diode.sink.ledger import Damaged
+from diode.sink.trouble import Lost
 
 THING = Thing(some(3 * BLOCK + 5))
 OTHER = Thing(some(3 * BLOCK + 5, 2), key=Key(7, 2))
@@ -73,7 +76,7 @@ def test_data_then_name_then_folders_are_made_durable(
 ) -> None:
     steps: list[tuple[str, str]] = []
     inbox = Inbox(str(around / "inbox"))
-    real_fsync, real_rename, record = os.fsync, folder._rename_noreplace, inbox._ledger.record
+    real_fsync, real_rename, record = os.fsync, place._rename_noreplace, inbox._ledger.record
     real_chmod, real_utime = os.fchmod, os.utime
 
     def where(descriptor: int) -> str:
@@ -92,7 +95,7 @@ def test_data_then_name_then_folders_are_made_durable(
     monkeypatch.setattr(os, "utime", note("mtime", real_utime, lambda fd, **_: where(fd)))
     monkeypatch.setattr(os, "pwrite", note("write", os.pwrite, lambda fd, *_: where(fd)))
     to = note("rename", real_rename, lambda _s, _o, target, new: f"{where(target)}/{new}")
-    monkeypatch.setattr(folder, "_rename_noreplace", to)
+    monkeypatch.setattr(place, "_rename_noreplace", to)
     ledger = note("ledger", record, lambda *args: args[3])
     monkeypatch.setattr(inbox._ledger, "record", ledger)
     Thing(THING.content, b"a/b/report.pdf").give(inbox)
@@ -148,7 +151,7 @@ def test_siblings_of_the_longest_names(around: Path, inbox: Inbox, name: str) ->
 def test_siblings_never_run_out(
     around: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "_MAX_SIBLING", 3)
+    monkeypatch.setattr(place, "_MAX_SIBLING", 3)
     for number in range(1, 7):
         Thing(some(50, number), key=Key(7, number)).give(inbox)
     found = names(around)
@@ -593,7 +596,7 @@ def test_every_call_that_fails_becomes_an_error_of_the_operator(
     def fail(*_args: object, **_kwargs: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    for name in ("pwrite", "ftruncate", "fchmod", "fsync"):
+    for name in ("pwrite", "ftruncate", "fchmod"):
         with monkeypatch.context() as patch:
             patch.setattr(os, name, fail)
             trouble = OTHER.announce if name == "pwrite" else THING.deliver
@@ -601,7 +604,7 @@ def test_every_call_that_fails_becomes_an_error_of_the_operator(
                 trouble(inbox)
             assert words in caught.value.hint
             assert names(around) == []
-    monkeypatch.setattr(folder, "_rename_noreplace", fail)
+    monkeypatch.setattr(place, "_rename_noreplace", fail)
     with pytest.raises(DestinationError, match=os.strerror(number)):
         THING.deliver(inbox)
     monkeypatch.undo()
@@ -613,10 +616,10 @@ def test_file_systems_without_a_rename_that_never_replaces(
     around: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch, number: int | None
 ) -> None:
     def function(*_args: object) -> int:
-        folder.ctypes.set_errno(number)
+        place.ctypes.set_errno(number)
         return -1
 
-    monkeypatch.setattr(folder, "_renameat2", lambda: number and function)
+    monkeypatch.setattr(place, "_renameat2", lambda: number and function)
     (around / "inbox/report.pdf").symlink_to("../outside/victim")
     assert THING.give(inbox).path == "report.2.pdf"
     assert OTHER.give(inbox).path == "report.3.pdf"
@@ -629,10 +632,10 @@ def test_rename_that_fails_for_another_reason(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def function(*_args: object) -> int:
-        folder.ctypes.set_errno(errno.EIO)
+        place.ctypes.set_errno(errno.EIO)
         return -1
 
-    monkeypatch.setattr(folder, "_renameat2", lambda: function)
+    monkeypatch.setattr(place, "_renameat2", lambda: function)
     THING.announce(inbox)
     THING.write(inbox)
     with pytest.raises(DestinationError, match="Input/output"):
@@ -865,18 +868,20 @@ def test_crash_between_rename_and_ledger(around: Path, monkeypatch: pytest.Monke
     def crash(*_args: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(inbox._ledger, "record", crash)
+    real = inbox._ledger.record
+    monkeypatch.setattr(
+        inbox._ledger, "record", lambda k, m, s, p="": real(k, m, s, p) if s == "begun" else crash()
+    )
     with pytest.raises(DestinationError, match="ledger"):
         THING.deliver(inbox)
     inbox.close()
     assert names(around) == ["report.pdf"]
     inbox = Inbox(str(around / "inbox"))
     assert list(inbox.unfinished()) == [], "nothing is missing, so nothing is waited for"
-    assert THING.give(inbox).duplicate
-    assert not THING.announce(inbox)
+    assert not THING.announce(inbox), "what was begun turned out done"
     inbox.close()
     assert names(around) == ["report.pdf"]
-    assert states(around) == [(7, 1, "duplicate", b"report.pdf")]
+    assert states(around) == [(7, 1, "delivered", b"report.pdf")]
 
 
 def test_crash_between_ledger_and_cleaning_up(
@@ -894,20 +899,150 @@ def test_crash_between_ledger_and_cleaning_up(
     inbox.close()
 
 
-def test_damaged_ledger_is_an_error_with_a_way_out(around: Path) -> None:
+def test_damaged_ledger_is_moved_aside(around: Path) -> None:
     inbox = Inbox(str(around / "inbox"))
     THING.give(inbox)
     inbox.close()
     ledger = around / "inbox/.diode/ledger.db"
     whole = ledger.read_bytes()
     ledger.write_bytes(b"not a database, for certain" * 100)
-    assert "move ledger.db* aside" in refused(around / "inbox").hint
-    broken = bytearray(whole)
-    broken[4096:8192] = b"\xff" * 4096
-    ledger.write_bytes(broken)
     inbox = Inbox(str(around / "inbox"))
-    with pytest.raises(DestinationError, match="malformed"):
-        THING.announce(inbox)
+    assert "ledger.db.corrupt-1" in inbox.notices[0]
+    assert THING.give(inbox).duplicate, "the inbox itself shows that it is there"
+    inbox.close()
+    assert names(around) == ["report.pdf"]
+    ledger.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    inbox = Inbox(str(around / "inbox"))
+    assert "ledger.db.corrupt-2" in inbox.notices[0]
+    inbox.close()
+
+
+def test_ledger_damaged_while_it_is_used_is_replaced(
+    around: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_args: object) -> bool:
+        raise Damaged("malformed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox._ledger, "finished", damaged)
+        with pytest.raises(DestinationError, match="malformed"):
+            THING.announce(inbox)
+    assert "corrupt-1" in inbox.notices[0]
+    assert THING.give(inbox).path == "report.pdf"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_fsync_that_fails_is_not_tried_again(
+    around: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    THING.announce(inbox)
+    THING.write(inbox)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(Lost, match="could not be made durable"):
+            THING.deliver(inbox)
+    assert names(around) == []
+    assert list((around / "inbox/.diode/parts").iterdir()) == [], "not one page is trusted"
+    assert THING.give(inbox).path == "report.pdf"
+
+
+def test_checkpoint_whose_sync_fails_gives_the_part_up(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    inbox.lost = lambda key, why: told.append((key, why))
+    THING.announce(inbox)
+    OTHER.announce(inbox)
+    THING.write(inbox, 0)
+
+    def fail(*_args: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    inbox.checkpoint()
+    assert [key for key, _ in told] == [THING.key], "what wrote nothing lost nothing"
+    monkeypatch.undo()
+    assert THING.give(inbox).path == "report.pdf"
+
+
+def test_folder_that_cannot_be_made_durable_is_looked_at_again(
+    around: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = Inbox(str(around / "inbox"))
+    THING.announce(inbox)
+    THING.write(inbox)
+    real = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "broken")
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        assert isinstance(THING.deliver(inbox), Delivered)
+    assert "durable" in inbox.notices[0]
+    inbox.close()
+    inbox = Inbox(str(around / "inbox"))
+    list(inbox.unfinished())
+    assert not THING.announce(inbox), "it is there"
+    inbox.close()
+    assert states(around) == [(7, 1, "delivered", b"report.pdf")]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_delivery_that_had_begun_is_judged_by_the_inbox(around: Path, there: bool) -> None:
+    inbox = Inbox(str(around / "inbox"))
+    inbox._ledger.begin(THING.key, THING.manifest, "report.pdf")
+    if there:
+        (around / "inbox/report.pdf").write_bytes(THING.content)
+    inbox.close()
+    inbox = Inbox(str(around / "inbox"))
+    list(inbox.unfinished())
+    assert THING.announce(inbox) is not there
+    inbox.close()
+
+
+def test_replay_of_what_was_taken_out_is_dropped(around: Path) -> None:
+    inbox = Inbox(str(around / "inbox"))
+    THING.give(inbox)
+    inbox.close()
+    (around / "inbox/report.pdf").unlink()
+    inbox = Inbox(str(around / "inbox"))
+    list(inbox.unfinished())
+    assert not THING.announce(inbox)
+    inbox.close()
+    assert names(around) == []
+
+
+def test_unfinished_objects_expire_by_listening_time(around: Path) -> None:
+    clock = [0.0]
+    told = []
+
+    def opened() -> Inbox:
+        inbox = Inbox(str(around / "inbox"), expire=1000, clock=lambda: clock[0])
+        inbox.evicted = lambda key, why: told.append((key.number, why))
+        list(inbox.unfinished())
+        inbox.checkpoint()
+        return inbox
+
+    inbox = opened()
+    THING.announce(inbox)
+    THING.write(inbox, 0)
+    for _ in range(9):
+        clock[0] += 100
+        inbox.checkpoint()
+    inbox.close()
+    assert not told
+    clock[0] += 10_000  # nobody listened: that is no waiting
+    inbox = opened()
+    assert not told
+    clock[0] += 200
+    inbox.checkpoint()
+    assert told == [(1, "nothing of it came in 1000 s of listening")]
     inbox.close()
 
 
@@ -915,7 +1050,7 @@ CRASHES = """
 import json, os, signal, sys
 sys.path[:0] = [{tests!r}]
 from inboxes import BLOCK, Thing, some
-from diode.sink import folder, ledger, parts
+from diode.sink import ledger, place
 from diode.sink.folder import Inbox
 
 thing = Thing(some(3 * BLOCK + 5), b"a/report.pdf")
@@ -937,8 +1072,8 @@ def kill_at(last, before):
         setattr(holder, name, counted)
     for name in ("pwrite", "ftruncate", "fchmod", "utime", "fsync", "mkdir", "unlink", "rmdir"):
         wrap(os, name)
-    wrap(folder, "_rename_noreplace")
-    wrap(ledger.Ledger, "record")
+    wrap(place, "_rename_noreplace")
+    wrap(ledger.Ledger, "_write")
 
 def receive():
     # As a session does it: go on with what is there, then hear everything once more.

@@ -43,8 +43,8 @@ def test_recorded_objects_are_finished(tmp_path: Path, ledger: Ledger, state: st
     assert not ledger.finished(Key(8, 1))
     (row,) = rows(tmp_path / "ledger.db")
     path = os.fsencode("folder/naïve.2.txt")
-    assert row[:-1] == (7, 1, state, MANIFEST.name, path, 7, MANIFEST.digest)
-    assert row[-1] > 1e9
+    assert row[:-2] == (7, 1, state, MANIFEST.name, path, 7, MANIFEST.digest)
+    assert row[-2] > 1e9
 
 
 def test_largest_ids_fit(ledger: Ledger) -> None:
@@ -102,10 +102,60 @@ for number in range(1_000_000):
 @pytest.mark.parametrize(
     "content", [b"not a database " * 100, b"SQLite format 3\0" + b"\xff" * 500]
 )
-def test_damaged_file_is_an_error_and_leaks_nothing(tmp_path: Path, content: bytes) -> None:
+def test_damaged_file_is_moved_aside_and_leaks_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "ledger.db").write_bytes(content)
     before = descriptors()
-    with pytest.raises(sqlite3.Error):
-        Ledger(str(tmp_path / "ledger.db"))
+    ledger = Ledger(str(tmp_path / "ledger.db"))
+    assert ledger.aside.endswith("ledger.db.corrupt-1")
+    assert not ledger.finished(Key(7, 1))
+    ledger.close()
     assert descriptors() == before
-    assert (tmp_path / "ledger.db").read_bytes() == content
+    assert (tmp_path / "ledger.db.corrupt-1").read_bytes() == content
+
+
+def sound_or_aside(folder: Path, content: bytes, right: list[tuple]) -> bool:
+    """Whether such a ledger was moved aside; else it must say what was written."""
+    for old in folder.iterdir():
+        old.unlink()
+    (folder / "ledger.db").write_bytes(content)
+    ledger = Ledger(str(folder / "ledger.db"))
+    try:
+        said = ledger._db.execute("SELECT * FROM objects ORDER BY number").fetchall()
+    finally:
+        ledger.close()
+    assert said == ([] if ledger.aside else right)
+    return bool(ledger.aside)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_ledger_damaged_anywhere(tmp_path: Path, damage: str) -> None:
+    """Every row is as it was written, or none is believed."""
+    ledger = Ledger(str(tmp_path / "ledger.db"))
+    for number in range(1, 30):
+        ledger.record(Key(7, number), MANIFEST, "delivered", "naïve.txt")
+    right = ledger._db.execute("SELECT * FROM objects ORDER BY number").fetchall()
+    ledger.close()
+    whole = (tmp_path / "ledger.db").read_bytes()
+    (tmp_path / "tried").mkdir()
+    aside = 0
+    for at in range(1, len(whole), 127):
+        content = bytearray(whole)
+        if damage == "cut":
+            content = content[:at]
+        else:
+            content[at] ^= 1 << at % 8
+        aside += sound_or_aside(tmp_path / "tried", bytes(content), right)
+    assert aside > 20
+
+
+def test_objects_taken_back_cost_a_bounded_ledger(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diode.sink.ledger.MAX_VOID", 5)
+    ledger.record(Key(7, 1), MANIFEST, "delivered", "x")
+    for number in range(2, 40):
+        ledger.record(Key(7, number), MANIFEST, "void")
+    assert ledger._db.execute("SELECT COUNT(*) FROM objects").fetchone() == (6,)
+    assert ledger.finished(Key(7, 1))
+    assert ledger.finished(Key(7, 39))
+    assert ledger.highest(7) == 39

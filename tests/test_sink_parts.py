@@ -15,8 +15,9 @@ from inboxes import BLOCK, SYMBOL, Thing, descriptors, some, unprivileged
 from pair import examples
 
 from diode.events import Key
-from diode.sink import parts
-from diode.sink.parts import OpenFiles, Part, folder_key, folder_name
+from diode.sink import files, parts
+from diode.sink.files import OpenFiles, folder_key, folder_name
+from diode.sink.parts import Part
 
 THING = Thing(some(5 * BLOCK + 17))
 Open = Callable[..., Part]
@@ -395,5 +396,5 @@ def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: real(fd, bytes(data)[:3], at))
     with (tmp_path / "x").open("wb") as file:
-        parts.write_all(file.fileno(), b"0123456789", 2)
+        files.write_all(file.fileno(), b"0123456789", 2)
     assert (tmp_path / "x").read_bytes() == b"\0\0" + b"0123456789"

@@ -2,6 +2,11 @@
 
 One thread reads, decodes and stores; `Session.run` returns when the carrier ends, when
 enough was delivered, or when nothing was heard for the time allowed.
+
+Trouble with the disk (DestinationError) ends nothing while there is something to hear. An object
+that has no room is announced again with its next manifest; a block that cannot be written is
+missing again, so that a later pass fills it; an object that is complete waits. Each checkpoint
+tries again. The first failure and one a minute are told, all are counted.
 """
 
 from __future__ import annotations
@@ -13,8 +18,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from diode import events
+from diode.admission import Anyone, Gate
+from diode.errors import DestinationError
 from diode.limits import Limits
 from diode.receiver import Receiver
+from diode.sink.trouble import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 18
 """Bytes of line handled at a time: what fits a processor's cache is fastest."""
+TOLD = 60.0
+"""Seconds between two reports of trouble with the disk."""
 CHECKPOINT = 1.0
 """Seconds between two checkpoints of unfinished objects."""
 WAIT = 0.5
@@ -47,6 +57,12 @@ class Observer(Protocol):
 
     def refused(self, key: Key, manifest: Manifest, why: str, session: Session) -> None:
         """An object will not be delivered, or must come again."""
+
+    def trouble(self, error: DestinationError, needed: int, session: Session) -> None:
+        """The disk does not take what came; `needed` bytes are still to be written."""
+
+    def notice(self, text: str) -> None:
+        """The sink has something to tell."""
 
     def tick(self, session: Session) -> None:
         """Some bytes, or some time, have passed."""
@@ -80,6 +96,7 @@ class Session:
     observer: Observer
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.monotonic
+    gate: Gate = field(default_factory=Anyone)
     receiver: Receiver = field(init=False)
     delivered: int = 0
     refused: int = 0
@@ -87,15 +104,25 @@ class Session:
     """Objects heard that had been delivered before."""
     line_bytes: int = 0
     """Bytes heard, of whatever kind."""
+    unwritten: int = 0
+    """Times that something could not be written."""
+    trouble: DestinationError | None = None
+    """What the disk said last."""
+    homeless: set[Key] = field(default_factory=set)
+    """Objects that had no room when they were announced."""
+    waiting: dict[Key, Manifest] = field(default_factory=dict)
+    """Complete objects that cannot be delivered for now."""
     stopped: bool = False
     """Whether `stop` was called."""
     started: float = 0.0
     last_frame: float = 0.0
     _checkpoint: float = 0.0
+    _silent: set[int] = field(default_factory=set)
+    _told: float | None = None
     _stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
-        self.receiver = Receiver(self.limits)
+        self.receiver = Receiver(self.limits, self.gate)
 
     def run(self, stop: Stop) -> None:
         """Receive until the carrier ends or `stop` says so; then keep what is unfinished."""
@@ -103,6 +130,7 @@ class Session:
         self.started = self.last_frame = self._checkpoint = self.clock()
         for old in self.sink.unfinished():
             self._act(self.receiver.resume(old.key, old.announcement, old.done, old.parked))
+        self._pass_on_notices()
         try:
             while not self._enough():
                 data = self.carrier.read(WAIT if stop.idle is None else min(WAIT, stop.idle))
@@ -113,7 +141,7 @@ class Session:
                 self.observer.tick(self)
         finally:
             self._act(self.receiver.park_all())
-            self.sink.checkpoint()
+            self._keep()
 
     def stop(self) -> None:
         """Make `run` return soon, with everything in order. May be called by a signal handler."""
@@ -132,8 +160,16 @@ class Session:
             if not incoming.collector.complete  # beyond the count asked for: of the next run
         ]
 
+    def lost(self, key: Key, why: str) -> None:
+        """The disk has lost an unfinished object: its next manifest begins it anew."""
+        self.waiting.pop(key, None)
+        incoming = self.receiver.forget(key)
+        if incoming is not None:
+            self.observer.refused(key, incoming.manifest, why, self)
+
     def evict(self, key: Key, why: str) -> None:
         """The sink had to drop an unfinished object."""
+        self.waiting.pop(key, None)
         incoming = self.receiver.forget(key)
         if incoming is not None:
             self.refused += 1
@@ -141,13 +177,33 @@ class Session:
 
     def _enough(self) -> bool:
         idle = self._stop.idle
-        return self._counted() or (idle is not None and self.clock() - self.last_frame >= idle)
+        silent = idle is not None and self.clock() - self.last_frame >= idle
+        return self._counted() or silent or self._turned_away()
+
+    def _turned_away(self) -> bool:
+        """Whether too few objects are left to come, since their senders are done and the gate
+        refused the others.
+        """
+        if self._stop.count is None or not self._silent or self.receiver.objects:
+            return False
+        refused = sum(key.sender in self._silent for key in self.receiver.quarantine.keys)
+        return self._done + refused >= self._stop.count
+
+    @property
+    def _done(self) -> int:
+        return self.delivered + self.refused + self.known
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether fewer objects came than asked for, and the gate refused some."""
+        count = self._stop.count
+        return count is not None and self._done < count and self.receiver.quarantine.total > 0
 
     def _counted(self) -> bool:
         if self.stopped:
             return True
-        done = self.delivered + self.refused + self.known
-        return self._stop.count is not None and done >= self._stop.count
+        # One that waits for room counts: whoever asked for so many is told that there is none.
+        return self._stop.count is not None and self._done + len(self.waiting) >= self._stop.count
 
     def _hear(self, data: bytes) -> None:
         self.line_bytes += len(data)
@@ -157,44 +213,127 @@ class Session:
         now = self.clock()
         if now - self._checkpoint >= CHECKPOINT:
             self._checkpoint = now
+            self._keep()
+
+    def _keep(self) -> None:
+        """A checkpoint: what came since the last one goes to disk, what waits is tried again."""
+        for saved in self.receiver.save():
+            try:
+                self.sink.park(saved.key, saved.block, saved.numbers, saved.symbols)
+            except DestinationError as error:
+                self.receiver.unsave(saved.key, saved.block)
+                self._troubled(error)
+                break  # and what else came stays in memory until the next checkpoint
+        try:
             self.sink.checkpoint()
+            for key, manifest in list(self.waiting.items()):
+                self._deliver(key, manifest)
+        except DestinationError as error:
+            self._troubled(error)
+        self._pass_on_notices()
+
+    def _pass_on_notices(self) -> None:
+        while self.sink.notices:
+            self.observer.notice(self.sink.notices.pop(0))
+
+    def _troubled(self, error: DestinationError) -> None:
+        self.unwritten += 1
+        self.trouble = error
+        now = self.clock()
+        if self._told is None or now - self._told >= TOLD:
+            self._told = now
+            self.observer.trouble(error, self.needed, self)
+
+    @property
+    def no_room(self) -> bool:
+        """Whether something is not delivered because of trouble with the disk."""
+        return bool(self.waiting or self.homeless or (self.unwritten and self.short()))
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the objects known so far still want to write, at least."""
+        return sum(
+            max(0, i.manifest.size - i.collector.done_count * i.collector.geometry.block_data)
+            for i in self.receiver.objects.values()
+        )
 
     def _take(self, batches: list[U8]) -> None:
         if batches:
             self._act(self.receiver.receive(batches, self.clock()))
             self.last_frame = self.clock()  # a slow disk is no silence of the line
 
-    def _act(self, happened: Iterable[events.Event]) -> None:  # noqa: C901  a table of events
+    def _act(self, happened: Iterable[events.Event]) -> None:
         """Carry out what the receiver's events ask of the sink."""
         for event in happened:
-            match event:
-                case events.ObjectAnnounced(key, manifest, announcement):
-                    if not self.sink.announce(key, manifest, announcement):
-                        self.receiver.finish(key)
-                        self.known += 1
-                        self.observer.known(key, manifest, self)
-                        continue
-                case events.BlockRecovered(key, block, offset, data):
-                    self.sink.write(key, block, offset, data)
-                case events.BlockParked(key, block, numbers, symbols):
-                    self.sink.park(key, block, numbers, symbols)
-                case events.BlockWanted(key, block):
-                    self._act(self.receiver.restore(key, block, *self.sink.parked(key, block)))
-                case events.ObjectCompleted(key, manifest):
-                    if key in self.receiver.objects and not self._counted():
-                        self._deliver(key, manifest)
-                case events.ObjectEvicted(key, manifest):
-                    self.sink.discard(key)
-                    self.refused += 1
-                    self.observer.refused(key, manifest, "too many unfinished objects", self)
-                case events.ObjectVoided(key, manifest):
-                    self.sink.void(key, manifest)
-                    self.refused += 1
-                    self.observer.refused(key, manifest, "void: its source failed", self)
-            self.observer.event(event, self)
+            try:
+                told = self._carry_out(event)
+            except DestinationError as error:
+                told = self._put_off(event, error)
+            if told:
+                self.observer.event(event, self)
+
+    def _put_off(self, event: events.Event, error: DestinationError) -> bool:
+        """The disk did not take it: see to it that it comes again."""
+        self._troubled(error)
+        match event:
+            case events.ObjectAnnounced(key):
+                self.receiver.forget(key)  # its next manifest announces it again
+                if len(self.homeless) < self.limits.objects:
+                    self.homeless.add(key)
+                return False
+            case events.BlockRecovered(key, block):
+                self.receiver.begin_anew(key, [block])
+            case _:
+                pass
+        return True
+
+    def _carry_out(self, event: events.Event) -> bool:  # noqa: C901  a table of events
+        """Do what one event asks of the sink; whether the observer should hear of it."""
+        match event:
+            case events.ObjectAnnounced(key, manifest, announcement):
+                if not self.sink.announce(key, manifest, announcement):
+                    self.receiver.finish(key)
+                    self.known += 1
+                    self.observer.known(key, manifest, self)
+                    return False
+                self.homeless.discard(key)
+            case events.BlockRecovered(key, block, offset, data):
+                self.sink.write(key, block, offset, data)
+            case events.BlockParked(key, block, numbers, symbols):
+                self.sink.park(key, block, numbers, symbols)
+            case events.BlockWanted(key, block):
+                self._act(self.receiver.restore(key, block, *self.sink.parked(key, block)))
+            case events.ObjectCompleted(key, manifest):
+                incoming = self.receiver.objects.get(key)
+                if incoming is not None and incoming.collector.complete and not self._counted():
+                    self._deliver(key, manifest)
+            case events.ObjectEvicted(key, manifest):
+                self.waiting.pop(key, None)
+                self.sink.discard(key)
+                self.refused += 1
+                self.observer.refused(key, manifest, "too many unfinished objects", self)
+            case events.ObjectVoided(key, manifest):
+                self.waiting.pop(key, None)
+                self.sink.void(key, manifest)
+                self.refused += 1
+                self.observer.refused(key, manifest, "void: its source failed", self)
+            case events.SenderFellSilent(sender):
+                self._silent = {s for s in self._silent if s in self.receiver.senders}
+                self._silent.add(sender)
+        return True
 
     def _deliver(self, key: Key, manifest: Manifest) -> None:
-        result = self.sink.deliver(key, manifest)
+        try:
+            result = self.sink.deliver(key, manifest)
+        except Lost as error:
+            self._troubled(error)
+            self.lost(key, str(error))
+            return
+        except DestinationError as error:
+            self.waiting[key] = manifest
+            self._troubled(error)
+            return
+        self.waiting.pop(key, None)
         if isinstance(result, list):
             self.receiver.begin_anew(key, result)
             self.observer.refused(key, manifest, "digest", self)

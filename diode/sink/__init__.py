@@ -47,6 +47,12 @@ class Sink(Protocol):
     """Takes what a receiver's events carry. Raises DestinationError when it cannot."""
 
     evicted: Evicted
+    lost: Evicted
+    """Is told which object the disk has lost: it must come again."""
+    notices: list[str]
+    """What the operator should know; whoever tells of it empties the list."""
+    folders: tuple[str, ...]
+    """Where it makes, renames and removes files."""
 
     def unfinished(self) -> Iterator[Unfinished]:
         """Objects begun in earlier runs."""

@@ -1,67 +1,210 @@
-"""The ledger: which objects came, from whom, when, where they are.
+"""The ledger: which objects came, from whom, when, where they are; and so, which are replays.
 
-sqlite3 in the state directory. A row is written when its file is in place and durable; a crash
-between the two makes the repeat a duplicate of identical content, which is not delivered twice;
-times are for people and decide nothing.
+sqlite3 in the state directory. A row is written, and synced, before its file is put in place
+(`begin`), and completed afterwards (`record`): whatever is heard of that number again is dropped,
+also when the file was taken out of the inbox in the meantime. After a crash between the two the
+inbox itself tells which of both holds (`begun`). Times are for people and decide nothing.
+
+All numbers that were delivered are remembered, not only a window of them: a row takes less than the
+file it stands for. What costs a sender nothing, taking back an object, is
+remembered only for the last `MAX_VOID`.
+
+sqlite3 finds damage in its own structure, not in what is stored. So each row has a CRC-32C, and all
+are checked at the start. A damaged ledger is renamed and a new one begun: what lies in
+the inbox is still not delivered twice, since the same content under the same name is a
+duplicate.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from diode.events import Key
+from diode.frame import crc32c
 
 if TYPE_CHECKING:
-    from diode.events import Key
     from diode.objects import Manifest
 
+BEGUN = "begun"
+MAX_VOID = 4096
+_LEAST = 4096
+"""Bytes of the shortest ledger: one page."""
 _SCHEMA = """
+BEGIN;
 CREATE TABLE IF NOT EXISTS objects (
     sender INTEGER NOT NULL,
     number INTEGER NOT NULL,
-    state TEXT NOT NULL,      -- delivered, duplicate, void
+    state TEXT NOT NULL,      -- begun, delivered, duplicate, void, given up
     name BLOB NOT NULL,       -- as the sender gave it
     path BLOB NOT NULL,       -- as delivered, relative to the inbox; need not be UTF-8
     size INTEGER NOT NULL,
     sha256 BLOB NOT NULL,
     time REAL NOT NULL,       -- wall clock, seconds since 1970
+    crc INTEGER NOT NULL,     -- CRC-32C of all that
     PRIMARY KEY (sender, number)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unusual ON objects (state) WHERE state IN ('begun', 'void');
+COMMIT;
 """
+
+
+class Damaged(sqlite3.DatabaseError):
+    """The ledger does not say what was written into it."""
+
+
+class Begun(NamedTuple):
+    """An object whose delivery had begun when the process ended."""
+
+    key: Key
+    path: str
+    size: int
+    sha256: bytes
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether that means a damaged file, and not trouble with the disk."""
+    codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, Damaged) or (code is not None and code & 0xFF in codes)
 
 
 class Ledger:
     """Objects finished so far. Raises sqlite3.Error, which the sink translates."""
 
     def __init__(self, path: str) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
+        """Open, or begin; `aside` names the damaged one where there was one."""
+        self.aside = ""
+        self._path = path
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-        except sqlite3.Error:
-            self._db.close()
-            raise
+            if os.path.exists(path) and 0 < os.path.getsize(path) < _LEAST:
+                raise Damaged("it is cut short")  # sqlite3 would call it empty
+            self._db = _open(path)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            self._db = self._anew()
 
     def finished(self, key: Key) -> bool:
         """Whether this object needs nothing more."""
-        row = self._db.execute("SELECT 1 FROM objects WHERE sender=? AND number=?", key).fetchone()
+        row = self._db.execute(
+            "SELECT 1 FROM objects WHERE sender=? AND number=? AND state!=?", (*key, BEGUN)
+        ).fetchone()
         return row is not None
 
-    def record(self, key: Key, manifest: Manifest, state: str, path: str = "") -> None:
+    def begin(self, key: Key, manifest: Manifest, path: str) -> None:
+        """Its delivery to that path begins now: from here on a repeat is a replay."""
+        self.record(key, manifest, BEGUN, path)
+
+    def begun(self) -> list[Begun]:
+        """Deliveries that an earlier run began and did not complete."""
+        rows = self._db.execute(
+            "SELECT sender, number, path, size, sha256 FROM objects WHERE state=?", (BEGUN,)
+        ).fetchall()
+        return [Begun(Key(a, b), os.fsdecode(path), size, sha) for a, b, path, size, sha in rows]
+
+    def withdraw(self, key: Key) -> None:
+        """The delivery that had begun will not be completed."""
         self._db.execute(
-            "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?)",
-            (
-                *key,
-                state,
-                manifest.name,
-                os.fsencode(path),
-                manifest.size,
-                manifest.digest,
-                time.time(),
-            ),
+            "DELETE FROM objects WHERE sender=? AND number=? AND state=?", (*key, BEGUN)
         )
+
+    def complete(self, begun: Begun) -> None:
+        """The delivery that had begun turns out to be done."""
+        rows = self._db.execute(
+            "SELECT name FROM objects WHERE sender=? AND number=?", begun.key
+        ).fetchone()
+        self._write(begun.key, "delivered", rows[0], begun.path, begun.size, begun.sha256)
+
+    def record(self, key: Key, manifest: Manifest, state: str, path: str = "") -> None:
+        """What became of an object."""
+        self._write(key, state, manifest.name, path, manifest.size, manifest.digest)
+        if state == "void":
+            self._db.execute(
+                "DELETE FROM objects WHERE state='void' AND (sender, number) IN (SELECT sender,"
+                " number FROM objects WHERE state='void' ORDER BY time DESC LIMIT -1 OFFSET ?)",
+                (MAX_VOID,),
+            )
+
+    def highest(self, sender: int) -> int:
+        """The high-water mark: the highest object number finished; 0 where there is none."""
+        row = self._db.execute(
+            "SELECT MAX(number) FROM objects WHERE sender=? AND state!=?", (sender, BEGUN)
+        ).fetchone()
+        return row[0] or 0
+
+    def replace(self) -> str:
+        """It turned out damaged: move it aside and begin another; the name it has now."""
+        self._db.close()
+        self._db = self._anew()
+        return self.aside
 
     def close(self) -> None:
         self._db.close()
+
+    def _write(
+        self, key: Key, state: str, name: bytes, path: str, size: int, sha256: bytes
+    ) -> None:
+        row = (*key, state, name, os.fsencode(path), size, sha256, time.time())
+        self._db.execute(
+            "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?,?)", (*row, _crc(row))
+        )
+
+    def _anew(self) -> sqlite3.Connection:
+        number = 1
+        while os.path.lexists(f"{self._path}.corrupt-{number}"):
+            number += 1
+        self.aside = f"{self._path}.corrupt-{number}"
+        for tail in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self._path + tail, self.aside + tail)
+        return _open(self._path)
+
+
+def _crc(row: tuple[object, ...]) -> int:
+    return crc32c(repr(row).encode())
+
+
+def _open(path: str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise Damaged(verdict)
+        _check_schema(db)
+        _check_rows(db)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _check_rows(db: sqlite3.Connection) -> None:
+    """Every row against its CRC."""
+    try:
+        for *row, crc in db.execute("SELECT * FROM objects NOT INDEXED"):
+            if _crc(tuple(row)) != crc:
+                raise Damaged("a row contradicts its check")
+    except sqlite3.OperationalError as error:
+        if "decode" in str(error):  # text that is none
+            raise Damaged(str(error)) from error
+        raise
+
+
+def _check_schema(db: sqlite3.Connection) -> None:
+    """Make the tables; damage may have renamed what is there."""
+    names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    if not names:
+        db.executescript(_SCHEMA)
+        return
+    columns = [row[1] for row in db.execute("PRAGMA table_info(objects)")]
+    if "objects" not in names or "unusual" not in names or len(columns) != 9:
+        raise Damaged("the tables are not those of a ledger")
+    wanted = ["sender", "number", "state", "name", "path", "size", "sha256", "time", "crc"]
+    if columns != wanted:
+        raise Damaged("the columns are not those of a ledger")

@@ -4,16 +4,19 @@
                             data           recovered blocks, sparse
                             journal        what is recovered, and symbols of blocks that are not
 
-The journal only grows, record by record, each with its CRC-32C; a record torn by a crash ends it
-and is cut off at the next start:
+The journal is append-only, record by record, each with its CRC-32C; a record torn by a crash ends
+it and is cut off at the next start:
 
     | 'D' | 0 | S = 0 | count | block numbers u32, their CRC-64s u64 | crc |   recovered
-    | 'S' | block | S | count | symbol numbers u32, symbols           | crc |   parked
+    | 'S' | block | S | count | symbol numbers u32, symbols           | crc |   parked or saved
 
 A crash may have kept a record and lost the data it speaks of. So the journal claims and the
 checks decide: an object is delivered only when its SHA-256 is right, and when it is not,
 each recovered block is held against the CRC-64 in the journal and the wrong ones go back to
-"missing". Nothing here has to be fsynced in order, and listening never waits for the disk.
+"missing". Nothing here has to be fsynced in order.
+A file, no database: a symbol costs one copy into the page cache, which no SIGKILL touches. Symbols
+of blocks recovered since are dead weight; a journal that is mostly dead is written anew. One that
+is damaged in its middle is moved aside, and what comes before the damage is used.
 """
 
 from __future__ import annotations
@@ -22,81 +25,41 @@ import contextlib
 import hashlib
 import os
 import struct
-from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diode import block as block_layer
-from diode.events import Key
 from diode.frame import I64, U8, Bool, crc32c
+from diode.sink.files import (
+    MODE,
+    READ_PIECE,
+    Descriptors,
+    OpenFiles,
+    copy,
+    open_writable,
+    read_file,
+    set_aside,
+    write_all,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from diode.plan import Geometry
+    from diode.sink import Delivered
 
 RECORD = struct.Struct("<cIII")
 CRC = struct.Struct("<I")
 MAX_RECORD = 1 << 30
-READ_PIECE = 1 << 20
 UNWRITTEN = 4096
 """Recovered blocks that are written into the journal at once, between checkpoints."""
-MAX_OPEN = 4
-"""Parts whose files are open at a time: what a link announces must not use up descriptors."""
+COMPACT = 8 << 20
+"""Bytes of journal below which nothing is gained by writing it anew."""
 WRONG = 0
 """In place of a CRC-64: the block turned out wrong after all."""
-_MODE = 0o600
-_LAST = (1 << 32) - 1
-
-
-def folder_name(key: Key) -> str:
-    return f"{key.sender:08x}-{key.number}"
-
-
-def folder_key(name: str) -> Key | None:
-    """The key in a part folder's name, or None where somebody else made the folder."""
-    sender, _, number = name.partition("-")
-    try:
-        key = Key(int(sender, 16), int(number))
-    except ValueError:
-        return None
-    return key if folder_name(key) == name and max(key) <= _LAST and min(key) >= 0 else None
-
-
-def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of it, in as many calls as that takes."""
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(descriptor, view, offset)
-        view, offset = view[count:], offset + count
-
-
-class OpenFiles:
-    """Which parts have their files open: those used last, a few of many."""
-
-    def __init__(self, most: int = MAX_OPEN) -> None:
-        self._most = most
-        self._parts: OrderedDict[Part, None] = OrderedDict()
-
-    def used(self, part: Part) -> None:
-        self._parts[part] = None
-        self._parts.move_to_end(part)
-        while len(self._parts) > self._most:
-            next(iter(self._parts)).close()
-
-    def closed(self, part: Part) -> None:
-        self._parts.pop(part, None)
-
-
-class Descriptors(NamedTuple):
-    """The open files of a part."""
-
-    folder: int
-    data: int
-    journal: int
 
 
 class Part:
@@ -120,6 +83,12 @@ class Part:
         self._files = files or OpenFiles()
         self._descriptors: Descriptors | None = None
         self._journal_end = 0
+        self._compact_at = COMPACT
+        self._dirty = False
+        self.damaged = ""
+        """Name of the damaged journal that was moved aside at the start, where it was."""
+        self.placed: Delivered | None = None
+        """Where the content is, once it has its final name."""
         self.done: Bool = np.zeros(geometry.blocks, np.bool_)
         """Which blocks are recovered, (blocks,). Their CRC-64s stay in the journal alone."""
         self._done_bytes = 0
@@ -161,6 +130,7 @@ class Part:
         """Put a recovered block in its place."""
         view = data.data
         write_all(self.data, view, offset)
+        self._dirty = True
         if offset == self._hashed:
             self._digest.update(view)
             self._hashed += len(view)
@@ -179,24 +149,26 @@ class Part:
 
     def parked(self, block: int) -> tuple[I64, U8]:
         """All symbols kept for that block: (n,), (n, S)."""
-        numbers, symbols = [], []
-        for at, count, size in self._symbols.get(block, ()):
-            raw = os.pread(self._journal, count * (4 + size), at)
-            if len(raw) == count * (4 + size):
-                numbers.append(np.frombuffer(raw, "<u4", count).astype(np.int64))
-                symbols.append(np.frombuffer(raw, np.uint8, offset=4 * count).reshape(count, size))
-        if not numbers:
-            return np.empty(0, np.int64), np.empty((0, self.geometry.symbol_size), np.uint8)
-        return np.concatenate(numbers), np.concatenate(symbols)
+        return self._read_symbols(self._journal, self._symbols.get(block, ()))
 
     def checkpoint(self) -> None:
         """Write down which blocks were recovered since the last time."""
-        if not self._unwritten:
-            return
-        numbers = np.array([block for block, _ in self._unwritten], "<u4")
-        checks = np.array([check for _, check in self._unwritten], "<u8")
-        self._append(b"D", 0, 0, len(numbers), numbers.tobytes() + checks.tobytes())
-        self._unwritten.clear()
+        if self._unwritten:
+            numbers = np.array([block for block, _ in self._unwritten], "<u4")
+            checks = np.array([check for _, check in self._unwritten], "<u8")
+            self._append(b"D", 0, 0, len(numbers), numbers.tobytes() + checks.tobytes())
+            self._unwritten.clear()
+        if self._journal_end > self._compact_at:
+            self._compact()
+
+    def sync(self) -> None:
+        """Have what was written survive a power cut. After an error the files are not to be used
+        again: the kernel may have dropped pages and call them clean.
+        """
+        if self._dirty:
+            os.fdatasync(self.data)
+            os.fdatasync(self._journal)
+            self._dirty = False
 
     # Finishing ------------------------------------------------------------------------------
 
@@ -248,7 +220,7 @@ class Part:
 
     def remove(self) -> None:
         """Close and delete; what was renamed away already is not missed."""
-        for name in ("data", "journal", "announcement"):
+        for name in os.listdir(self.folder):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self.folder)
         self.close()
@@ -268,9 +240,9 @@ class Part:
             with contextlib.ExitStack() as opened:
                 folder = os.open(self.name, flags, dir_fd=self._parent)
                 opened.callback(os.close, folder)
-                data = _open_writable(folder, "data")
+                data = open_writable(folder, "data")
                 opened.callback(os.close, data)
-                self._descriptors = Descriptors(folder, data, _open_writable(folder, "journal"))
+                self._descriptors = Descriptors(folder, data, open_writable(folder, "journal"))
                 opened.pop_all()
         self._files.used(self)
         return self._descriptors
@@ -283,17 +255,77 @@ class Part:
         record = head + content + CRC.pack(crc32c(head + content))
         at = self._journal_end
         write_all(self._journal, record, at)
+        self._dirty = True
         self._journal_end = at + len(record)
         return at + RECORD.size
 
     def _load(self) -> None:
-        """Read the journal up to its first broken record and cut off what follows."""
+        """Read the journal up to its first broken record; what follows is cut off or kept aside."""
         size = os.fstat(self._journal).st_size
         while self._load_record(size):
             pass
-        self._done_bytes = min(int(self.done.sum()) * self.geometry.block_data, self.geometry.size)
+        if self._journal_end:  # else nothing is done: a bit array nobody touches costs no memory
+            done = int(self.done.sum()) * self.geometry.block_data
+            self._done_bytes = min(done, self.geometry.size)
         if self._journal_end < size:
+            if not self._torn(size):
+                self._keep_aside()
             os.ftruncate(self._journal, self._journal_end)
+
+    def _torn(self, size: int) -> bool:
+        """Whether the journal ends as after a crash, in the middle of a sound record."""
+        head = os.pread(self._journal, RECORD.size, self._journal_end)
+        if len(head) < RECORD.size:
+            return True
+        kind, block, symbol, count = RECORD.unpack(head)
+        length = count * (4 + (8 if kind == b"D" else symbol))
+        sound = kind == b"D" and not block and not symbol and count <= UNWRITTEN
+        if kind == b"S":
+            cut = self.geometry
+            sound = block < cut.blocks and symbol == cut.symbol_size and count <= 2 * cut.k + 256
+        return sound and self._journal_end + RECORD.size + length + CRC.size > size
+
+    def _keep_aside(self) -> None:
+        """Keep the damaged journal for whoever asks why, and go on with a copy."""
+        self.damaged = set_aside(self.folder, "journal")
+        self.close()
+        aside = os.open(
+            self.damaged, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.folder
+        )
+        try:
+            copy(aside, self._journal, self._journal_end)
+        finally:
+            os.close(aside)
+
+    def _compact(self) -> None:
+        """Write the journal anew without the symbols of blocks recovered since."""
+        living = sum(n * (4 + size) for p in self._symbols.values() for _, n, size in p)
+        self._compact_at = 2 * self._journal_end
+        if 2 * living > self._journal_end:
+            return
+        end, checks = self._journal_end, list(self._journal_checks())
+        old = self._journal
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        new = os.open("journal.new", flags, MODE, dir_fd=self.folder)
+        descriptors = self._open()
+        self._descriptors = descriptors._replace(journal=new)
+        before, self._journal_end, self._symbols = self._symbols, 0, {}
+        try:
+            for at in range(0, len(checks), UNWRITTEN):
+                pairs = np.array(checks[at : at + UNWRITTEN], np.uint64)
+                content = pairs[:, 0].astype("<u4").tobytes() + pairs[:, 1].astype("<u8").tobytes()
+                self._append(b"D", 0, 0, len(pairs), content)
+            for block, places in before.items():
+                if not self.done[block]:
+                    self.park(block, *self._read_symbols(old, places))
+            os.fsync(new)
+            os.rename("journal.new", "journal", src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        except OSError:
+            os.close(new)
+            self._descriptors, self._journal_end, self._symbols = descriptors, end, before
+            raise
+        os.close(old)
+        self._compact_at = max(COMPACT, 2 * self._journal_end)
 
     def _load_record(self, end: int) -> bool:
         at = self._journal_end
@@ -315,6 +347,19 @@ class Part:
         elif block < self.geometry.blocks and size == self.geometry.symbol_size:
             self._symbols.setdefault(block, []).append((at + RECORD.size, count, size))
         return True
+
+    def _read_symbols(self, journal: int, places: Iterable[tuple[int, int, int]]) -> tuple[I64, U8]:
+        """Symbols from a journal's records: (n,), (n, S). places: offset, count, S."""
+        numbers, symbols = (
+            [np.empty(0, np.int64)],
+            [np.empty((0, self.geometry.symbol_size), np.uint8)],
+        )
+        for at, count, size in places:
+            raw = os.pread(journal, count * (4 + size), at)
+            if len(raw) == count * (4 + size):
+                numbers.append(np.frombuffer(raw, "<u4", count).astype(np.int64))
+                symbols.append(np.frombuffer(raw, np.uint8, offset=4 * count).reshape(count, size))
+        return np.concatenate(numbers), np.concatenate(symbols)
 
     def _journal_checks(self) -> Iterator[tuple[int, int]]:
         """Recovered blocks and their CRC-64, from the journal, the last word on each block."""
@@ -343,7 +388,7 @@ class Part:
         if held:
             self.begin_anew()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open("announcement", flags, _MODE, dir_fd=self.folder)
+        descriptor = os.open("announcement", flags, MODE, dir_fd=self.folder)
         try:
             write_all(descriptor, announcement, 0)
         finally:
@@ -353,25 +398,3 @@ class Part:
 def _done_record(content: bytes, count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
     """Block numbers and CRC-64s of a 'D' record's content."""
     return np.frombuffer(content, "<u4", count), np.frombuffer(content, "<u8", count, 4 * count)
-
-
-def _open_writable(folder: int, name: str) -> int:
-    """Open or create a file for reading and writing, also one a crash left with its final mode."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    with contextlib.suppress(PermissionError):
-        return os.open(name, flags, _MODE, dir_fd=folder)
-    readable = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        os.fchmod(readable, _MODE)
-    finally:
-        os.close(readable)
-    return os.open(name, flags, _MODE, dir_fd=folder)
-
-
-def read_file(folder: int, name: str) -> bytes:
-    """A small file's content."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        return os.read(descriptor, READ_PIECE)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,8 @@ import numpy as np
 
 from diode.errors import CarrierError, DestinationError
 from diode.sink import Delivered
-from diode.sink.parts import READ_PIECE, OpenFiles, Part, folder_name
+from diode.sink.files import READ_PIECE, OpenFiles, folder_name
+from diode.sink.parts import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,11 +34,14 @@ class Output:
         self._descriptor = descriptor
         with _explained("the temporary folder"):
             self._folder = tempfile.TemporaryDirectory(prefix="diode-")
+            self.folders: tuple[str, ...] = (self._folder.name,)
             self._store = os.open(self._folder.name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._parts: dict[Key, Part] = {}
         self._files = OpenFiles()
-        self._written = False
+        self._written = self._failed = False
         self.evicted: Evicted = lambda _key, _why: None  # no quota here, nothing is evicted
+        self.lost: Evicted = lambda _key, _why: None
+        self.notices: list[str] = []
 
     def unfinished(self) -> Iterator[Unfinished]:
         return iter(())
@@ -77,8 +81,11 @@ class Output:
                     part.begin_anew()
                 return wrong
         if not self._written:
-            self._written = True
+            self._written = self._failed = True
             self._copy(part, manifest.size)
+            self._failed = False
+        if self._failed:
+            raise DestinationError("standard output took only a part of the object")
         self.discard(key)
         return Delivered("-", manifest.digest.hex(), duplicate=False)
 

@@ -1,6 +1,6 @@
 """Announcements: bytes either parse or raise Malformed, and nothing else; what parsed is inside
 every range, survives being written and read again, and its name is safe in every mode; any
-sufficient symbols of an announcement give its bytes back.
+sufficient symbols of an announcement give its bytes back; no bytes are taken for signed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ with harness.instrumented():
 
     from diode.announcements import AnnouncementParts
     from diode.code import CODES
+    from diode.events import Key
+    from diode.keyring import Keyring
     from diode.objects import (
         MAX_ANNOUNCEMENT,
         MAX_PART,
@@ -23,6 +25,9 @@ with harness.instrumented():
         escape,
         safe_parts,
     )
+    from diode.seal import SecretKey
+
+RING = Keyring([SecretKey(bytes(32)).public])
 
 
 def parsed(data: bytes) -> Announcement | None:
@@ -84,6 +89,7 @@ def target(data: bytes) -> None:
         if len(raw) <= MAX_ANNOUNCEMENT:
             assert parsed(announcement.serialize()) == announcement
         assert parsed(raw + bytes(9)) == announcement
+        assert RING.judge(Key(1, 2), raw, 0.0).refusal is not None
         renamed = msgspec.structs.replace(announcement.manifest, name=data)
         if not renamed.problem():
             assert parsed(Announcement(renamed).serialize()) == Announcement(renamed)

@@ -58,14 +58,14 @@ def check_bounds(receiver: Receiver, limits: Limits) -> None:
     assert len(receiver.senders) <= limits.senders
     assert len(receiver._aliases) <= 1 << 16
     collectors = [incoming.collector for incoming in receiver.objects.values()]
-    assert receiver._memory == sum(c.memory for c in collectors)
+    assert receiver._parking.memory == sum(c.memory for c in collectors)
     begun = sum(len(c.open_blocks) * c.geometry.k * c.geometry.symbol_size for c in collectors)
     assert begun <= limits.memory + limits.begun
 
 
 def check_memory(receiver: Receiver, limits: Limits) -> None:
     """Blocks in memory, when a call has just begun."""
-    assert 0 <= receiver._memory <= limits.memory, receiver._memory
+    assert 0 <= receiver._parking.memory <= limits.memory, receiver._parking.memory
 
 
 class Keeper:
@@ -142,7 +142,7 @@ class Script:
             self.choices.of(*steps)()
         self.call()
         self.keeper.take(self.keeper.receiver.park_all())
-        assert self.keeper.receiver._memory == 0
+        assert self.keeper.receiver._parking.memory == 0
 
     def call(self) -> None:
         made = frame.Frames.of_pieces(self.batch).rows()

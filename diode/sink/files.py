@@ -1,0 +1,106 @@
+"""The files of unfinished objects: opened without following links, a few of many at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections import OrderedDict
+from typing import NamedTuple, Protocol
+
+from diode.events import Key
+
+READ_PIECE = 1 << 20
+MAX_OPEN = 4
+"""Parts whose files are open at a time: what a link announces must not use up descriptors."""
+MODE = 0o600
+_LAST = (1 << 32) - 1
+
+
+def folder_name(key: Key) -> str:
+    return f"{key.sender:08x}-{key.number}"
+
+
+def folder_key(name: str) -> Key | None:
+    """The key in a part folder's name, or None where somebody else made the folder."""
+    sender, _, number = name.partition("-")
+    try:
+        key = Key(int(sender, 16), int(number))
+    except ValueError:
+        return None
+    return key if folder_name(key) == name and max(key) <= _LAST and min(key) >= 0 else None
+
+
+class Closable(Protocol):
+    """What has files open."""
+
+    def close(self) -> None:
+        """Close them; whatever needs them opens them again."""
+
+
+def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of it, in as many calls as that takes."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(descriptor, view, offset)
+        view, offset = view[count:], offset + count
+
+
+class OpenFiles:
+    """Which parts have their files open: those used last, a few of many."""
+
+    def __init__(self, most: int = MAX_OPEN) -> None:
+        self._most = most
+        self._parts: OrderedDict[Closable, None] = OrderedDict()
+
+    def used(self, part: Closable) -> None:
+        self._parts[part] = None
+        self._parts.move_to_end(part)
+        while len(self._parts) > self._most:
+            next(iter(self._parts)).close()
+
+    def closed(self, part: Closable) -> None:
+        self._parts.pop(part, None)
+
+
+class Descriptors(NamedTuple):
+    """The open files of a part."""
+
+    folder: int
+    data: int
+    journal: int
+
+
+def set_aside(folder: int, name: str) -> str:
+    """Rename a damaged file to the first free `NAME.corrupt-N`; that name."""
+    there = set(os.listdir(folder))
+    new = next(n for i in itertools.count(1) if (n := f"{name}.corrupt-{i}") not in there)
+    os.rename(name, new, src_dir_fd=folder, dst_dir_fd=folder)
+    return new
+
+
+def copy(source: int, target: int, size: int) -> None:
+    for at in range(0, size, READ_PIECE):
+        write_all(target, os.pread(source, min(READ_PIECE, size - at), at), at)
+
+
+def open_writable(folder: int, name: str) -> int:
+    """Open or create a file for reading and writing, also one a crash left with its final mode."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.suppress(PermissionError):
+        return os.open(name, flags, MODE, dir_fd=folder)
+    readable = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fchmod(readable, MODE)
+    finally:
+        os.close(readable)
+    return os.open(name, flags, MODE, dir_fd=folder)
+
+
+def read_file(folder: int, name: str) -> bytes:
+    """A small file's content."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.read(descriptor, READ_PIECE)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,131 @@
+"""Final names: free ones, never over what is there, through descriptors that follow no link."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import itertools
+import os
+import secrets
+import stat
+from functools import cache
+from typing import TYPE_CHECKING
+
+from diode.objects import MAX_PART
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_RENAME_NOREPLACE = 1
+_MAX_SIBLING = 1000
+"""Numbered siblings of a name; later ones get a random mark, since each number is a look-up."""
+_FEW = 16
+"""Siblings among which a file is looked for that may have got one of their names."""
+
+
+def siblings(name: str) -> Iterator[str]:
+    """`report.pdf`, `report.2.pdf`, `report.3.pdf` …, none longer than a name may be."""
+    yield name
+    stem, suffix = os.path.splitext(name)
+    for number in itertools.count(2):
+        mark = number if number < _MAX_SIBLING else secrets.token_hex(8)
+        tail = f".{mark}{suffix}"
+        if len(os.fsencode(tail)) > MAX_PART:  # the longest of suffixes has to give, too
+            stem, suffix = name, ""
+            tail = f".{mark}"
+        cut = stem
+        while len(os.fsencode(cut + tail)) > MAX_PART:
+            cut = cut[:-1]
+        yield cut + tail
+
+
+def open_folder(parent: int, wanted: str, forbidden: int) -> tuple[int, str]:
+    """Open or make a folder in `parent`; a sibling where a file or a link has the name.
+
+    forbidden: descriptor of the state folder, which no name may lead into, however it is spelt.
+    """
+    for name in siblings(wanted):
+        try:
+            os.mkdir(name, 0o750, dir_fd=parent)
+            os.fsync(parent)
+        except FileExistsError:
+            pass
+        try:
+            folder = os.open(name, DIRECTORY, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            continue
+        if not os.path.samestat(os.fstat(folder), os.fstat(forbidden)):
+            return folder, name
+        os.close(folder)
+    raise AssertionError("there is always another sibling")
+
+
+def rename_beside(
+    part: int, target: int, wanted: str, size: int, sha256: bytes
+) -> tuple[str, bool]:
+    """Move `data` from the part's folder to a free name, never over another file."""
+    for name in siblings(wanted):
+        try:
+            _rename_noreplace(part, "data", target, name)
+        except FileExistsError:
+            if same_content(target, name, size, sha256):
+                return name, True
+            continue
+        return name, False
+    raise AssertionError("there is always another sibling")
+
+
+def same_content(folder: int, name: str, size: int, sha256: bytes) -> bool:
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return False
+    status = os.fstat(descriptor)
+    if status.st_size != size or not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return False
+    with os.fdopen(descriptor, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest() == sha256
+
+
+@cache
+def _renameat2() -> ctypes._NamedFuncPointer | None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is not None:
+        number, text = ctypes.c_int, ctypes.c_char_p
+        function.argtypes = [number, text, number, text, ctypes.c_uint]
+    return function
+
+
+def _rename_noreplace(source: int, old: str, target: int, new: str) -> None:
+    """Rename; FileExistsError where `new` exists. By hard link where renameat2 is missing."""
+    function = _renameat2()
+    if function is not None:
+        if function(source, os.fsencode(old), target, os.fsencode(new), _RENAME_NOREPLACE) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EINVAL, errno.ENOSYS):  # this file system cannot
+            raise OSError(number, os.strerror(number), new)
+    os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    os.unlink(old, dir_fd=source)
+
+
+def lies_there(root: int, path: str, size: int, sha256: bytes) -> bool:
+    """Whether this content has that name below `root`, or one of its first siblings."""
+    *folders, wanted = path.split("/")
+    here = os.dup(root)
+    try:
+        for folder in folders:
+            inner = os.open(folder, DIRECTORY, dir_fd=here)
+            os.close(here)
+            here = inner
+        names = itertools.islice(siblings(wanted), _FEW)
+        return any(same_content(here, name, size, sha256) for name in names)
+    except OSError:
+        return False
+    finally:
+        os.close(here)
