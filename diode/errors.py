@@ -2,6 +2,7 @@
 
     DiodeError                      1
       UsageError                    2
+        KeyFileError                2
       Partial                       3
       NothingHeard                  4
       CarrierError                 10
@@ -10,6 +11,7 @@
       DestinationError             13
       ConfigurationError           14
       SourceError                   1
+      ConfinementError              1
 
 Each class carries its exit code (a contract, see README) and its docstring is the text the
 user reads when no better one was given. `hint` is the next step, with the command to
@@ -36,6 +38,10 @@ class UsageError(DiodeError):
     """The command line does not say something that can be done."""
 
     exit_code = 2
+
+
+class KeyFileError(UsageError):
+    """A key is missing, malformed, or not kept secret."""
 
 
 class Partial(DiodeError):
@@ -82,3 +88,7 @@ class ConfigurationError(DiodeError):
 
 class SourceError(DiodeError):
     """A file to be sent cannot be read, or changed while it was being sent."""
+
+
+class ConfinementError(DiodeError):
+    """This process cannot be confined as was asked for."""

@@ -31,6 +31,7 @@ import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diode.carrier.apart import apart
 from diode.carrier.descriptor import read_some, write_all
 from diode.carrier.ports import ports_hint
 from diode.errors import CarrierError
@@ -106,7 +107,7 @@ def _open(path: str, mode: int, baud: int) -> tuple[int, int]:
     try:
         _check_kind(path)
         # O_NONBLOCK: an open that waits for the carrier detect line would never return.
-        fd = os.open(path, mode | os.O_NOCTTY | os.O_NONBLOCK)
+        fd = apart(os.open(path, mode | os.O_NOCTTY | os.O_NONBLOCK))
     except (OSError, ValueError) as error:
         raise refusal(path, error) from error
     try:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 _SIZE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE |= {f"{unit}i": 1 << (10 * power) for power, unit in enumerate("kmgt", 1)}
-_SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+_SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MAX_DIGITS = 30
+NO_SANDBOX = "diode.no_sandbox"
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 
 
@@ -96,6 +97,19 @@ def _stack(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return apply
 
 
+def _no_sandbox(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    context.meta[NO_SANDBOX] = value
+
+
+def _sandbox(context: click.Context, _option: click.Parameter, value: str) -> str:
+    """auto, required or off."""
+    if not context.meta[NO_SANDBOX]:
+        return value
+    if value == "required":
+        raise UsageError("--no-sandbox and --sandbox required contradict each other")
+    return "off"
+
+
 manners = _stack(
     click.option("--json", "json_", is_flag=True, help="One JSON object a line on stdout."),
     click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
@@ -112,6 +126,24 @@ line = click.option(
     default="cobs",
     show_default=True,
     help="Byte framing: cobs for clean lines, rs for noisy ones.",
+)
+sandbox = _stack(
+    click.option(
+        "--sandbox",
+        type=click.Choice(["auto", "required"]),
+        default="auto",
+        show_default=True,
+        callback=_sandbox,
+        help="Confine this process as far as the system can, or fail where it cannot.",
+    ),
+    click.option(
+        "--no-sandbox",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_no_sandbox,
+        help="Do not confine this process.",
+    ),
 )
 heard_line = click.option(
     "--line",

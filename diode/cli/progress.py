@@ -120,3 +120,22 @@ class Interval:
             return False
         self._next = now + self._seconds
         return True
+
+
+class Ration:
+    """So many at once, then so many a second: what hostile input can make us say is bounded."""
+
+    def __init__(self, burst: int = 200, per_second: float = 2.0) -> None:
+        self._burst, self._rate = float(burst), per_second
+        self._left = self._burst
+        self._last = time.monotonic()
+
+    def take(self) -> bool:
+        """Whether there is one more."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._last) * self._rate)
+        self._last = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from diode import carrier, events, line
-from diode.cli import INTERRUPTED, options, signals
+from diode.cli import INTERRUPTED, confinement, options, signals, verifying
 from diode.cli.listening import Listening, Silent, listening
-from diode.cli.progress import Interval, Shown, progress
+from diode.cli.progress import Interval, Ration, Shown, progress
 from diode.cli.report import Report, plural, seconds, size
-from diode.errors import NothingHeard, Partial, UsageError
+from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.limits import Limits
 from diode.objects import Type, escape
 from diode.service.receiver import Session, Stop
@@ -27,7 +27,7 @@ LINK_INTERVAL = 10.0
 GLIMPSE = 0.25
 """Seconds between two lines of a waterfall."""
 MAX_DETAILS = 20
-"""Different refusals told one by one; after that they are only counted."""
+"""Different refusals told one by one with -v; after that they are only counted."""
 
 
 @dataclass(slots=True)
@@ -37,6 +37,10 @@ class Watcher:
     report: Report
     bar: Shown
     heard: Listening = field(default_factory=Silent)
+    _refusals: verifying.Refusals = field(default_factory=verifying.Refusals)
+    untold: int = 0
+    """Refusals that were only counted, because too many came."""
+    _refusing: Ration = field(default_factory=Ration)
     _details: int = 0
     _blocks: dict[Key, tuple[int, int]] = field(default_factory=dict)
     _progress: Interval = field(default_factory=Interval)
@@ -65,6 +69,8 @@ class Watcher:
                 )
             case events.FrameRejected(reason, count, detail) if detail:
                 self._refusal(reason, count, detail)
+            case events.ObjectQuarantined():
+                self._refusals.tell(report, event)
             case events.ObjectVoided(key):
                 report.event("object_void", sender=key.sender, number=key.number)
             case _:
@@ -85,7 +91,8 @@ class Watcher:
             sha256=how.sha256,
             sender=key.sender,
             number=key.number,
-            signed_by=None,
+            signed_by=incoming.verdict.signed_by,
+            signed_by_key=incoming.verdict.fingerprint,
             seconds=round(took, 3),
             loss=round(loss, 6),
             duplicate=how.duplicate,
@@ -101,7 +108,8 @@ class Watcher:
             if incoming.decoded_blocks
             else ""
         )
-        self.report.say(f"{what} {escape(path)} ({size(manifest.size)}{repaired})")
+        signed = verifying.signed(incoming.verdict)
+        self.report.say(f"{what} {escape(path)} ({size(manifest.size)}{repaired}{signed})")
         if not sys.stdout.isatty():
             self.report.result(path)
 
@@ -112,6 +120,9 @@ class Watcher:
         self.report.say(f"{escape(manifest.name)} ({key}) was delivered before")
 
     def refused(self, key: Key, manifest: Manifest, why: str, session: Session) -> None:  # noqa: ARG002
+        if not self._refusing.take():
+            self.untold += 1
+            return
         self.report.event(
             "object_incomplete",
             name=escape(manifest.name),
@@ -120,6 +131,14 @@ class Watcher:
             reason=why,
         )
         self.report.warn(f"{escape(manifest.name)} ({key}) is not delivered: {why}")
+
+    def trouble(self, error: DestinationError, needed: int, session: Session) -> None:  # noqa: ARG002
+        # --once, --count and the end of the line are the only ends that trouble has.
+        what = f"{error}; listening goes on, {size(needed)} and more wait for it"
+        self.report.error(DestinationError(what, hint=error.hint))
+
+    def notice(self, text: str) -> None:
+        self.report.warn(text)
 
     def tick(self, session: Session) -> None:
         receiver = session.receiver
@@ -163,11 +182,17 @@ class Watcher:
             silent_seconds=round(session.clock() - session.last_frame, 1),
             bytes=session.line_bytes,
             noise=session.line.noise,
+            unwritten=session.unwritten,
+            waiting=len(session.waiting),
+            untold=self.untold,
             reasons=dict(receiver.rejected + session.line.rejected),
             **self.heard.fields(),
         )
 
     def _refusal(self, reason: str, count: int, detail: str) -> None:
+        if not self._refusing.take():
+            self.untold += 1
+            return
         self._details += 1
         self.report.event("frame_rejected", reason=reason, count=count, detail=escape(detail))
         if self._details <= MAX_DETAILS:
@@ -188,6 +213,7 @@ def _pass(session: Session) -> str:
 @click.option("--once", is_flag=True, help="Stop after one object.")
 @click.option("--count", type=click.IntRange(1), help="Stop after that many objects.")
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
+@verifying.option
 @options.heard_line
 @click.option(
     "--names",
@@ -200,9 +226,23 @@ def _pass(session: Session) -> str:
     "--mode", type=options.Mode(), default="0440", show_default=True, help="Mode of files."
 )
 @click.option("--max-object", type=options.Size(), help="Refuse larger objects.")
-@click.option("--quota", type=options.Size(), help="Disk space for unfinished objects.")
+@click.option(
+    "--quota",
+    type=options.Size(),
+    default="2GB",
+    show_default=True,
+    help="Disk space for unfinished objects.",
+)
+@click.option(
+    "--expire",
+    type=options.Duration(),
+    default="7d",
+    show_default=True,
+    help="Give up an object of which nothing came in that time of listening.",
+)
 @click.option("--state", type=click.Path(), help="Folder for unfinished objects and the ledger.")
 @options.impair
+@options.sandbox
 @options.manners
 def command(
     inbox: str,
@@ -210,13 +250,16 @@ def command(
     once: bool,
     count: int | None,
     idle: float | None,
+    verify: tuple[str, ...],
     line_name: str,
     names: str,
     mode: int,
     max_object: int | None,
-    quota: int | None,
+    quota: int,
+    expire: float,
     state: str | None,
     impair: str | None,
+    sandbox: str,
     json_: bool,
     quiet: bool,
     verbose: bool,
@@ -226,6 +269,7 @@ def command(
     \b
       diode recv inbox --from 'serial:/dev/ttyUSB1?baud=115200'
       diode recv inbox --from file:/media/stick/photos.cap
+      diode recv inbox --from serial:/dev/ttyUSB1 --verify plant7.pub
       diode recv - --from serial:/dev/ttyUSB1 | tar x
 
     A file appears under its name only when it is complete and its SHA-256 is right. What is
@@ -237,26 +281,28 @@ def command(
         raise UsageError("--json and the object both want standard output")
     stop = Stop(1 if once or inbox == "-" else count, idle)
     limits = Limits() if max_object is None else Limits(max_object=max_object)
+    gate = verifying.gate(report, verify)
     decoder = line.decoder(line_name)
     medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
     try:
-        with progress(report, "receiving") as bar:
-            watcher = Watcher(report, bar, listening(medium))
-            report.event("listening", url=url)
-            sink = _sink(inbox, state, mode, names, quota)
-            try:
-                session = Session(medium, decoder, sink, watcher, limits)
-                sink.evicted = session.evict
+        sink = _sink(inbox, state, mode, names, quota, expire)
+        try:
+            confined = confinement.receiver(report, url, sink.folders, mode, sandbox)
+            with progress(report, "receiving") as bar:
+                watcher = Watcher(report, bar, listening(medium))
+                report.event("listening", url=url, sandbox=confined)
+                session = Session(medium, decoder, sink, watcher, limits, gate=gate)
+                sink.evicted, sink.lost = session.evict, session.lost
                 with signals.asking(session.stop):
                     session.run(stop)
-            finally:
-                sink.close()
+        finally:
+            sink.close()
     finally:
         medium.close()
     return _conclude(report, session, watcher)
 
 
-def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int | None) -> Sink:
+def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int, expire: float) -> Sink:
     if inbox == "-":
         from diode.sink.stream import Output
 
@@ -265,12 +311,15 @@ def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int | Non
         return Output(sys.stdout.fileno())
     from diode.sink.folder import Inbox
 
-    return Inbox(inbox, state=state, mode=mode, exact_names=names == "exact", quota=quota)
+    exact = names == "exact"
+    return Inbox(inbox, state=state, mode=mode, exact_names=exact, quota=quota, expire=expire)
 
 
 def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
     """The last words, and the exit code."""
     watcher.link(session)
+    if watcher.untold:
+        report.warn(f"{watcher.untold:,} more refusals were only counted")
     receiver = session.receiver
     short = session.short()
     gaps = receiver.gaps()
@@ -309,6 +358,11 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         f"{seconds(session.clock() - session.started)}; {receiver.frames:,} frames heard, "
         f"{receiver.lost:,} lost ({receiver.lost / heard:.1%})"
     )
+    quarantined = verifying.conclude(report, session)
     if session.stopped:
         return INTERRUPTED
-    return Partial.exit_code if short or gaps or session.refused else 0
+    if session.trouble is not None and session.no_room:
+        raise DestinationError(
+            f"not all is delivered: {session.trouble}", hint=session.trouble.hint
+        )
+    return Partial.exit_code if short or gaps or session.refused or quarantined else 0

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from diode import carrier, line
-from diode.cli import options
+from diode.assembly import Unsigned
+from diode.cli import confinement, options
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
 from diode.errors import Partial, SourceError, UsageError
@@ -22,7 +23,7 @@ from diode.source import folder
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
-    from diode.assembly import Source
+    from diode.assembly import Signer, Source
     from diode.objects import Manifest
     from diode.plan import Settings
     from diode.source.stream import StreamSource
@@ -74,15 +75,18 @@ class Sending:
 @click.option(
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
+@click.option("--sign", "key_file", metavar="KEYFILE", help="Sign with this secret key.")
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @options.planning
 @options.impair
+@options.sandbox
 @options.manners
 def command(
     paths: tuple[str, ...],
     url: str,
     name: str | None,
     state: str | None,
+    key_file: str | None,
     keep_order: bool,
     code: str | None,
     redundancy: float | None,
@@ -91,6 +95,7 @@ def command(
     symbol_size: int | None,
     line: str,
     impair: str | None,
+    sandbox: str,
     json_: bool,
     quiet: bool,
     verbose: bool,
@@ -109,7 +114,19 @@ def command(
     settings = options.settings(code, redundancy, passes, burst, symbol_size, keep_order=keep_order)
     if url.partition("?")[0] == "-" and json_:
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
-    return _send(report, paths, name, url, settings, line, impair, state or default_folder())
+    signer = _signer(report, key_file)
+    folder = state or default_folder()
+    return _send(report, paths, name, url, settings, signer, line, impair, folder, sandbox)
+
+
+def _signer(report: Report, key_file: str | None) -> Signer:
+    if key_file is None:
+        return Unsigned()
+    from diode.service import keys
+
+    secret = keys.read_secret(key_file)
+    report.detail(f"signing with {secret.public.fingerprint}")
+    return secret
 
 
 def _send(
@@ -118,9 +135,11 @@ def _send(
     name: str | None,
     url: str,
     settings: Settings,
+    signer: Signer,
     line_name: str,
     impair: str | None,
     state_folder: str,
+    sandbox: str,
 ) -> int:
     encoder = line.encoder(line_name)
     facts = carrier.facts(url)
@@ -134,9 +153,15 @@ def _send(
         sources = _hash(report, listing, stack)
         if not sources:
             raise SourceError("there is nothing to send")
+        confinement.sender(report, url, state_folder, paths, listing.spool, sandbox)
         first = state.reserve(len(sources))  # may draw a new sender id, so it comes first
         transmitter = Transmitter(
-            state.sender, settings, link, frames_before=state.frames, highest_number=first - 1
+            state.sender,
+            settings,
+            link,
+            frames_before=state.frames,
+            highest_number=first - 1,
+            signer=signer,
         )
         manifests = {
             number: transmitter.add(number, source) for number, source in enumerate(sources, first)
@@ -158,6 +183,8 @@ class Listing:
     found: list[folder.Found] = field(default_factory=list)
     stdin: str | None = None
     """The name for standard input, if that is to be sent."""
+    spool: str | None = None
+    """Where standard input was put."""
     unreadable: list[str] = field(default_factory=list)
 
 
@@ -190,7 +217,9 @@ def _hash(report: Report, listing: Listing, stack: contextlib.ExitStack) -> list
     """The objects to send. A single one that cannot be read is an error, one of many a warning."""
     sources: list[Source] = []
     if listing.stdin is not None:
-        sources.append(_standard_input(listing.stdin, stack))
+        source = _standard_input(listing.stdin, stack)
+        listing.spool = source.path
+        sources.append(source)
     total, done = sum(f.size for f in listing.found), 0
     with progress(report, "reading") as bar:
 
