@@ -13,10 +13,14 @@ Layers, one file each, pure (no input, no output, time is an argument):
     block          data, check, zeros               plan        every derived number
     objects        manifests and safe names         forecast    what sending takes and survives
     announcements  manifests on air                 limits      bounds on what is held
+    seal           keys and signatures
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol
     transmitter    objects in, frames out           orphans     data before its manifest
+                                                    admission   who may come in
+                                                    keyring     those whose keys are known
+                                                    incoming    an object in progress
                                                     reception   what of a sender was lost
     inspection     what a capture holds             receiver    frames in, events out
 

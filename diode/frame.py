@@ -81,6 +81,8 @@ class Reject(enum.StrEnum):
     MANIFEST = "manifest"  # an announcement that cannot be read or contradicts itself
     LIMIT = "limit"  # over a configured limit
     CONFLICT = "conflict"  # a second, different manifest for a number already in use
+    SIGNATURE = "signature"  # an announcement not signed by a key that counts
+    QUARANTINE = "quarantine"  # data of an object so announced
     ORPHAN = "orphan"  # data without a manifest, dropped because the buffer for it was full
 
 

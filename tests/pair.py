@@ -9,6 +9,8 @@ import numpy as np
 from hypothesis import settings as hypothesis_settings
 
 from diode import events, frame
+from diode.admission import Gate
+from diode.assembly import Signer
 from diode.errors import SourceError
 from diode.events import Key
 from diode.limits import Limits
@@ -70,9 +72,10 @@ def transmit(
     sender: int = 7,
     settings: Settings | None = None,
     link: Link | None = None,
+    signer: Signer | None = None,
 ) -> list[np.ndarray]:
     """The frames of these objects, numbered from 1."""
-    transmitter = Transmitter(sender, settings or Settings(), link or Link())
+    transmitter = Transmitter(sender, settings or Settings(), link or Link(), signer=signer)
     for number, thing in enumerate(objects, 1):
         source = thing if isinstance(thing, BytesSource) else BytesSource(thing)
         transmitter.add(number, source)
@@ -82,8 +85,8 @@ def transmit(
 class Listener:
     """A receiver with a sink and a store in memory."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.receiver = Receiver(limits)
+    def __init__(self, limits: Limits | None = None, gate: Gate | None = None) -> None:
+        self.receiver = Receiver(limits, gate)
         self.delivered: dict[Key, bytes] = {}
         self.events: list[events.Event] = []
         self.parked: dict[tuple[Key, int], dict[int, np.ndarray]] = {}

@@ -111,3 +111,12 @@ def test_interval_by_default(clock: Clock) -> None:
     assert not interval.due()
     clock.now += module.EVENT_INTERVAL * 0.02
     assert interval.due()
+
+
+def test_a_ration_runs_out_and_grows_again(clock: Clock) -> None:
+    ration = module.Ration(burst=3, per_second=0.5)
+    assert [ration.take() for _ in range(5)] == [True] * 3 + [False] * 2
+    clock.now += 2
+    assert [ration.take() for _ in range(2)] == [True, False]
+    clock.now += 1e6
+    assert sum(ration.take() for _ in range(10)) == 3

@@ -9,6 +9,7 @@ from diode import errors
 EXIT_CODES = {
     "DiodeError": 1,
     "UsageError": 2,
+    "KeyFileError": 2,
     "Partial": 3,
     "NothingHeard": 4,
     "CarrierError": 10,
@@ -17,6 +18,7 @@ EXIT_CODES = {
     "DestinationError": 13,
     "ConfigurationError": 14,
     "SourceError": 1,
+    "ConfinementError": 1,
 }
 CLASSES = {
     name: thing

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import signal
 import time
 
-import pytest
 from cli import Ran, Shell, make
 from ptys import socat_line
 
 from diode.carrier.coupling import Coupling
 from diode.carrier.impairment import Impairment
-
-needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 
 
 def transfer(shell: Shell, tx: str, rx: str, *options: str) -> tuple[Ran, Ran]:
@@ -99,30 +94,6 @@ def test_outage_as_long_as_burst_says_is_survived_in_one_pass(shell: Shell) -> N
     assert sent.code == received.code == 0
     assert (shell.folder / "inbox/file").read_bytes() == content
     assert outages >= 23_040 * 0.9  # one at least fell into the transmission
-
-
-@needs_strace
-def test_send_never_reads_the_port_and_asks_no_modem_line(shell: Shell) -> None:
-    make(shell.folder / "file", 20_000)
-    with Coupling(2_000_000) as line:
-        trace = shell.folder / "trace"
-        prefix = ("strace", "-f", "-y", "-o", str(trace))
-        sender = shell.start(
-            "send", "file", "--to", f"serial:{line.tx_path}?baud=2000000", prefix=prefix
-        )
-        assert shell.finish(sender).code == 0
-        port = line.tx_path
-    calls = [text.split(maxsplit=1)[1] for text in trace.read_text().splitlines()]
-    opened = [c for c in calls if c.startswith(("open(", "openat(")) and f'"{port}"' in c]
-    assert opened
-    for call in opened:
-        assert "O_WRONLY" in call and "O_NOCTTY" in call and "O_RDWR" not in call
-    on_port = [c for c in calls if f"<{port}" in c and not c.startswith(("open(", "openat("))]
-    assert any(c.startswith("write(") for c in on_port)
-    reading = re.compile(r"p?read(v|64|v2)?\(|recv|select|epoll|ppoll\(|poll\(")
-    assert [c for c in on_port if reading.match(c)] == []
-    modem = re.compile(r"TIOCMGET|TIOCMIWAIT|TIOCMBIS|TIOCMBIC|TIOCMSET|TIOCGICOUNT")
-    assert [c for c in calls if modem.search(c)] == []
 
 
 def test_carousel_goes_on_until_it_is_stopped(shell: Shell) -> None:
