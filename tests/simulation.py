@@ -47,6 +47,7 @@ from diode.events import Key
 from diode.frame import Frames, Kind
 from diode.limits import Limits
 from diode.objects import Announcement, Malformed, Manifest, Status
+from diode.ordering import GivenUp
 from diode.plan import Link, Settings
 from diode.service.receiver import Session, Stop
 from diode.sink import Delivered, Unfinished
@@ -616,6 +617,12 @@ class World:
 
     def notice(self, text: str) -> None:
         raise AssertionError(text)
+
+    def held(self, key: Key, manifest: Manifest, session: Session) -> None:
+        """Only with a strict order."""
+
+    def gave_up(self, gap: GivenUp, session: Session) -> None:
+        """Only with a strict order."""
 
     def tick(self, session: Session) -> None:
         receiver = session.receiver

@@ -21,6 +21,7 @@ TESTS = ROOT / "tests"
 LAYERS = [
     {"errors", "limits"},
     {"events"},
+    {"ordering"},
     {"gf256"},
     {"frame"},
     {"block"},
@@ -71,6 +72,8 @@ RECEIVING = (
     "sink",
     "service.receiver",
     "cli.recv",
+    "cli.watching",
+    "ordering",
 )
 TRANSMITTING = ("transmitter", "assembly", "source", "service.sender", "schedule", "cli.send")
 
@@ -307,6 +310,7 @@ TESTED_IN = {
     "diode.cli.options": "test_cli_send_recv.py",
     "diode.cli.progress": "test_cli_send_recv.py",
     "diode.cli.recv": "test_cli_send_recv.py",
+    "diode.cli.watching": "test_cli_send_recv.py",
     "diode.cli.report": "test_cli_send_recv.py",
     "diode.cli.send": "test_cli_send_recv.py",
     "diode.service": "test_cli_send_recv.py",

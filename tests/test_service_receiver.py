@@ -20,6 +20,7 @@ from diode.events import Key
 from diode.frame import Frames
 from diode.limits import Limits
 from diode.objects import Manifest
+from diode.ordering import GivenUp
 from diode.plan import Link, Settings
 from diode.service import receiver
 from diode.service.receiver import Session, Short, Stop
@@ -88,6 +89,12 @@ class Observer:
 
     def notice(self, text: str) -> None:
         self.said.append(("notice", text))
+
+    def held(self, key: Key, manifest: Manifest, session: Session) -> None:
+        self.said.append(("held", key.number))
+
+    def gave_up(self, gap: GivenUp, session: Session) -> None:
+        self.said.append(("gave up", gap.first, gap.last))
 
     def tick(self, session: Session) -> None:
         self.ticks += 1

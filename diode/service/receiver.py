@@ -21,6 +21,7 @@ from diode import events
 from diode.admission import Anyone, Gate
 from diode.errors import DestinationError
 from diode.limits import Limits
+from diode.ordering import AsTheyCome, GivenUp, Order, Turn
 from diode.receiver import Receiver
 from diode.sink.trouble import Lost
 
@@ -64,6 +65,12 @@ class Observer(Protocol):
     def notice(self, text: str) -> None:
         """The sink has something to tell."""
 
+    def held(self, key: Key, manifest: Manifest, session: Session) -> None:
+        """A whole object waits for those before it."""
+
+    def gave_up(self, gap: GivenUp, session: Session) -> None:
+        """Objects that others waited for are waited for no longer."""
+
     def tick(self, session: Session) -> None:
         """Some bytes, or some time, have passed."""
 
@@ -97,6 +104,7 @@ class Session:
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.monotonic
     gate: Gate = field(default_factory=Anyone)
+    order: Order = field(default_factory=AsTheyCome)
     receiver: Receiver = field(init=False)
     delivered: int = 0
     refused: int = 0
@@ -112,6 +120,8 @@ class Session:
     """Objects that had no room when they were announced."""
     waiting: dict[Key, Manifest] = field(default_factory=dict)
     """Complete objects that cannot be delivered for now."""
+    held: dict[Key, Manifest] = field(default_factory=dict)
+    """Complete objects whose turn has not come."""
     stopped: bool = False
     """Whether `stop` was called."""
     started: float = 0.0
@@ -163,6 +173,7 @@ class Session:
     def lost(self, key: Key, why: str) -> None:
         """The disk has lost an unfinished object: its next manifest begins it anew."""
         self.waiting.pop(key, None)
+        self.held.pop(key, None)
         incoming = self.receiver.forget(key)
         if incoming is not None:
             self.observer.refused(key, incoming.manifest, why, self)
@@ -170,6 +181,7 @@ class Session:
     def evict(self, key: Key, why: str) -> None:
         """The sink had to drop an unfinished object."""
         self.waiting.pop(key, None)
+        self.held.pop(key, None)
         incoming = self.receiver.forget(key)
         if incoming is not None:
             self.refused += 1
@@ -228,6 +240,11 @@ class Session:
             self.sink.checkpoint()
             for key, manifest in list(self.waiting.items()):
                 self._deliver(key, manifest)
+                self._release(key.sender)
+            for gap in self.order.overdue(self.clock()):
+                self.sink.give_up(*gap)
+                self.observer.gave_up(gap, self)
+                self._release(gap.sender)
         except DestinationError as error:
             self._troubled(error)
         self._pass_on_notices()
@@ -295,6 +312,8 @@ class Session:
                     self.receiver.finish(key)
                     self.known += 1
                     self.observer.known(key, manifest, self)
+                    self.order.settled(key)
+                    self._release(key.sender)
                     return False
                 self.homeless.discard(key)
             case events.BlockRecovered(key, block, offset, data):
@@ -306,7 +325,7 @@ class Session:
             case events.ObjectCompleted(key, manifest):
                 incoming = self.receiver.objects.get(key)
                 if incoming is not None and incoming.collector.complete and not self._counted():
-                    self._deliver(key, manifest)
+                    self._complete(key, manifest)
             case events.ObjectEvicted(key, manifest):
                 self.waiting.pop(key, None)
                 self.sink.discard(key)
@@ -317,10 +336,36 @@ class Session:
                 self.sink.void(key, manifest)
                 self.refused += 1
                 self.observer.refused(key, manifest, "void: its source failed", self)
+                self.order.settled(key)
+                self._release(key.sender)
             case events.SenderFellSilent(sender):
                 self._silent = {s for s in self._silent if s in self.receiver.senders}
                 self._silent.add(sender)
         return True
+
+    def _complete(self, key: Key, manifest: Manifest) -> None:
+        """Deliver a whole object if it is its turn, and then those that waited for it."""
+        lowest = min(k.number for k in self.receiver.objects if k.sender == key.sender)
+        match self.order.turn(key, lowest, self.clock()):
+            case Turn.HELD:
+                if key not in self.held:
+                    self.held[key] = manifest
+                    self.observer.held(key, manifest, self)
+            case Turn.LATE:
+                self.sink.discard(key)
+                self.receiver.finish(key)
+                self.refused += 1
+                self.observer.refused(key, manifest, "out of order: later ones came before", self)
+            case Turn.DUE:
+                self._deliver(key, manifest)
+                self._release(key.sender)
+
+    def _release(self, sender: int) -> None:
+        """Deliver held objects of a sender as long as it is their turn."""
+        while (key := self.order.due(sender)) is not None:
+            manifest = self.held.pop(key, None)
+            if manifest is not None:
+                self._deliver(key, manifest)
 
     def _deliver(self, key: Key, manifest: Manifest) -> None:
         try:
@@ -341,3 +386,4 @@ class Session:
         self.delivered += 1
         self.observer.delivered(key, manifest, result, self)
         self.receiver.finish(key)
+        self.order.settled(key)

@@ -78,6 +78,12 @@ class Sink(Protocol):
     def void(self, key: Key, manifest: Manifest) -> None:
         """The sender took the object back."""
 
+    def delivered_up_to(self, sender: int) -> int:
+        """The highest number of that sender's objects finished in any run; 0 where none is."""
+
+    def give_up(self, sender: int, first: int, last: int) -> None:
+        """Those objects will not be waited for any more."""
+
     def checkpoint(self) -> None:
         """Write down how far each object has come."""
 

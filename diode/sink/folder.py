@@ -218,6 +218,16 @@ class Inbox:
             if not self._ledger.finished(key):
                 self._ledger.record(key, manifest, "void")
 
+    def delivered_up_to(self, sender: int) -> int:
+        """The highest number of that sender's objects finished in any run; 0 where none is."""
+        with self._guarded():
+            return self._ledger.highest(sender)
+
+    def give_up(self, sender: int, first: int, last: int) -> None:
+        """Write down that those objects will not be waited for any more."""
+        with self._guarded():
+            self._ledger.give_up(sender, first, last)
+
     def checkpoint(self) -> None:
         """Write down what was recovered, and have it survive a power cut as often as the disk
         can do that.

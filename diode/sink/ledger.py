@@ -136,6 +136,11 @@ class Ledger:
         ).fetchone()
         return row[0] or 0
 
+    def give_up(self, sender: int, first: int, last: int) -> None:
+        """Those numbers are waited for no longer; one row stands for all."""
+        name = f"objects {first} to {last}".encode()
+        self._write(Key(sender, last), "given up", name, "", 0, b"")
+
     def replace(self) -> str:
         """It turned out damaged: move it aside and begin another; the name it has now."""
         self._db.close()

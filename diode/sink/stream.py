@@ -97,6 +97,12 @@ class Output:
     def void(self, key: Key, manifest: Manifest) -> None:  # noqa: ARG002  nothing is remembered
         self.discard(key)
 
+    def delivered_up_to(self, sender: int) -> int:  # noqa: ARG002  nothing is remembered
+        return 0
+
+    def give_up(self, sender: int, first: int, last: int) -> None:
+        """Nothing is remembered."""
+
     def checkpoint(self) -> None:
         """Nothing outlives this run."""
 

@@ -1,0 +1,223 @@
+"""What `diode recv` says of what happens: to people on stderr, to programs as events."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from diode import events
+from diode.cli import verifying
+from diode.cli.listening import Listening, Silent
+from diode.cli.progress import Interval, Ration, Shown
+from diode.cli.report import Report, plural, size
+from diode.errors import DestinationError
+from diode.objects import Type, escape
+
+if TYPE_CHECKING:
+    from diode.events import Key
+    from diode.objects import Manifest
+    from diode.ordering import GivenUp
+    from diode.service.receiver import Session
+    from diode.sink import Delivered
+
+LINK_INTERVAL = 10.0
+GLIMPSE = 0.25
+"""Seconds between two lines of a waterfall."""
+MAX_DETAILS = 20
+"""Different refusals told one by one with -v; after that they are only counted."""
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Shows and reports what a session sees."""
+
+    report: Report
+    bar: Shown
+    heard: Listening = field(default_factory=Silent)
+    _refusals: verifying.Refusals = field(default_factory=verifying.Refusals)
+    untold: int = 0
+    """Refusals that were only counted, because too many came."""
+    _refusing: Ration = field(default_factory=Ration)
+    _details: int = 0
+    _blocks: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    _progress: Interval = field(default_factory=Interval)
+    _link: Interval = field(default_factory=lambda: Interval(LINK_INTERVAL))
+    _fall: Interval = field(default_factory=lambda: Interval(GLIMPSE))
+
+    def event(self, event: events.Event, session: Session) -> None:  # noqa: ARG002
+        report = self.report
+        match event:
+            case events.SenderHeard(sender):
+                report.detail(f"hearing sender {sender:08x}")
+                report.event("sender_heard", sender=sender)
+            case events.ObjectAnnounced(key, manifest):
+                report.event(
+                    "object_announced",
+                    name=escape(manifest.name),
+                    size=manifest.size,
+                    sha256=manifest.digest.hex(),
+                    sender=key.sender,
+                    number=key.number,
+                )
+                report.detail(f"announced: {escape(manifest.name)}, {size(manifest.size)}, {key}")
+            case events.BlockSpoiled(key, block):
+                report.warn(
+                    f"block {block} of {key} contradicts its check; waiting for more symbols"
+                )
+            case events.FrameRejected(reason, count, detail) if detail:
+                self._refusal(reason, count, detail)
+            case events.ObjectQuarantined():
+                self._refusals.tell(report, event)
+            case events.ObjectVoided(key):
+                report.event("object_void", sender=key.sender, number=key.number)
+            case _:
+                pass
+
+    def delivered(self, key: Key, manifest: Manifest, how: Delivered, session: Session) -> None:
+        incoming = session.receiver.objects[key]
+        took = session.clock() - incoming.started
+        received = session.receiver.senders.get(key.sender)
+        heard = received.frames + received.lost if received else 0
+        loss = received.lost / heard if received and heard else 0.0
+        path = how.path + ("/" if manifest.type == Type.DIRECTORY else "")
+        self.report.event(
+            "object_delivered",
+            name=escape(manifest.name),
+            path=path,
+            size=manifest.size,
+            sha256=how.sha256,
+            sender=key.sender,
+            number=key.number,
+            signed_by=incoming.verdict.signed_by,
+            signed_by_key=incoming.verdict.fingerprint,
+            seconds=round(took, 3),
+            loss=round(loss, 6),
+            duplicate=how.duplicate,
+            blocks=incoming.collector.geometry.blocks,
+            blocks_decoded=incoming.decoded_blocks,
+        )
+        if how.path == "-":
+            return
+        what = "already there" if how.duplicate else "delivered"
+        repaired = (
+            f", {plural(incoming.decoded_blocks, 'block')} of {incoming.collector.geometry.blocks}"
+            " repaired"
+            if incoming.decoded_blocks
+            else ""
+        )
+        signed = verifying.signed(incoming.verdict)
+        self.report.say(f"{what} {escape(path)} ({size(manifest.size)}{repaired}{signed})")
+        if not sys.stdout.isatty():
+            self.report.result(path)
+
+    def known(self, key: Key, manifest: Manifest, session: Session) -> None:  # noqa: ARG002
+        self.report.event(
+            "object_known", name=escape(manifest.name), sender=key.sender, number=key.number
+        )
+        self.report.say(f"{escape(manifest.name)} ({key}) was delivered before")
+
+    def refused(self, key: Key, manifest: Manifest, why: str, session: Session) -> None:  # noqa: ARG002
+        if not self._refusing.take():
+            self.untold += 1
+            return
+        self.report.event(
+            "object_incomplete",
+            name=escape(manifest.name),
+            sender=key.sender,
+            number=key.number,
+            reason=why,
+        )
+        self.report.warn(f"{escape(manifest.name)} ({key}) is not delivered: {why}")
+
+    def held(self, key: Key, manifest: Manifest, session: Session) -> None:  # noqa: ARG002
+        self.report.event(
+            "object_held", name=escape(manifest.name), sender=key.sender, number=key.number
+        )
+        self.report.detail(f"{escape(manifest.name)} ({key}) is whole and waits for its turn")
+
+    def gave_up(self, gap: GivenUp, session: Session) -> None:  # noqa: ARG002
+        self.report.event("gap", sender=gap.sender, first=gap.first, last=gap.last, given_up=True)
+        self.report.warn(
+            f"{numbers_of(gap.first, gap.last)} of sender {gap.sender:08x} did not come in time; "
+            "later ones are delivered, send these again under new numbers"
+        )
+
+    def trouble(self, error: DestinationError, needed: int, session: Session) -> None:  # noqa: ARG002
+        # --once, --count and the end of the line are the only ends that trouble has.
+        what = f"{error}; listening goes on, {size(needed)} and more wait for it"
+        self.report.error(DestinationError(what, hint=error.hint))
+
+    def notice(self, text: str) -> None:
+        self.report.warn(text)
+
+    def tick(self, session: Session) -> None:
+        receiver = session.receiver
+        if self._progress.due():
+            symbols = done = 0
+            for incoming in receiver.objects.values():
+                held, needed = incoming.collector.symbols
+                symbols, done = symbols + needed, done + held
+            name = next(reversed(receiver.objects.values()), None)
+            text = escape(name.manifest.name)[-30:] if name else "listening"
+            rate = session.line_bytes / max(0.1, session.clock() - session.started)
+            self.bar.update(
+                done,
+                symbols or None,
+                f"{text}, {_pass(session)}{size(rate)}/s, {receiver.frames:,} frames, "
+                f"{receiver.lost:,} lost, {session.delivered:,} delivered",
+                self.heard.text(),
+            )
+            self.report.event(
+                "progress",
+                frames=receiver.frames,
+                lost=receiver.lost,
+                rejected=sum(receiver.rejected.values()) + sum(session.line.rejected.values()),
+                symbols=done,
+                total_symbols=symbols,
+                delivered=session.delivered,
+            )
+        if self.report.verbose and self.report.live and self._fall.due():
+            self.report.detail(self.heard.waterfall())
+        if self._link.due():
+            self.link(session)
+
+    def link(self, session: Session) -> None:
+        """The state of the link."""
+        receiver = session.receiver
+        self.report.event(
+            "link",
+            frames=receiver.frames,
+            rejected=sum(receiver.rejected.values()) + sum(session.line.rejected.values()),
+            lost=receiver.lost,
+            silent_seconds=round(session.clock() - session.last_frame, 1),
+            bytes=session.line_bytes,
+            noise=session.line.noise,
+            unwritten=session.unwritten,
+            waiting=len(session.waiting),
+            untold=self.untold,
+            reasons=dict(receiver.rejected + session.line.rejected),
+            **self.heard.fields(),
+        )
+
+    def _refusal(self, reason: str, count: int, detail: str) -> None:
+        if not self._refusing.take():
+            self.untold += 1
+            return
+        self._details += 1
+        self.report.event("frame_rejected", reason=reason, count=count, detail=escape(detail))
+        if self._details <= MAX_DETAILS:
+            self.report.detail(f"refused ({reason}): {escape(detail)}")
+
+
+def _pass(session: Session) -> str:
+    """Which pass is on air, as the sender's last heartbeat said; empty where it did not."""
+    heard = next(reversed(session.receiver.senders.values()), None)
+    if heard is None or not heard.number_of_pass:
+        return ""
+    return f"pass {heard.number_of_pass}" + (f"/{heard.passes}, " if heard.passes else ", ")
+
+
+def numbers_of(first: int, last: int) -> str:
+    """A range of object numbers in words."""
+    return f"object {first}" if first == last else f"objects {first} to {last}"
