@@ -462,6 +462,9 @@ class MemorySink:
         for key, part in list(self.kept.parts.items()):
             yield Unfinished(key, part.announcement, part.done.copy(), list(part.parked))
 
+    def contradicts(self, key: Key, manifest: Manifest) -> bool:
+        return False
+
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         if key in self.kept.finished:
             return False

@@ -189,8 +189,10 @@ def test_a_sender_restored_from_a_backup(shell: Shell) -> None:
     (shell.folder / "state/sender.json").write_text(state.replace('"number":1', '"number":0'))
     assert shell.run("send", "two", "--to", "file:cap3", "--state", "state").code == 0
     ran = shell.run("recv", "inbox", "--from", "file:cap3", "--json")
-    (known,) = ran.events("object_known")
-    assert (known["name"], known["number"]) == ("two", 1)
+    assert ran.code == 3
+    (refused,) = ran.events("object_incomplete")
+    assert (refused["name"], refused["number"]) == ("two", 1)
+    assert "restored from a backup" in refused["reason"]
     assert not (shell.folder / "inbox/two").exists()
     # With the folder gone, the sender is another one, and its numbers are new.
     shutil.rmtree(shell.folder / "state")

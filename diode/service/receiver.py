@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 18
 """Bytes of line handled at a time: what fits a processor's cache is fastest."""
+REUSED = (
+    "its number was delivered before with other content: was the sender's state restored from a "
+    "backup? Remove that state, so that it draws a new identity, and send again"
+)
 TOLD = 60.0
 """Seconds between two reports of trouble with the disk."""
 CHECKPOINT = 1.0
@@ -310,8 +314,7 @@ class Session:
             case events.ObjectAnnounced(key, manifest, announcement):
                 if not self.sink.announce(key, manifest, announcement):
                     self.receiver.finish(key)
-                    self.known += 1
-                    self.observer.known(key, manifest, self)
+                    self._heard_before(key, manifest)
                     self.order.settled(key)
                     self._release(key.sender)
                     return False
@@ -342,6 +345,14 @@ class Session:
                 self._silent = {s for s in self._silent if s in self.receiver.senders}
                 self._silent.add(sender)
         return True
+
+    def _heard_before(self, key: Key, manifest: Manifest) -> None:
+        if self.sink.contradicts(key, manifest):
+            self.refused += 1
+            self.observer.refused(key, manifest, REUSED, self)
+        else:
+            self.known += 1
+            self.observer.known(key, manifest, self)
 
     def _complete(self, key: Key, manifest: Manifest) -> None:
         """Deliver a whole object if it is its turn, and then those that waited for it."""

@@ -78,6 +78,9 @@ class Sink(Protocol):
     def void(self, key: Key, manifest: Manifest) -> None:
         """The sender took the object back."""
 
+    def contradicts(self, key: Key, manifest: Manifest) -> bool:
+        """Whether that number was delivered before with other content."""
+
     def delivered_up_to(self, sender: int) -> int:
         """The highest number of that sender's objects finished in any run; 0 where none is."""
 

@@ -218,6 +218,11 @@ class Inbox:
             if not self._ledger.finished(key):
                 self._ledger.record(key, manifest, "void")
 
+    def contradicts(self, key: Key, manifest: Manifest) -> bool:
+        """Whether that number was delivered before with other content."""
+        with self._guarded():
+            return self._ledger.contradicts(key, manifest)
+
     def delivered_up_to(self, sender: int) -> int:
         """The highest number of that sender's objects finished in any run; 0 where none is."""
         with self._guarded():

@@ -95,6 +95,15 @@ class Ledger:
         ).fetchone()
         return row is not None
 
+    def contradicts(self, key: Key, manifest: Manifest) -> bool:
+        """Whether that number stands for other content here."""
+        row = self._db.execute(
+            "SELECT sha256 FROM objects WHERE sender=? AND number=? AND state IN"
+            " ('delivered', 'duplicate')",
+            key,
+        ).fetchone()
+        return row is not None and row[0] != manifest.digest
+
     def begin(self, key: Key, manifest: Manifest, path: str) -> None:
         """Its delivery to that path begins now: from here on a repeat is a replay."""
         self.record(key, manifest, BEGUN, path)

@@ -97,6 +97,9 @@ class Output:
     def void(self, key: Key, manifest: Manifest) -> None:  # noqa: ARG002  nothing is remembered
         self.discard(key)
 
+    def contradicts(self, key: Key, manifest: Manifest) -> bool:  # noqa: ARG002
+        return False
+
     def delivered_up_to(self, sender: int) -> int:  # noqa: ARG002  nothing is remembered
         return 0
 
