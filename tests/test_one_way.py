@@ -112,7 +112,10 @@ def test_recv_never_writes_to_the_port(shell: Shell) -> None:
     assert shell.run("send", "file", "--to", "file:capture").code == 0
     line = (shell.folder / "capture").read_bytes()
     with Pty(shell.folder / "port") as port:
-        feeding = threading.Thread(target=feed, args=(port, line))
+        trace = shell.folder / "trace"
+        feeding = threading.Thread(
+            target=lambda: (seen_in(trace, f'"{port.path}"'), feed(port, line))
+        )
         feeding.start()
         arguments = ("recv", "inbox", "--once", "--from", f"serial:{port.path}")
         calls = traced(shell, port.path, *arguments)
@@ -127,15 +130,24 @@ def test_recv_never_writes_to_the_port(shell: Shell) -> None:
     assert [c for c in used if re.search("TIOCM(SET|BIS|BIC)|TIOCSBRK|TCSBRK", c)] == []
 
 
+def seen_in(trace: Path, word: str) -> None:
+    """Wait until a traced process has come so far."""
+    until = time.monotonic() + 40
+    while time.monotonic() < until:
+        if trace.exists() and word in trace.read_text(errors="replace"):
+            return
+        time.sleep(0.1)
+
+
 def feed(port: Pty, line: bytes) -> None:
-    """Play a line into a port, as a line does: what nobody takes within a second is lost."""
+    """Play a line into a port, as a line does: what nobody takes in some seconds is lost."""
     time.sleep(0.5)
     os.set_blocking(port.master, False)
-    until = time.monotonic() + 1
+    until = time.monotonic() + 5
     while line and time.monotonic() < until:
         try:
             line = line[os.write(port.master, line[:1024]) :]
-            until = time.monotonic() + 1
+            until = time.monotonic() + 5
         except BlockingIOError:
             pass
         time.sleep(0.002)
