@@ -10,17 +10,14 @@ Nothing is synchronised to disk: a capture is a medium, not a delivery.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diode.carrier.descriptor import read_some, write_all
+from diode.carrier.descriptor import open_file, read_some, write_all, write_failed
 from diode.carrier.pace import pace_at
 from diode.carrier.url import CarrierFacts, CarrierUrl
-from diode.errors import CarrierError, DestinationError
+from diode.errors import CarrierError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
     from diode.frame import Frames
 
 KEYS = frozenset({"append", "rate"})
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 def facts(url: CarrierUrl) -> CarrierFacts:
@@ -72,7 +67,7 @@ class FileSender:
         self.rate = rate
         self._path = path
         flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
-        self._fd = _open(path, flags)
+        self._fd = open_file(path, flags, "file")
         self._pace = pace_at(rate, clock=clock, sleep=sleep)
 
     def write(self, pieces: Frames) -> None:
@@ -84,7 +79,7 @@ class FileSender:
             try:
                 write_all(self._fd, part)
             except OSError as error:
-                raise _write_failed(self._path, error) from error
+                raise write_failed(self._path, error) from error
 
     def drain(self) -> None:
         """Wait for the scheduled end; the kernel has everything already."""
@@ -98,7 +93,7 @@ class FileSender:
         try:
             os.close(fd)
         except OSError as error:
-            raise _write_failed(self._path, error) from error
+            raise write_failed(self._path, error) from error
 
 
 class FileReceiver:
@@ -108,10 +103,7 @@ class FileReceiver:
         """Raises CarrierError."""
         self.rate = rate
         self._path = path
-        self._fd = _open(path, os.O_RDONLY)
-        if stat.S_ISDIR(os.fstat(self._fd).st_mode):
-            self.close()
-            raise _refused(path, os.O_RDONLY, IsADirectoryError(errno.EISDIR, ""))
+        self._fd = open_file(path, os.O_RDONLY, "file")
 
     def read(self, timeout: float | None) -> bytes | None:
         """Up to 1 MiB; b'' at the end of the file."""
@@ -125,41 +117,3 @@ class FileReceiver:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-
-def _open(path: str, flags: int) -> int:
-    # O_NOCTTY: a terminal opened by mistake must not become ours. O_CLOEXEC is the default.
-    try:
-        return os.open(path, flags | getattr(os, "O_NOCTTY", 0), 0o666)
-    except OSError as error:
-        raise _refused(path, flags, error) from error
-
-
-def _refused(path: str, flags: int, error: OSError) -> CarrierError:
-    """The error for a file that cannot be opened, with the next step."""
-    write = flags & os.O_WRONLY
-    folder = Path(path).parent
-    if error.errno == errno.EISDIR:
-        capture = Path(path, "capture")
-        return CarrierError(f"{path} is a directory", hint=f"name a file, such as file:{capture}")
-    if error.errno == errno.ENOENT and write:
-        return CarrierError(f"{path}: its folder does not exist", hint=f"mkdir -p {folder}")
-    if error.errno == errno.ENOENT:
-        return CarrierError(
-            f"{path}: there is no such file",
-            hint=f"check the name; a capture is made with: diode send FILE --to file:{path}",
-        )
-    if error.errno in {errno.EACCES, errno.EPERM}:
-        what, where = ("write", folder) if write else ("read", Path(path))
-        return CarrierError(f"{path}: no permission to {what} it", hint=f"see: ls -ld {where}")
-    return CarrierError(f"{path}: cannot be opened: {error.strerror}")
-
-
-def _write_failed(path: str, error: OSError) -> CarrierError | DestinationError:
-    if error.errno == errno.EPIPE:
-        return CarrierError(f"{path}: the reader went away")
-    if error.errno in _FULL:
-        return DestinationError(
-            f"{path}: {error.strerror}", hint="make room there, or name another place"
-        )
-    return CarrierError(f"{path}: cannot be written: {error.strerror}")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode.carrier import sound
-from diode.carrier.descriptor import read_some, write_all
+from diode.carrier.descriptor import open_file, read_some, write_all, write_failed
 from diode.errors import CarrierError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class PcmSink:
         self._channels = channels
         self._own = path != "-"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        self._fd = sound.open_file(path, flags, "pcm") if self._own else _opened(STDOUT, self._name)
+        self._fd = open_file(path, flags, "pcm") if self._own else _opened(STDOUT, self._name)
         if os.isatty(self._fd):
             self.close()
             raise CarrierError(
@@ -149,7 +149,7 @@ class PcmSink:
         try:
             write_all(self._fd, data.data)
         except OSError as error:
-            raise sound.write_failed(self._name, error) from error
+            raise write_failed(self._name, error) from error
 
     def finish(self) -> None:
         """The kernel has everything; how far the reader got is not known."""
@@ -161,7 +161,7 @@ class PcmSink:
             try:
                 os.close(fd)
             except OSError as error:
-                raise sound.write_failed(self._name, error) from error
+                raise write_failed(self._name, error) from error
 
 
 class PcmSource:
@@ -174,9 +174,7 @@ class PcmSource:
         self._channels = channels
         self._own = path != "-"
         self._rest = b""
-        self._fd = (
-            sound.open_file(path, os.O_RDONLY, "pcm") if self._own else _opened(STDIN, self._name)
-        )
+        self._fd = open_file(path, os.O_RDONLY, "pcm") if self._own else _opened(STDIN, self._name)
 
     def take(self, timeout: float | None) -> F32 | None:
         """What has come, at most 1 MiB at a time; part of a frame waits for the rest of it."""

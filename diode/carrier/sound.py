@@ -21,18 +21,14 @@ no number, or absurdly large (a file may hold anything), count as silence.
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from diode import modem as modems
 from diode.carrier.url import CarrierFacts, CarrierUrl
-from diode.errors import CarrierError, DestinationError
+from diode.errors import CarrierError
 from diode.modem.meter import Meter
 
 if TYPE_CHECKING:
@@ -56,8 +52,6 @@ STRETCH = 8.0
 """Seconds of sound made in one go; 1.5 MB at 48 kHz."""
 LARGEST = 1e6
 """Largest sample that is taken for sound; full scale is 1, and in 16-bit units 32768."""
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 class Sink(Protocol):
@@ -302,54 +296,3 @@ class SoundReceiver:
         """Let go of the source; further reads say that it has ended."""
         self._over = True
         self._source.close()
-
-
-# Files --------------------------------------------------------------------------------------
-
-
-def open_file(path: str, flags: int, scheme: str) -> int:
-    """A descriptor of the file. CarrierError with the next step when it cannot be opened."""
-    # O_NOCTTY: a terminal opened by mistake must not become ours. O_CLOEXEC is the default.
-    try:
-        fd = os.open(path, flags | getattr(os, "O_NOCTTY", 0), 0o666)
-    except OSError as error:
-        raise _refused(path, flags, scheme, error) from error
-    if stat.S_ISDIR(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise _refused(path, flags, scheme, IsADirectoryError(errno.EISDIR, ""))
-    return fd
-
-
-def _refused(path: str, flags: int, scheme: str, error: OSError) -> CarrierError:
-    """The error for a file that cannot be opened, with the next step."""
-    write = flags & os.O_WRONLY
-    folder = Path(path).parent
-    if error.errno == errno.EISDIR:
-        inside = Path(path, "sound.wav")
-        return CarrierError(
-            f"{path} is a directory", hint=f"name a file, such as {scheme}:{inside}"
-        )
-    if error.errno == errno.ENOENT and write:
-        return CarrierError(f"{path}: its folder does not exist", hint=f"mkdir -p {folder}")
-    if error.errno == errno.ENOENT:
-        return CarrierError(
-            f"{path}: there is no such file",
-            hint=f"check the name; sound is made with: diode send FILE --to {scheme}:{path}",
-        )
-    if error.errno in {errno.EACCES, errno.EPERM}:
-        what, where = ("write", folder) if write else ("read", Path(path))
-        return CarrierError(f"{path}: no permission to {what} it", hint=f"see: ls -ld {where}")
-    return CarrierError(f"{path}: cannot be opened: {error.strerror}")
-
-
-def write_failed(name: str, error: OSError) -> CarrierError | DestinationError:
-    """The error for samples that could not be written."""
-    if error.errno in {errno.EPIPE, errno.ECONNRESET}:
-        return CarrierError(
-            f"{name}: the reader went away", hint="see what the program that reads it said"
-        )
-    if error.errno in _FULL:
-        return DestinationError(
-            f"{name}: {error.strerror}", hint="make room there, or name another place"
-        )
-    return CarrierError(f"{name}: cannot be written: {error.strerror}")

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diode.carrier import sound
-from diode.carrier.descriptor import write_all
+from diode.carrier.descriptor import open_file, write_all, write_failed
 from diode.errors import CarrierError, DestinationError, UsageError
 from diode.modem import MAX_RATE, MIN_RATE
 
@@ -144,7 +144,7 @@ class WavSink:
         kind, subtype = _kind(self._soundfile, path, bits)
         self._left = None if kind in UNBOUNDED else MOST // (channels * BITS[bits or "16"])
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        target = _Target(sound.open_file(path, flags, "wav"), "w")
+        target = _Target(open_file(path, flags, "wav"), "w")
         try:
             _check_rewinds(path, target)
             self._sound = self._open(target, rate, kind, subtype)
@@ -171,7 +171,7 @@ class WavSink:
             if self._target.error is None:
                 raise CarrierError(f"{self._path}: cannot be written: {error}") from error
         if self._target.error is not None:
-            raise sound.write_failed(self._path, self._target.error)
+            raise write_failed(self._path, self._target.error)
 
     def finish(self) -> None:
         """The file has everything but its header, which it gets when it is closed."""
@@ -188,7 +188,7 @@ class WavSink:
         except OSError as error:
             target.error = error
         if target.error is not None:
-            raise sound.write_failed(self._path, target.error)
+            raise write_failed(self._path, target.error)
 
     def _open(self, target: _Target, rate: int, kind: str, subtype: str | None) -> Any:
         """The sound file, its header written."""
@@ -198,14 +198,14 @@ class WavSink:
             )
         except self._soundfile.SoundFileError as error:
             if target.error is not None:
-                raise sound.write_failed(self._path, target.error) from error
+                raise write_failed(self._path, target.error) from error
             raise UsageError(
                 f"{self._path}: {kind} at {rate} Hz cannot be written ({_reason(error)})",
                 hint="write rate=48000, or name a .wav",
             ) from error
         if target.error is not None:
             self._shut(opened)
-            raise sound.write_failed(self._path, target.error)
+            raise write_failed(self._path, target.error)
         return opened
 
     def _shut(self, opened: Any) -> None:
@@ -260,7 +260,7 @@ class WavSource:
         self._path = path
         self._notice = notice
         self._soundfile = _soundfile()
-        self._fd = sound.open_file(path, os.O_RDONLY, "wav")
+        self._fd = open_file(path, os.O_RDONLY, "wav")
         try:
             self._pipe = _is_pipe(self._fd)
             self._sound = self._open()
