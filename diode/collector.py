@@ -149,7 +149,10 @@ class Collector:
             if not fresh.any():
                 return []
             blocks, symbols, payload = blocks[fresh], symbols[fresh], payload[fresh]
-        touched, inverse = np.unique(blocks, return_inverse=True)
+        if (blocks == blocks[0]).all():
+            touched, inverse = blocks[:1], np.zeros(len(blocks), np.int64)
+        else:
+            touched, inverse = np.unique(blocks, return_inverse=True)
         slots = np.array([self._slot(b) for b in touched.tolist()], np.int64)
         self._touched.update(touched.tolist())
         known = set(self._suspects)

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from diode.events import BlockSaved
-    from diode.frame import I64, U8, Bool
+    from diode.frame import I64, U8, Bool, Column
 
 
 class Receiver:
@@ -200,7 +200,7 @@ class Receiver:
         if not right.all():
             self._reject(Reject.VERSION, int((~right).sum()))
         kinds = first & 0x0F
-        for kind in np.unique(kinds[right]).tolist():
+        for kind in _different(kinds[right]):
             mask = right & (kinds == kind)
             chosen = rows if mask.all() else rows[mask]
             if kind == Kind.COMPACT:
@@ -351,7 +351,7 @@ class Receiver:
     def _take_data(self, rows: U8) -> None:
         parsed = frame.parse_full(rows)
         names = parsed.sender.astype(np.uint64) << np.uint64(32) | parsed.number
-        for name in np.unique(names).tolist():
+        for name in _different(names):
             mask = names == name
             key = Key(name >> 32, name & 0xFFFF_FFFF)
             self._reception(key.sender).heard(parsed.sequence[mask])
@@ -365,7 +365,7 @@ class Receiver:
 
     def _take_compact(self, rows: U8) -> None:
         parsed = frame.parse_compact(rows)
-        for name in np.unique(parsed.alias).tolist():
+        for name in _different(parsed.alias):
             mask = parsed.alias == name
             key = self._aliases.get(name)
             chosen = slice(None) if mask.all() else mask
@@ -446,3 +446,10 @@ class Receiver:
             self._counted.clear()
         events, self._events = self._events, []
         return events
+
+
+def _different(values: Column) -> list[int]:
+    """The different values, in order; most batches hold frames of one object, which is quick."""
+    if len(values) and (values == values[0]).all():
+        return [int(values[0])]
+    return np.unique(values).tolist()
