@@ -77,7 +77,8 @@ class Collector:
         self.duplicates = 0
         self._slots: dict[int, int] = {}  # block -> slot; insertion order is age
         self._free: list[int] = []
-        self._releasing: list[int] = []
+        self._releasing: dict[int, int] = {}  # block -> slot, of blocks handed out
+        self._held: dict[int, int] = {}  # of those that are needed longer
         self._source: U8 = np.empty((0, geometry.k, geometry.symbol_size), np.uint8)
         self._have: Bool = np.empty((0, geometry.k), np.bool_)
         self._kept: Bool = np.empty((0, geometry.k), np.bool_)  # was handed out before
@@ -184,10 +185,22 @@ class Collector:
         return found
 
     def release(self) -> None:
-        """The blocks handed out so far have been used: their memory may be used again."""
-        self._free.extend(self._releasing)
+        """The blocks handed out so far have been used, all but those held: their memory may be
+        used again.
+        """
+        self._free.extend(self._releasing.values())
         self._releasing.clear()
         self._shrink()
+
+    def hold(self, block: int) -> None:
+        """A block handed out last is needed until it is given back."""
+        if block in self._releasing:
+            self._held[block] = self._releasing.pop(block)
+
+    def give_back(self, block: int) -> None:
+        """A block that was held is needed no longer."""
+        if block in self._held:
+            self._free.append(self._held.pop(block))
 
     def park(self, block: int) -> tuple[I64, U8]:
         """Forget an unfinished block and hand out its symbols: (n,), (n, S).
@@ -281,9 +294,13 @@ class Collector:
         self._source[slot, present:] = 0
         return slot
 
+    @property
+    def _lent(self) -> int:
+        return len(self._releasing) + len(self._held)
+
     def _grow(self) -> None:
         old = len(self._source)
-        new = min(max(2 * old, 1), max(self.geometry.blocks + len(self._releasing), 1))
+        new = min(max(2 * old, 1), max(self.geometry.blocks + self._lent, 1))
         source = np.empty((new, *self._source.shape[1:]), np.uint8)
         source[:old] = self._source
         have = np.zeros((2, new, self.geometry.k), np.bool_)
@@ -294,7 +311,7 @@ class Collector:
     def _shrink(self) -> None:
         """Give back the room of a busier time; never while blocks handed out point into it."""
         rooms, used = len(self._source), len(self._slots)
-        if self._releasing or rooms < 4 * used or rooms * self.block_memory <= SPARE:
+        if self._lent or rooms < 4 * used or rooms * self.block_memory <= SPARE:
             return
         kept = list(self._slots.values())
         self._source = self._source[kept]
@@ -333,7 +350,7 @@ class Collector:
         return block_layer.is_right(rows.reshape(-1), self.geometry.length(block))
 
     def _finish(self, block: int, rows: U8, *, decoded: bool) -> Recovered:
-        self._releasing.append(self._slots.pop(block))
+        self._releasing[block] = self._slots.pop(block)
         self._parity.pop(block, None)
         self._suspects.pop(block, None)
         self.done[block] = True

@@ -117,6 +117,18 @@ class Receiver:
             self._recovered(key, incoming, collector.restore(block, numbers, symbols))
         return self._drain()
 
+    def hold(self, key: Key, block: int) -> None:
+        """A block recovered in the last call is needed longer than that, until `give_back`."""
+        incoming = self.objects.get(key)
+        if incoming is not None:
+            incoming.collector.hold(block)
+
+    def give_back(self, key: Key, block: int) -> None:
+        """A block that was held is needed no longer."""
+        incoming = self.objects.get(key)
+        if incoming is not None:
+            incoming.collector.give_back(block)
+
     def resume(
         self, key: Key, announcement: bytes, done: Bool, parked: Sequence[int]
     ) -> list[Event]:

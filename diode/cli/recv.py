@@ -18,6 +18,7 @@ from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.limits import Limits
 from diode.objects import escape
 from diode.ordering import Strict
+from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
 
 if TYPE_CHECKING:
@@ -116,10 +117,11 @@ def command(
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, listening(medium))
             report.event("listening", url=url, sandbox=confined)
-            session = Session(medium, decoder, sink, watcher, limits, gate=gate)
+            disk = Beside()  # a thread, which shares the confinement only if it starts after it
+            stack.callback(disk.close)
+            session = Session(medium, decoder, sink, watcher, limits, gate=gate, disk=disk)
             if ordered:
                 session.order = Strict(sink.delivered_up_to, give_up_after)
-            sink.evicted, sink.lost = session.evict, session.lost
             with signals.asking(session.stop):
                 session.run(stop)
     return _conclude(report, session, watcher)

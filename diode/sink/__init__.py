@@ -69,8 +69,11 @@ class Sink(Protocol):
     def parked(self, key: Key, block: int) -> tuple[I64, U8]:
         """All symbols kept for that block."""
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
-        """Verify and deliver; or the blocks that are wrong (none named: all of them)."""
+    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+        """Verify and deliver; or the blocks that are wrong (none named: all of them).
+
+        None where the object is not here any more: `evicted` or `lost` was told of it.
+        """
 
     def discard(self, key: Key) -> None:
         """Forget an unfinished object and its parts."""

@@ -292,8 +292,10 @@ class Inbox:
 
     # Delivery -------------------------------------------------------------------------------
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
-        part = self._parts[key]
+    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+        part = self._parts.get(key)
+        if part is None:
+            return None
         with self._guarded():
             if part.placed is None:
                 if part.digest() != manifest.digest:

@@ -72,8 +72,10 @@ class Output:
             return np.empty(0, np.int64), np.empty((0, 0), np.uint8)
         return part.parked(block)
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
-        part = self._parts[key]
+    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+        part = self._parts.get(key)
+        if part is None:
+            return None
         with _explained("the temporary folder"):
             if part.digest() != manifest.digest:
                 wrong = part.wrong_blocks()
