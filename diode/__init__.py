@@ -17,8 +17,8 @@ Layers, one file each, pure (no input, no output, time is an argument):
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol
-    transmitter    objects in, frames out           orphans     data before its manifest
-                                                    admission   who may come in
+    passes         what is on air when              orphans     data before its manifest
+    transmitter    objects in, frames out           admission   who may come in
                                                     keyring     those whose keys are known
                                                     incoming    an object in progress
                                                     reception   what of a sender was lost

@@ -8,9 +8,10 @@ Numbers and checks come later, with `frame.stamp`, when a slice of the batch goe
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import numpy as np
 
 from diode import block as block_layer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from diode.announcements import AnnouncementSymbols
     from diode.frame import U8
     from diode.objects import Type
-    from diode.plan import Geometry, Link
+    from diode.plan import Geometry, Link, Settings
 
 
 class Signer(Protocol):
@@ -58,8 +59,9 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-def describe(source: Source, cut: Geometry, passes: int) -> Manifest:
+def describe(source: Source, settings: Settings, link: Link) -> Manifest:
     """The manifest of an object that is to be sent whole."""
+    cut = plan.geometry(source.size, settings, link)
     return Manifest(
         Status.COMPLETE,
         source.type,
@@ -70,7 +72,7 @@ def describe(source: Source, cut: Geometry, passes: int) -> Manifest:
         cut.k,
         cut.n,
         cut.symbol_size,
-        passes,
+        settings.passes,
         source.mtime,
     )
 
@@ -84,9 +86,9 @@ class Outgoing:
     geometry: Geometry
     manifest: Manifest
     announcement: AnnouncementSymbols
-    announced: int = 0
-    """Announcement symbols sent so far; the walk round their numbers."""
     passes_done: int = 0
+    gone: bool = False
+    """It has left the queue: sent as often as planned, or its source failed."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,22 @@ class Member:
     block: int
     count: int
     number_of_pass: int
+    first: int = 0
+    """Of an announcement: symbols of it sent before; the walk round their numbers."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far a transmission has come: everything before it has been handed out."""
+
+    number_of_pass: int
+    """Counted from 1."""
+    number: int
+    """The object of the group's first block."""
+    block: int
+    check: int
+    """Over what the group consists of (passes.py)."""
+    frames: int = 0
+    """Frames of the group that have been handed out."""
 
 
 @dataclass(slots=True)
@@ -104,16 +122,16 @@ class Group:
     """Frames in the order on air and how far they have been handed out."""
 
     frames: Frames
-    data_frames: int
+    place: Place
+    """Where it begins."""
     next: int = 0
-    finished: list[Outgoing] = field(default_factory=list)
 
 
 def member_rows(member: Member, sender: int, link: Link) -> U8:
     """The frames of one member, unnumbered and unchecked: uint8 (count, bytes)."""
     outgoing, cut = member.outgoing, member.outgoing.geometry
     if member.block < 0:
-        return announcement_rows(outgoing, sender, member.count)
+        return announcement_rows(outgoing, sender, member.first, member.count)
     code = by_id(cut.code)
     assert code is not None
     walk = symbol_numbers(cut, code.numbers(cut.k), member.block, member.number_of_pass)
@@ -139,11 +157,10 @@ def _read_block(outgoing: Outgoing, block: int) -> U8:
     return flat.reshape(cut.k, cut.symbol_size)
 
 
-def announcement_rows(outgoing: Outgoing, sender: int, count: int) -> U8:
-    """The next `count` symbols of an announcement as frames: uint8 (count, bytes)."""
+def announcement_rows(outgoing: Outgoing, sender: int, first: int, count: int) -> U8:
+    """`count` symbols of an announcement, from that one on, as frames: uint8 (count, bytes)."""
     announcement = outgoing.announcement
-    numbers, symbols = announcement.symbols(outgoing.announced, count)
-    outgoing.announced += count
+    numbers, symbols = announcement.symbols(first, count)
     rows = frame.blank_rows(count, symbols.shape[1])
     frame.fill_full(
         rows,

@@ -1,8 +1,8 @@
 """The sending core: objects and a clock in, batches of frames out. No socket, no port.
 
 The objects queued are sent in passes: every object once, then every object once more, so that
-a repeated pass comes after the whole previous one. Within a pass, blocks are collected into
-interleaving groups (schedule.py), read from their source, coded, put into frames in the order
+a repeated pass comes after the whole previous one. Within a pass (passes.py), blocks are collected
+into interleaving groups, read from their source, coded, put into frames in the order
 on air, and handed out in slices of at most `SLICE_BYTES`; numbering and checks come last, when the
 order is final. What is held in memory is one group.
 
@@ -19,15 +19,15 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from diode import frame, plan
 from diode.announcements import AnnouncementSymbols
 from diode.assembly import (
     Group,
-    Member,
     Outgoing,
+    Place,
     Source,
     Unsigned,
     announcement_rows,
@@ -38,13 +38,12 @@ from diode.assembly import (
 from diode.errors import SourceError
 from diode.frame import Beat, Frames, Kind
 from diode.objects import Status
-from diode.plan import Geometry, Link, Settings
+from diode.passes import Pass, frames_before, place_of
+from diode.plan import Link, Settings
 from diode.schedule import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from diode.assembly import Signer
+    from diode.assembly import Member, Signer
     from diode.frame import U8
     from diode.objects import Manifest
 
@@ -113,27 +112,43 @@ class Transmitter:
         self._started_at: float | None = None
         self._highest = highest_number
         self._queue: list[Outgoing] = []
-        self._members: Iterator[tuple[Outgoing, int]] | None = None
-        self._of_pass: tuple[Outgoing, ...] = ()
-        self._ahead: deque[tuple[Outgoing, int]] = deque()
+        self._pass: Pass | None = None
+        self._start: Place | None = None
+        self.place: Place | None = None
+        """How far it has come; None before the first frame of a group is handed out."""
         self._group: Group | None = None
         self._voiding: deque[Frames] = deque()
         self._since_heartbeat = 0
         self._closed = False
         self._events: list[ObjectSent | SourceFailed] = []
 
-    def add(self, number: int, source: Source) -> Manifest:
-        """Queue an object under a number never used before; its manifest, for the record."""
-        cut = plan.geometry(source.size, self.settings, self.link)
-        manifest = describe(source, cut, self.settings.passes)
+    def add(self, number: int, source: Source, passes_done: int = 0) -> Manifest:
+        """Queue an object under a number never used before; its manifest, for the record.
+
+        passes_done: passes of it that an earlier run has sent, of the same content.
+        """
+        manifest = describe(source, self.settings, self.link)
         symbols = self._announcement(number, manifest)
-        self._queue.append(Outgoing(number, source, cut, manifest, symbols))
+        outgoing = Outgoing(number, source, manifest.geometry, manifest, symbols, passes_done)
+        self._queue.append(outgoing)
         self._highest = max(self._highest, number)
         self.progress.objects += 1
-        self.progress.total_frames += self._frames_of(cut, symbols.count) * max(
-            1, self.settings.passes
-        )
+        frames = self._frames_of(outgoing)
+        self.progress.total_frames += frames * max(1, self.settings.passes)
+        self.progress.frames += frames * passes_done
         return manifest
+
+    def go_on(self, place: Place) -> None:
+        """Begin where an earlier run with the same objects has stopped; before the first step."""
+        self._start = self.place = place
+        self.progress.number_of_pass = place.number_of_pass - 1
+        for outgoing in self._queue:
+            if outgoing.number == place.number:
+                self.progress.frames += frames_before(
+                    outgoing, place.block, self.settings, self.link
+                )
+                break
+            self.progress.frames += self._frames_of(outgoing)
 
     def step(self, now: float) -> Frames | None:
         """The next frames for the line, or None when every pass of every object is out.
@@ -162,8 +177,7 @@ class Transmitter:
 
     def stop(self) -> None:
         """Send nothing more but the last heartbeat."""
-        self._members, self._group = iter(()), None
-        self._ahead.clear()
+        self._pass = self._group = None
         self._voiding.clear()
         for outgoing in self._queue:
             outgoing.source.close()
@@ -176,43 +190,25 @@ class Transmitter:
 
     # Passes and groups ----------------------------------------------------------------------
 
-    def _blocks_of_pass(self) -> Iterator[tuple[Outgoing, int]]:
-        """Every block of every object, once; an object without blocks shows up as block -1."""
-        for outgoing in self._of_pass:
-            for block in range(outgoing.geometry.blocks) or (-1,):
-                if outgoing not in self._queue:  # its source failed meanwhile
-                    break
-                yield outgoing, block
-
-    def _next_block(self, before: list[tuple[Outgoing, int]]) -> tuple[Outgoing, int] | None:
-        """The next block of the pass; None where the group that ends with `before` must end."""
-        assert self._members is not None
-        item = self._ahead.popleft() if self._ahead else next(self._members, None)
-        if item and before and self.settings.keep_order and item[0] is not before[0][0]:
-            self._ahead.appendleft(item)
-            return None
-        return item
-
     def _next_group(self) -> Group | None:
         """Collect, read and code the next interleaving group; None when all passes are done."""
         while self._queue:
-            if self._members is None:
-                self._of_pass = tuple(self._queue)  # what is added from now on waits for the next
-                self._members = self._blocks_of_pass()
+            if self._pass is None:  # what is added from now on waits for the next
+                self._pass = Pass(self._queue, self.settings, self.link, self._start)
                 self.progress.number_of_pass += 1
-            chosen = self._choose()
-            if not chosen:
-                self._members = None
-                self._end_pass()
+            members = self._pass.next_group()
+            if not members:
+                self._end_pass(self._pass)
+                self._pass = self._start = None
                 continue
-            members = self._members_of(chosen)
-            if members:
-                return self._build(members)
+            group = self._build(members)
+            if group is not None:
+                return group
         return None
 
-    def _end_pass(self) -> None:
-        for outgoing in self._of_pass:
-            if outgoing not in self._queue:  # its source failed meanwhile
+    def _end_pass(self, over: Pass) -> None:
+        for outgoing in over.objects:
+            if outgoing.gone:
                 continue
             try:
                 outgoing.source.check()
@@ -221,83 +217,21 @@ class Transmitter:
                 continue
             outgoing.passes_done += 1
             if outgoing.passes_done == self.settings.passes:
-                self._queue.remove(outgoing)
-                outgoing.source.close()
+                self._leave(outgoing)
                 self._events.append(
                     ObjectSent(outgoing.number, outgoing.source.name, outgoing.passes_done)
                 )
 
-    def _choose(self) -> list[tuple[Outgoing, int]]:
-        """Blocks until the group is long enough for the burst to be survived.
+    def _leave(self, outgoing: Outgoing) -> None:
+        """Take an object out of the queue."""
+        outgoing.gone = True
+        self._queue.remove(outgoing)
+        outgoing.source.close()
 
-        A rest of the pass shorter than half a group joins the last group rather than
-        standing alone, with less protection.
-        """
-        chosen: list[tuple[Outgoing, int]] = []
-        frames = size = wanted = 0
-        while (item := self._next_block(chosen[-1:])) is not None:
-            outgoing, block = item
-            count = max(1, self._frames_of_block(outgoing, block))
-            bytes_ = count * plan.frame_bytes(self.link, outgoing.geometry)
-            if chosen and size + bytes_ > plan.MAX_GROUP_BYTES:
-                self._ahead.appendleft(item)
-                return chosen
-            chosen.append(item)
-            frames += count
-            size += bytes_
-            wanted = max(wanted, plan.group_frames(self.settings, self.link, outgoing.geometry))
-            if frames >= wanted:
-                break
-        return chosen + self._short_rest(chosen, wanted // 2, plan.MAX_GROUP_BYTES - size)
-
-    def _short_rest(
-        self, chosen: list[tuple[Outgoing, int]], frames: int, room: int
-    ) -> list[tuple[Outgoing, int]]:
-        """What is left of the pass if that is fewer than `frames` frames."""
-        rest: list[tuple[Outgoing, int]] = []
-        count = size = 0
-        while (item := self._next_block(chosen[-1:])) is not None:
-            rest.append(item)
-            outgoing, block = item
-            more = max(1, self._frames_of_block(outgoing, block))
-            count += more
-            size += more * plan.frame_bytes(self.link, outgoing.geometry)
-            if count >= frames or size > room:
-                self._ahead.extendleft(reversed(rest))
-                return []
-        return rest
-
-    def _frames_of_block(self, outgoing: Outgoing, block: int) -> int:
-        return outgoing.geometry.frames(block) if block >= 0 else 0
-
-    def _frames_of(self, cut: Geometry, symbols: int) -> int:
-        """Frames of an object in one pass; `symbols`: those of its announcement."""
-        return cut.data_frames + symbols * plan.manifests(cut, self.settings, self.link, symbols)
-
-    def _members_of(self, chosen: list[tuple[Outgoing, int]]) -> list[Member]:
-        """The blocks chosen, and before them the announcement of each object among them."""
-        members: list[Member] = []
-        position = 0
-        while position < len(chosen):
-            outgoing = chosen[position][0]
-            end = position
-            while end < len(chosen) and chosen[end][0] is outgoing:
-                end += 1
-            if outgoing in self._queue:
-                members += self._members_of_object(outgoing, [b for _, b in chosen[position:end]])
-            position = end
-        return members
-
-    def _members_of_object(self, outgoing: Outgoing, blocks: list[int]) -> list[Member]:
-        cut, done = outgoing.geometry, outgoing.passes_done
-        data = [Member(outgoing, b, cut.frames(b), done) for b in blocks if b >= 0]
-        symbols = outgoing.announcement.count
-        copies = plan.manifests(cut, self.settings, self.link, symbols)
-        if data:  # this group's part of the pass's announcements, rounded so that they add up
-            first, last = blocks[0], blocks[-1] + 1
-            copies = -(-copies * last // cut.blocks) + (-copies * first // cut.blocks)
-        announcing = [Member(outgoing, -1, copies * symbols, done)] if copies else []
-        return announcing + data
+    def _frames_of(self, outgoing: Outgoing) -> int:
+        """Frames of an object in one pass."""
+        whole = max(1, outgoing.geometry.blocks)
+        return frames_before(outgoing, whole, self.settings, self.link)
 
     # Frames ---------------------------------------------------------------------------------
 
@@ -305,19 +239,28 @@ class Transmitter:
         """Frames of these members in the order on air; None when every source among them failed."""
         built: list[tuple[Member, U8]] = []
         for member in members:
-            if member.outgoing not in self._queue:
+            if member.outgoing.gone:
                 continue
             try:
                 built.append((member, member_rows(member, self.sender, self.link)))
             except SourceError as error:
                 self._void(member.outgoing, str(error))
-        built = [(m, r) for m, r in built if m.outgoing in self._queue]
+        built = [(m, r) for m, r in built if not m.outgoing.gone]
         if not built:
             return None
         phases = [0.0 if m.block < 0 else 0.5 for m, _ in built]
         order, index = spread([len(r) for _, r in built], phases)
         frames = interleave([r for _, r in built], order, index)
-        return Group(frames, len(frames))
+        place = place_of([m for m, _ in built], self.progress.number_of_pass)
+        return self._begun_before(Group(frames, place))
+
+    def _begun_before(self, group: Group) -> Group:
+        """Leave out what an earlier run has sent of the group with which this one starts."""
+        start, self._start = self._start, None
+        if start is not None and start.check == group.place.check:
+            group.next = min(start.frames, len(group.frames))
+            self.progress.frames += group.next
+        return group
 
     @property
     def _manifest_room(self) -> int:
@@ -331,13 +274,13 @@ class Transmitter:
 
     def _void(self, outgoing: Outgoing, reason: str) -> None:
         """Announce that this object will never be whole, and forget it."""
-        self._queue.remove(outgoing)
-        outgoing.source.close()
-        void = msgspec.structs.replace(outgoing.manifest, status=int(Status.VOID))
+        self._leave(outgoing)
+        void = replace(outgoing.manifest, status=int(Status.VOID))
         outgoing.announcement = self._announcement(outgoing.number, void)
-        copies = plan.manifest_copies(outgoing.announcement.count, Settings())
-        for _ in range(copies):  # one at a time, so that a burst between slices spares some
-            rows = announcement_rows(outgoing, self.sender, outgoing.announcement.count)
+        count = outgoing.announcement.count
+        # One at a time, so that a burst between slices spares some.
+        for copy in range(plan.manifest_copies(count, Settings())):
+            rows = announcement_rows(outgoing, self.sender, copy * count, count)
             self._voiding.append(Frames.of_rows(rows))
         self._events.append(SourceFailed(outgoing.number, outgoing.source.name, reason))
 
@@ -380,6 +323,7 @@ class Transmitter:
         part = frames.part(group.next, last)
         self.progress.frames += last - group.next
         group.next = last
+        self.place = replace(group.place, frames=last)
         if last == len(frames):
             self._group = None
         return part

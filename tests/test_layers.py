@@ -41,11 +41,11 @@ LAYERS = [
         "linktest",
     },
     {"assembly", "collector", "incoming", "keyring", "advice"},
-    {"parking"},
+    {"parking", "passes"},
     {"transmitter", "receiver", "inspection"},
 ]
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-NOT_BELOW_RECEIVER = {"transmitter", "assembly", "schedule"}
+NOT_BELOW_RECEIVER = {"transmitter", "assembly", "passes", "schedule"}
 """What the receiving core does not know although it stands above it."""
 
 FAMILIES = {
@@ -75,7 +75,15 @@ RECEIVING = (
     "cli.watching",
     "ordering",
 )
-TRANSMITTING = ("transmitter", "assembly", "source", "service.sender", "schedule", "cli.send")
+TRANSMITTING = (
+    "transmitter",
+    "assembly",
+    "passes",
+    "source",
+    "service.sender",
+    "schedule",
+    "cli.send",
+)
 
 MAX_FILE = 400
 MAX_FUNCTION = 60

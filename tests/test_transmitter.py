@@ -257,7 +257,7 @@ def test_a_short_rest_joins_the_last_group():
     while transmitter.step(0.0) is not None:
         if transmitter._group is not None:
             groups[id(transmitter._group)] = transmitter._group
-    lengths = [g.data_frames for g in groups.values()]
+    lengths = [len(g.frames) for g in groups.values()]
     assert len(lengths) > 2
     assert all(n >= group for n in lengths)
     assert max(lengths) < 1.7 * group
