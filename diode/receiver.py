@@ -464,4 +464,4 @@ def _different(values: Column) -> list[int]:
     """The different values, in order; most batches hold frames of one object, which is quick."""
     if len(values) and (values == values[0]).all():
         return [int(values[0])]
-    return np.unique(values).tolist()
+    return [int(value) for value in np.unique(values)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pair import BytesSource, Listener, content, everything, examples
 
 from diode import frame
-from diode.assembly import Place
+from diode.group import Place
 from diode.events import Key
 from diode.frame import Kind
 from diode.plan import Link, Settings
