@@ -81,6 +81,9 @@ TRANSMITTING = (
     "passes",
     "source",
     "service.sender",
+    "service.logbook",
+    "service.resuming",
+    "cli.course",
     "schedule",
     "cli.send",
 )
@@ -310,6 +313,8 @@ TESTED_IN = {
     "diode.sink.place": "test_sink_folder.py",
     "diode.sink.trouble": "test_sink_folder.py",
     "diode.keyring": "test_signing.py",
+    "diode.service.resuming": "test_service_logbook.py",
+    "diode.cli.course": "test_cli_resume.py",
     "diode.service.keys": "test_cli_keygen.py",
     "diode.cli.verifying": "test_cli_sign.py",
     "diode": "test_layers.py",

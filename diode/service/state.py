@@ -90,6 +90,11 @@ class SenderState:
             self._opened = opened.pop_all()
 
     @property
+    def directory(self) -> int:
+        """A descriptor of the folder."""
+        return self._directory
+
+    @property
     def sender(self) -> int:
         return self._identity.sender
 
@@ -104,12 +109,16 @@ class SenderState:
 
     def reserve(self, count: int) -> int:
         """Make `count` object numbers this run's; the first of them. On disk when it returns."""
-        if self._identity.number + count > LAST_NUMBER:
+        if not self.room(count):
             self._identity = _draw()
         first = self._identity.number + 1
         self._identity.number += count
         self._save()
         return first
+
+    def room(self, count: int) -> bool:
+        """Whether this identity has so many numbers left."""
+        return self._identity.number + count <= LAST_NUMBER
 
     def count_frames(self, frames: int) -> None:
         """Note how many frames this identity has sent."""
