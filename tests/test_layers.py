@@ -54,7 +54,8 @@ FAMILIES = {
     "line": {"service", "cli", "transmitter", "receiver", "sink", "source", "carrier", "modem"},
     "source": {"service", "cli", "receiver", "collector", "sink", "carrier", "line", "modem"},
     "sink": {"service", "cli", "transmitter", "source", "carrier", "line", "modem"},
-    "confine": {"service", "cli", "sink", "source", "carrier", "line", "modem", *RANK} - {"errors"},
+    "confine": {"service", "cli", "sink", "source", "carrier", "line", "modem", *RANK}
+    - {"errors", "objects"},
     "service": {"cli"},
 }
 """What each family must not import."""

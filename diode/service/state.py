@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from diode.confine.folders import check_folder
 from diode.errors import DestinationError, Locked
 from diode.objects import escape
 
@@ -70,6 +71,7 @@ class SenderState:
         with contextlib.ExitStack() as opened:
             try:
                 os.makedirs(folder, mode=0o700, exist_ok=True)
+                check_folder(folder)
                 self._directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 opened.callback(os.close, self._directory)
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
