@@ -34,11 +34,17 @@ if TYPE_CHECKING:
 class Signer(Protocol):
     """Makes the announcement of an object, signed or not (seal.SecretKey, Unsigned)."""
 
+    @property
+    def identity(self) -> str:
+        """Who signs, in words; the same for the same signatures."""
+
     def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement: ...
 
 
 class Unsigned:
     """Signs nothing."""
+
+    identity = ""
 
     def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement:  # noqa: ARG002
         return Announcement(manifest)

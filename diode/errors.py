@@ -9,6 +9,7 @@
       Locked                       11
       SignatureError               12
       DestinationError             13
+        UnsafeFolder               13
       ConfigurationError           14
       SourceError                   1
       ConfinementError              1
@@ -78,6 +79,10 @@ class DestinationError(DiodeError):
     """The destination is full or cannot be written."""
 
     exit_code = 13
+
+
+class UnsafeFolder(DestinationError):
+    """Others could change the folder, or put another in its place."""
 
 
 class ConfigurationError(DiodeError):

@@ -101,6 +101,11 @@ class SecretKey:
     def line(self) -> str:
         return _line(SECRET, self.raw, self.comment)
 
+    @property
+    def identity(self) -> str:
+        """The public key's fingerprint."""
+        return self.public.fingerprint
+
     def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement:
         """The announcement of this manifest, signed."""
         plain = Announcement(manifest)

@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from cli import Shell, make
 from faults import CALLS, FAULTS, calls_of, contents, kinds, need_strace, run_with
 from pair import Listener
+from ptys import Pty
 
 from diode import events, line
 from diode.events import Key
@@ -138,6 +140,85 @@ def heard(capture: Path) -> dict[Key, tuple[bytes, bytes | None]]:
         e.key: (e.manifest.digest, listener.delivered.get(e.key))
         for e in listener.of(events.ObjectAnnounced)
     }
+
+
+def heard_on(data: bytes) -> Listener:
+    """What a receiver makes of a line."""
+    decoder, listener = line.decoder("cobs"), Listener()
+    rows = decoder.feed(np.frombuffer(data, np.uint8)) + decoder.flush()
+    listener.take(listener.receiver.receive(rows, 0.0))
+    return listener
+
+
+def send_on_a_line_with_faults(
+    shell: Shell, port: Pty, fault: str, stride: int, first: int
+) -> tuple[int, int]:
+    """As send_with_faults, on a line, where a run that was killed is gone on with."""
+    need_strace()
+    used: dict[Key, bytes] = {}
+    to = f"serial:{port.link}?baud=1000000"
+    count = met = resumed = 0
+
+    def arguments() -> tuple:
+        nonlocal count
+        count += 1
+        make(shell.folder / "thing", 20_000, count)
+        return ("send", "thing", "--to", to, "--state", "air/state", "--json")
+
+    assert shell.run(*arguments()).code == 0
+    counts, paths = calls_of(shell, *arguments(), on="air")
+    assert any("unfinished-" in path for path in paths)
+    for kind in kinds(fault):
+        for call in CALLS[kind]:
+            start = 1 + first % min(stride, counts[call] or 1)
+            for number in range(start, counts[call] + 2, stride):
+                before, command = len(port.heard), arguments()
+                ran, hit = run_with(
+                    shell, *command, call=call, number=number, fault=fault, paths=paths
+                )
+                said = f"{fault} at {call} {number}: {ran.code}\n{ran.out}\n{ran.err}"
+                if not hit:
+                    assert ran.code == 0, said
+                    break
+                met += 1
+                assert (ran.code < 0) == (fault == "killed"), said
+                again = shell.run(*command)
+                said += f"\nthen {again.code}\n{again.out}\n{again.err}"
+                assert again.code == 0, said
+                resumed += len(again.events("resumed"))
+                listener = heard_on(port.wait_for(before + 1)[before:])
+                for event in listener.of(events.ObjectAnnounced):
+                    digest = event.manifest.digest
+                    assert used.setdefault(event.key, digest) == digest, said
+                content = (shell.folder / "thing").read_bytes()
+                assert content in listener.delivered.values(), said
+                left = [p.name for p in (shell.folder / "air/state").iterdir()]
+                assert not [name for name in left if "unfinished" in name], f"{left}, {said}"
+    return met, resumed
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[Pty]:
+    with Pty(tmp_path / "port") as pty:
+        yield pty
+
+
+def test_sender_on_a_line(shell: Shell, port: Pty) -> None:
+    met, resumed = send_on_a_line_with_faults(shell, port, "killed", 3, 1)
+    assert met > 3
+    assert resumed > 0
+
+
+def test_sender_on_a_line_with_a_bad_disk(shell: Shell, port: Pty) -> None:
+    assert send_on_a_line_with_faults(shell, port, "EIO", 4, 2)[0] > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_sender_on_a_line_at_every_call(shell: Shell, port: Pty, fault: str) -> None:
+    met, resumed = send_on_a_line_with_faults(shell, port, fault, 1, 0)
+    print(f"{fault}: {met} calls, {resumed} times gone on with")
+    assert met > 2
 
 
 def send_with_faults(shell: Shell, fault: str, stride: int, first: int) -> int:

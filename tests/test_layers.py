@@ -55,7 +55,8 @@ FAMILIES = {
     "line": {"service", "cli", "transmitter", "receiver", "sink", "source", "carrier", "modem"},
     "source": {"service", "cli", "receiver", "collector", "sink", "carrier", "line", "modem"},
     "sink": {"service", "cli", "transmitter", "source", "carrier", "line", "modem"},
-    "confine": {"service", "cli", "sink", "source", "carrier", "line", "modem", *RANK} - {"errors"},
+    "confine": {"service", "cli", "sink", "source", "carrier", "line", "modem", *RANK}
+    - {"errors", "objects"},
     "service": {"cli"},
 }
 """What each family must not import."""
@@ -82,6 +83,9 @@ TRANSMITTING = (
     "passes",
     "source",
     "service.sender",
+    "service.logbook",
+    "service.resuming",
+    "cli.course",
     "schedule",
     "cli.send",
 )
@@ -311,6 +315,8 @@ TESTED_IN = {
     "diode.sink.place": "test_sink_folder.py",
     "diode.sink.trouble": "test_sink_folder.py",
     "diode.keyring": "test_signing.py",
+    "diode.service.resuming": "test_service_logbook.py",
+    "diode.cli.course": "test_cli_resume.py",
     "diode.service.keys": "test_cli_keygen.py",
     "diode.cli.verifying": "test_cli_sign.py",
     "diode": "test_layers.py",

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,7 @@ QUIET = 10.0
 def facts(url: CarrierUrl) -> CarrierFacts:
     """The modem's rate, and how it takes pieces."""
     _check_path(url)
-    return sound.facts(url)
+    return replace(sound.facts(url), live=True)
 
 
 def sending(

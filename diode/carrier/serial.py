@@ -54,7 +54,7 @@ ROUNDED = 0.01
 
 def facts(url: CarrierUrl) -> CarrierFacts:
     """baud/10 bytes per second."""
-    return CarrierFacts(_baud(url) / BITS)
+    return CarrierFacts(_baud(url) / BITS, live=True)
 
 
 def sending(

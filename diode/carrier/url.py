@@ -45,6 +45,9 @@ class CarrierFacts:
     """Longest line piece that the medium keeps whole; None: any length is as good."""
     batch: int = 0
     """Line bytes worth handing over in one call; fewer may take as long on the line."""
+    live: bool = False
+    """What was written has left for good, even if the sender is killed then: another run goes on
+    behind it. A recording begins anew instead."""
     air_bytes: Callable[[float], float] = float
     """Line time of a piece of that many bytes, in bytes at `rate`."""
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from diode import carrier, line
-from diode.assembly import Unsigned
+from diode.assembly import Unsigned, describe
 from diode.cli import confinement, options
+from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
 from diode.errors import Partial, SourceError, UsageError
@@ -38,6 +39,7 @@ class Sending:
     report: Report
     transmitter: Transmitter
     manifests: dict[int, Manifest]
+    course: Course
     failed: int = 0
 
     def report_events(self) -> None:
@@ -57,7 +59,8 @@ class Sending:
                 )
                 self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
             else:
-                self.failed += 1
+                self.failed += event.number not in self.course.withdrawn
+                self.course.log.void(event.number)
                 self.report.event(
                     "object_void",
                     name=name,
@@ -76,6 +79,7 @@ class Sending:
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
 @click.option("--sign", "key_file", metavar="KEYFILE", help="Sign with this secret key.")
+@click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @options.planning
 @options.impair
@@ -87,6 +91,7 @@ def command(
     name: str | None,
     state: str | None,
     key_file: str | None,
+    fresh: bool,
     keep_order: bool,
     code: str | None,
     redundancy: float | None,
@@ -109,6 +114,7 @@ def command(
 
     Nothing ever comes back, so the sender can say that it sent, never that anything
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
+    On a line, a run that was killed goes on where it was when the same command is given again.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(code, redundancy, passes, burst, symbol_size, keep_order=keep_order)
@@ -116,7 +122,7 @@ def command(
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     signer = _signer(report, key_file)
     folder = state or default_folder()
-    return _send(report, paths, name, url, settings, signer, line, impair, folder, sandbox)
+    return _send(report, paths, name, url, settings, signer, line, impair, folder, sandbox, fresh)
 
 
 def _signer(report: Report, key_file: str | None) -> Signer:
@@ -140,6 +146,7 @@ def _send(
     impair: str | None,
     state_folder: str,
     sandbox: str,
+    fresh: bool,
 ) -> int:
     encoder = line.encoder(line_name)
     facts = carrier.facts(url)
@@ -154,24 +161,28 @@ def _send(
         if not sources:
             raise SourceError("there is nothing to send")
         confinement.sender(report, url, state_folder, paths, listing.spool, sandbox)
-        first = state.reserve(len(sources))  # may draw a new sender id, so it comes first
+        course = Course(report, state, facts.live, fresh=fresh)
+        course.named(paths, name, url, line_name, settings, link, signer)
+        queue = course.take_up([(s, describe(s, settings, link)) for s in sources], settings)
         transmitter = Transmitter(
             state.sender,
             settings,
             link,
-            frames_before=state.frames,
-            highest_number=first - 1,
+            frames_before=max(state.frames, course.frames),
+            highest_number=state.number,
             signer=signer,
         )
-        manifests = {
-            number: transmitter.add(number, source) for number, source in enumerate(sources, first)
-        }
-        sending = Sending(report, transmitter, manifests, failed=len(listing.unreadable))
+        manifests = queue.fill(transmitter)
+        course.begin(transmitter)
+        sending = Sending(report, transmitter, manifests, course, failed=len(listing.unreadable))
+        finished = False
         try:
             _transmit(report, sending, encoder, medium, facts.batch)
+            finished = True
         finally:
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
+            course.end(transmitter.frames_sent, finished=finished)
     _conclude(report, sending, settings)
     return Partial.exit_code if sending.failed else 0
 
@@ -275,7 +286,8 @@ def _transmit(
                 )
             sending.report_events()
 
-        transmit(sending.transmitter, encoder, medium, batch=batch, shown=shown)
+        log = sending.course.log
+        transmit(sending.transmitter, encoder, medium, batch=batch, log=log, shown=shown)
 
 
 def _conclude(report: Report, sending: Sending, settings: Settings) -> None:

@@ -9,12 +9,14 @@ import numpy as np
 
 from diode import plan
 from diode.frame import CHECK, EMPTY, HEADER, Frames, join
+from diode.service.logbook import Unlogged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diode.carrier import SendingCarrier
     from diode.line import Encoder
+    from diode.service.logbook import Log
     from diode.transmitter import Transmitter
 
 
@@ -28,13 +30,14 @@ def transmit(
     carrier: SendingCarrier,
     *,
     batch: int = 0,
+    log: Log | None = None,
     shown: Callable[[], object] = lambda: None,
     clock: Callable[[], float] | None = None,
 ) -> None:
     """Send everything a transmitter has, and drain the carrier. `shown` is called now and then.
 
     batch: line bytes that the carrier wants in one piece, as far as there are any: pieces
-    are collected until the next one would be too much.
+    are collected until the next one would be too much. log: keeps how far the sending has come.
 
     A carrier without a rate runs on no clock at all, so that the same objects and state give
     the same bytes. KeyboardInterrupt comes through after the last heartbeat was sent.
@@ -42,12 +45,16 @@ def transmit(
     if clock is None:
         clock = time.monotonic if carrier.rate else lambda: 0.0
     batch = _evened(transmitter, batch)
-    waiting = EMPTY
+    log = log or Unlogged()
+    waiting, progress = EMPTY, transmitter.progress
     try:
         while (frames := transmitter.step(clock())) is not None:
             pieces = line.encode(frames)
-            transmitter.progress.line_bytes += len(pieces.data)
+            progress.line_bytes += len(pieces.data)
+            log.going(transmitter.frames_sent)
+            log.handed(progress.line_bytes, transmitter.place)
             waiting = _write_full(carrier, join(waiting, pieces), batch)
+            log.wrote(progress.line_bytes - len(waiting.data))
             shown()
     except KeyboardInterrupt:
         transmitter.stop()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from diode.confine.folders import check_folder
 from diode.errors import DestinationError, Locked
 from diode.objects import escape
 
@@ -70,6 +71,7 @@ class SenderState:
         with contextlib.ExitStack() as opened:
             try:
                 os.makedirs(folder, mode=0o700, exist_ok=True)
+                check_folder(folder)
                 self._directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 opened.callback(os.close, self._directory)
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -90,6 +92,11 @@ class SenderState:
             self._opened = opened.pop_all()
 
     @property
+    def directory(self) -> int:
+        """A descriptor of the folder."""
+        return self._directory
+
+    @property
     def sender(self) -> int:
         return self._identity.sender
 
@@ -104,12 +111,16 @@ class SenderState:
 
     def reserve(self, count: int) -> int:
         """Make `count` object numbers this run's; the first of them. On disk when it returns."""
-        if self._identity.number + count > LAST_NUMBER:
+        if not self.room(count):
             self._identity = _draw()
         first = self._identity.number + 1
         self._identity.number += count
         self._save()
         return first
+
+    def room(self, count: int) -> bool:
+        """Whether this identity has so many numbers left."""
+        return self._identity.number + count <= LAST_NUMBER
 
     def count_frames(self, frames: int) -> None:
         """Note how many frames this identity has sent."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diode.confine.folders import check_folder
 from diode.errors import DestinationError
 from diode.objects import Announcement, Malformed, Manifest, Type, escape, safe_parts
 from diode.sink import Delivered, Unfinished
@@ -83,6 +84,8 @@ class Inbox:
             opened.callback(os.close, self._root)
             for inner in (state, os.path.join(state, "parts")):
                 os.makedirs(inner, mode=0o700, exist_ok=True)
+            check_folder(path, shared=True)
+            check_folder(state)
             self._state = os.open(state, DIRECTORY)
             opened.callback(os.close, self._state)
             opened.callback(os.close, lock(self._state, path))
