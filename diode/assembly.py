@@ -1,8 +1,8 @@
 """What is to be sent, read and coded: members of interleaving groups become frames.
 
 A member of a group is one block of an object or its announcement. A block is read straight to the
-place where its symbols stay until they go on air (group.py), and its parity is computed beside them.
-Numbers and checks come later, with `frame.stamp`, when a slice of the group goes to the line.
+place where its symbols stay until they go on air (group.py), and its parity is computed beside
+them. Numbers and checks come later, with `frame.stamp`, when a slice of the group goes to the line.
 """
 
 from __future__ import annotations

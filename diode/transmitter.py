@@ -301,9 +301,7 @@ class Transmitter:
         count = outgoing.announcement.count
         # One at a time, so that a burst between slices spares some.
         for copy in range(plan.manifest_copies(count, Settings())):
-            self._voiding.append(
-                announcement_frames(outgoing, self.sender, copy * count, count)
-            )
+            self._voiding.append(announcement_frames(outgoing, self.sender, copy * count, count))
         self._events.append(SourceFailed(outgoing.number, outgoing.source.name, reason))
 
     def _heartbeat(self, now: float, beat: Beat) -> Frames:

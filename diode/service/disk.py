@@ -36,7 +36,8 @@ class Disk(Protocol):
 
     def tell(self, then: Callable[..., object]) -> Callable[..., None]:
         """What may be called from within work: `then` is called with the same arguments, later,
-        where results are."""
+        where results are.
+        """
 
     @property
     def busy(self) -> bool:
@@ -44,7 +45,8 @@ class Disk(Protocol):
 
     def settle(self, *, wait: bool = False) -> None:
         """See the results there are; with `wait`, those of everything handed over, however often
-        a result gives more to do."""
+        a result gives more to do.
+        """
 
     def close(self) -> None:
         """End; nothing may be handed over any more."""

@@ -24,7 +24,7 @@ from diode import events
 from diode.admission import Anyone, Gate
 from diode.errors import DestinationError
 from diode.limits import Limits
-from diode.ordering import AsTheyCome, GivenUp, Order, Turn
+from diode.ordering import AsTheyCome, Order, Turn
 from diode.receiver import Receiver
 from diode.service.disk import AtOnce, Disk
 from diode.sink.trouble import Lost
