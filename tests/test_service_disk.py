@@ -47,9 +47,12 @@ def test_what_the_disk_refuses_is_a_result(disk: Disk) -> None:
 
 
 def test_other_errors_come_through(disk: Disk) -> None:
-    with pytest.raises(ZeroDivisionError):
+    def wrong() -> None:
         disk.do(lambda: 1 // 0, lambda _: None)
         disk.settle(wait=True)
+
+    with pytest.raises(ZeroDivisionError):
+        wrong()
 
 
 def test_results_may_ask_for_more(disk: Disk) -> None:

@@ -1,12 +1,12 @@
-"""Work on the disk, done beside the listening: in a thread of its own, in order, one after the other.
+"""Work on the disk, done beside the listening: in a thread of its own, one piece after the other.
 
 The loop that listens hands over what is to be done and what is to happen with the result, and
 goes on; `settle` runs the second half of what is finished, in the loop's own thread, so
 nothing there needs a lock. Python's interpreter lock is free while a file is written, synced or
 hashed, so the two really run side by side.
 
-How much may wait is bounded in bytes: beyond, `do` waits, and what the link delivers meanwhile is the
-reader's to keep. `AtOnce` does everything on the spot, with the same results in the same order.
+How much may wait is bounded in bytes: beyond, `do` waits, and what the link delivers meanwhile is
+the reader's to keep. `AtOnce` does everything on the spot, with the same results in the same order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class Disk(Protocol):
     """Does work in the order in which it is given."""
 
     def do(self, work: Work, then: Then, size: int = 0) -> None:
-        """Have `work` done and `then` called with its result. size: bytes that it keeps in memory."""
+        """Have `work` done and `then` called with its result.
+
+        size: bytes that it keeps in memory.
+        """
 
     def tell(self, then: Callable[..., object]) -> Callable[..., None]:
         """What may be called from within work: `then` is called with the same arguments, later,

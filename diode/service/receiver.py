@@ -2,8 +2,8 @@
 
 `Session.run` reads and decodes, and returns when the carrier ends, when enough was delivered, or
 when nothing was heard for the time allowed. What the sink has to do is done by a `Disk`
-(disk.py), which may be another thread: each event is carried out in two halves, what is asked of the
-sink, and what follows from its answer.
+(disk.py), which may be another thread: each event is carried out in two halves, what is asked of
+the sink, and what follows from its answer.
 
 Trouble with the disk (DestinationError) ends nothing while there is something to hear. An object
 that has no room is announced again with its next manifest; a block that cannot be written is
@@ -104,7 +104,7 @@ class Session:
     held: dict[Key, Manifest] = field(default_factory=dict)
     """Complete objects whose turn has not come."""
     unanswered: dict[Key, bool] = field(default_factory=dict)
-    """Objects of which the sink has yet to say whether they are news, and which of them are whole."""
+    """Objects of which the sink has yet to say whether they are news; which are whole."""
     delivering: set[Key] = field(default_factory=set)
     """Complete objects that the sink is delivering."""
     stopped: bool = False
