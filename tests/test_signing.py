@@ -51,7 +51,8 @@ def split(frames):
 def made(announcement, key=KEY, room=1000, numbers=None):
     """The frames of an announcement."""
     symbols = AnnouncementSymbols.of(announcement, room)
-    numbers, payloads = symbols.symbols(0, numbers or symbols.count)
+    numbers = symbols.numbers(0, numbers or symbols.count)
+    payloads = symbols.symbols(numbers)
     rows = frame.blank_rows(len(numbers), payloads.shape[1])
     frame.fill_full(
         rows,

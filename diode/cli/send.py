@@ -32,6 +32,17 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """What of the command line is not about what is sent."""
+
+    impair: str | None
+    state: str
+    sandbox: str
+    fresh: bool
+    hard_links: bool
+
+
 @dataclass(slots=True)
 class Sending:
     """What one run of `diode send` keeps at hand."""
@@ -79,6 +90,9 @@ class Sending:
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
 @click.option("--sign", "key_file", metavar="KEYFILE", help="Sign with this secret key.")
+@click.option(
+    "--hard-links", is_flag=True, help="Send files below a folder that have other names too."
+)
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @options.planning
@@ -91,6 +105,7 @@ def command(
     name: str | None,
     state: str | None,
     key_file: str | None,
+    hard_links: bool,
     fresh: bool,
     keep_order: bool,
     code: str | None,
@@ -122,7 +137,8 @@ def command(
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     signer = _signer(report, key_file)
     folder = state or default_folder()
-    return _send(report, paths, name, url, settings, signer, line, impair, folder, sandbox, fresh)
+    how = How(impair, folder, sandbox, fresh, hard_links)
+    return _send(report, paths, name, url, settings, signer, line, how)
 
 
 def _signer(report: Report, key_file: str | None) -> Signer:
@@ -143,25 +159,22 @@ def _send(
     settings: Settings,
     signer: Signer,
     line_name: str,
-    impair: str | None,
-    state_folder: str,
-    sandbox: str,
-    fresh: bool,
+    how: How,
 ) -> int:
     encoder = line.encoder(line_name)
     facts = carrier.facts(url)
     link = options.link(facts, encoder)
     with contextlib.ExitStack() as stack:
-        state = stack.enter_context(SenderState(state_folder))
-        listing = _list(report, paths, name)
+        state = stack.enter_context(SenderState(how.state))
+        listing = _list(report, paths, name, how.hard_links)
         # Before gigabytes are hashed: a port that is not there is told at once.
-        medium = carrier.open_sending(url, impair=impair, notice=report.warn)
+        medium = carrier.open_sending(url, impair=how.impair, notice=report.warn)
         stack.callback(medium.close)
         sources = _hash(report, listing, stack)
         if not sources:
             raise SourceError("there is nothing to send")
-        confinement.sender(report, url, state_folder, paths, listing.spool, sandbox)
-        course = Course(report, state, facts.live, fresh=fresh)
+        confinement.sender(report, url, how.state, paths, listing.spool, how.sandbox)
+        course = Course(report, state, facts.live, fresh=how.fresh)
         course.named(paths, name, url, line_name, settings, link, signer)
         queue = course.take_up([(s, describe(s, settings, link)) for s in sources], settings)
         transmitter = Transmitter(
@@ -199,7 +212,7 @@ class Listing:
     unreadable: list[str] = field(default_factory=list)
 
 
-def _list(report: Report, paths: tuple[str, ...], name: str | None) -> Listing:
+def _list(report: Report, paths: tuple[str, ...], name: str | None, hard_links: bool) -> Listing:
     """Everything the paths name, nothing of it read yet."""
     if name is not None and len(paths) > 1:
         raise UsageError("--name goes with a single PATH", hint="send them one by one, or a folder")
@@ -220,7 +233,7 @@ def _list(report: Report, paths: tuple[str, ...], name: str | None) -> Listing:
                 )
             listing.stdin = name or "stdin"
         else:
-            listing.found += folder.find(path, name, skipped)
+            listing.found += folder.find(path, name, skipped, hard_links=hard_links)
     return listing
 
 

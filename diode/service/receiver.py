@@ -124,8 +124,12 @@ class Session:
         self._stop = stop
         self.started = self.last_frame = self._checkpoint = self.clock()
         self.sink.evicted, self.sink.lost = self.disk.tell(self.evict), self.disk.tell(self.lost)
+        unwanted = []
         for old in self.sink.unfinished():
             self._act(self.receiver.resume(old.key, old.announcement, old.done, old.parked))
+            if old.key not in self.receiver.objects:
+                unwanted.append(old.key)  # of a run that asked for no signature, or had more room
+        self.sink.first_to_go(unwanted)
         self._pass_on_notices()
         try:
             while not self._enough():

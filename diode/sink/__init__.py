@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from diode.events import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from diode.frame import I64, U8, Bool
     from diode.objects import Manifest
@@ -56,6 +56,9 @@ class Sink(Protocol):
 
     def unfinished(self) -> Iterator[Unfinished]:
         """Objects begun in earlier runs."""
+
+    def first_to_go(self, keys: Iterable[Key]) -> None:
+        """Where there is no room for all unfinished objects, these go before the others."""
 
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         """Make room for an object; False when it has been delivered before."""

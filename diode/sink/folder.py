@@ -31,7 +31,7 @@ from diode.sink.place import DIRECTORY, lies_there, open_folder, rename_beside
 from diode.sink.trouble import Lost, explained, lock, lost, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from diode.events import Key
     from diode.frame import I64, U8
@@ -165,6 +165,11 @@ class Inbox:
                 self._ledger.complete(begun)
             else:
                 self._ledger.withdraw(begun.key)
+
+    def first_to_go(self, keys: Iterable[Key]) -> None:
+        first = set(keys)
+        for key in [key for key in self._parts if key not in first]:
+            self._parts[key] = self._parts.pop(key)  # the oldest is the first one in it
 
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         with self._guarded():
