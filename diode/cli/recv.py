@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier, line
-from diode.cli import INTERRUPTED, confinement, options, signals, verifying
+from diode import line
+from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
 from diode.cli.listening import listening
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     help="With --ordered: wait that long for a missing object.  [default: for ever]",
 )
 @click.option("--state", type=click.Path(), help="Folder for unfinished objects and the ledger.")
+@options.buffer
 @options.impair
 @options.sandbox
 @options.manners
@@ -83,6 +84,7 @@ def command(
     ordered: bool,
     give_up_after: float | None,
     state: str | None,
+    buffer: int,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -108,14 +110,14 @@ def command(
     gate = verifying.gate(report, verify)
     decoder = line.decoder(line_name)
     with contextlib.ExitStack() as stack:
-        medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
+        medium, reader = reading.opened(report, url, impair, sandbox, buffer)
         stack.callback(medium.close)
         sink = _sink(inbox, state, mode, names, quota, expire)
         stack.callback(sink.close)
-        confined = confinement.receiver(report, url, sink.folders, mode, sandbox)
+        confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, listening(medium))
-            report.event("listening", url=url, sandbox=confined)
+            report.event("listening", url=url, sandbox=confined, reader=reader)
             session = Session(medium, decoder, sink, watcher, limits, gate=gate)
             if ordered:
                 session.order = Strict(sink.delivered_up_to, give_up_after)
