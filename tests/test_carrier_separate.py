@@ -189,7 +189,7 @@ def test_what_a_sound_carrier_hears_crosses(tmp_path: Path) -> None:
     assert soundfile.info(path).frames > 48_000
     medium = open_separate(f"wav:{path}", confine=Confinement, notice=pytest.fail)
     assert medium.heard is not None and medium.heard.found == 0
-    assert everything(medium) == noise(3000)
+    assert noise(3000) in everything(medium)
     assert medium.heard.modem == "cable"
     assert medium.heard.found > 0
     assert len(medium.heard.spectrum) == 64
@@ -212,9 +212,8 @@ def test_what_a_live_medium_loses_is_counted_to_the_byte(into: bool, tmp_path: P
     done = tmp_path / "done"
 
     def opener(_: Notice) -> ReceivingCarrier:
-        medium = (Datagrams if into else Numbered)(5000)  # type: ignore[arg-type]
-        if into:
-            medium = Datagrams([(n.to_bytes(4, "big") * 250, 500) for n in range(5000)])
+        pieces = [number.to_bytes(4, "big") * 250 for number in range(5000)]
+        medium = Datagrams([(piece, 500) for piece in pieces]) if into else Fake(pieces)
         inner = medium.read_into if into else medium.read
 
         def last(*arguments: object) -> object:
@@ -241,7 +240,7 @@ def test_what_a_live_medium_loses_is_counted_to_the_byte(into: bool, tmp_path: P
         assert len(heard) + medium.bytes_dropped == 5_000_000
         assert len(heard) // 1000 + medium.reads_dropped == 5000
         assert len(notices) == 1
-        assert f"{medium.bytes_dropped:,} bytes" in notices[0] and "--buffer" in notices[0]
+        assert "are being dropped" in notices[0] and "--buffer" in notices[0]
 
 
 def test_each_outage_is_told_once(tmp_path: Path) -> None:
@@ -413,15 +412,16 @@ from diode.confine import Confinement
 class Looks:
     rate = None
     def read(self, timeout):
-        names = sorted(int(name) for name in os.listdir("/dev/fd"))
-        links = [os.readlink(f"/proc/self/fd/{n}") for n in names if os.path.exists(f"/proc/self/fd/{n}")]
-        return "\\n".join(links).encode()
+        names = [f"/proc/self/fd/{name}" for name in os.listdir("/dev/fd")]
+        links = [os.readlink(name) for name in names if os.path.lexists(name)]
+        return "\\n".join([*links, "", ""]).encode()
     def close(self):
         pass
 
 secret = open(sys.argv[1])
-medium = SeparateReceiver(Program(lambda notice: Looks(), Confinement, True, sys.argv[2] == "1"), print)
-print(medium.read(20).decode())
+program = Program(lambda notice: Looks(), Confinement, True, sys.argv[2] == "1")
+medium = SeparateReceiver(program, print)
+print(medium.read(20).decode().split("\\n\\n")[0])
 print("here", os.readlink("/proc/self/fd/0"))
 medium.close()
 """
@@ -498,11 +498,9 @@ def test_lies(monkeypatch: pytest.MonkeyPatch, lie: Callable[[Writer], None]) ->
 
     monkeypatch.setattr(separate, "run", taken_over)
     medium = SeparateReceiver(Program(Fake, Confinement, True, False), print, LEAST)
-    heard = b""
+    assert medium.read(20) == b"before"
     with pytest.raises(CarrierError, match="does not make sense"):
-        while True:
-            heard += medium.read(20) or b""
-    assert heard.startswith(b"before")
+        everything(medium)
     medium.close()
     assert gone(medium.process)
 

@@ -209,9 +209,9 @@ class SeparateReceiver:
         if word.outages > self._outages:
             self._outages = word.outages
             self._notice(
-                f"{word.bytes:,} bytes of the line were dropped until now: for longer than the "
-                f"buffer of {self._ring.size >> 20} MiB lasts, the disk or this computer was "
-                "too slow; send again what stays short, and slower, or listen with more --buffer"
+                f"the buffer of {self._ring.size / (1 << 20):.3g} MiB is full, and bytes of the "
+                "line are being dropped: the disk or this computer is too slow; send again what "
+                "stays short, more slowly, or listen with more --buffer"
             )
 
     def _died(self) -> CarrierError:
