@@ -37,7 +37,7 @@ class Fake:
 
     rate = 5.0
 
-    def __init__(self, pieces: list[bytes | None]) -> None:
+    def __init__(self, pieces: list) -> None:
         self.pieces = iter(pieces)
 
     def read(self, timeout: float | None) -> bytes | None:
@@ -151,6 +151,18 @@ def test_datagrams_keep_their_ends() -> None:
             data += bytes(heard.data)
     assert ends == [300, 600, 900, 1000, 1064, 1071, 1074]
     assert data == bytes(1000) + b"x" * 64 + b"y" * 10
+
+
+def test_datagrams_read_as_pieces_keep_their_ends_too() -> None:
+    """Of all lengths, also more than fit into a record, and one that fits into none."""
+    lengths = [3, 3, 500, 1400, *[1400] * 40, 9, 9, LEAST, 5]
+    pieces = [noise(length, number) for number, length in enumerate(lengths)]
+    with started(lambda _: Fake([Frames.of_pieces(pieces), None])) as (medium, _):
+        heard: list[bytes] = []
+        while (part := medium.read(20)) != b"":
+            heard += [bytes(piece) for piece in part.pieces()] if part is not None else []
+        assert medium.bytes_dropped == LEAST
+    assert heard == [piece for piece in pieces if len(piece) < LEAST]
 
 
 def test_notices_come_in_order_and_printable() -> None:

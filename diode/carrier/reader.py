@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import os
 import select
 import signal
@@ -30,8 +31,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn, cast
 
+import numpy as np
+
 from diode.carrier import words
 from diode.carrier.ring import STREAM, WORD, Writer
+from diode.frame import Frames
 
 try:
     import fcntl
@@ -169,8 +173,10 @@ class Pump:
                 return
             if data is None:
                 self._tick()
+            elif isinstance(data, Frames):
+                self._take_pieces(data)
             else:
-                self._take(memoryview(data))
+                self._take(memoryview(data), self._largest, STREAM)
 
     def notice(self, text: str) -> None:
         """Tell the operator, as soon as there is room for it."""
@@ -205,15 +211,23 @@ class Pump:
                 self._writer.commit(count, piece)
                 self._recover()
 
-    def _take(self, data: memoryview) -> None:
-        """Put a stretch of a stream in, or what fits of it."""
+    def _take_pieces(self, frames: Frames) -> None:
+        """Put datagrams in, those of one length that follow each other together."""
+        turns = np.flatnonzero(np.diff(frames.lengths)) + 1
+        for first, last in itertools.pairwise([0, *turns.tolist(), len(frames)]):
+            run = frames.part(first, last)
+            length = int(run.ends[0])
+            self._take(run.data.data, max(1, self._largest // length) * length, length)
+
+    def _take(self, data: memoryview, most: int, kind: int) -> None:
+        """Put bytes in, at most so many in a record; or what fits of them."""
         while data:
-            part = data[: self._largest]
+            part = data[:most]
             self._tell()
-            if self._writer.put(part, STREAM):
+            if len(part) <= self._largest and self._writer.put(part, kind):
                 self._recover()
                 data = data[len(part) :]
-            elif self.waits:
+            elif self.waits and len(part) <= self._largest:
                 self._wait()
             else:
                 self._drop(len(data))

@@ -230,7 +230,6 @@ class Session:
         if now - self._checkpoint >= CHECKPOINT:
             self._checkpoint = now
             self._keep()
-            self.last_frame += self.clock() - now  # a slow disk is no silence of the line
 
     def _keep(self) -> None:
         """A checkpoint: what came since the last one goes to disk, what waits is tried again."""
@@ -282,7 +281,7 @@ class Session:
     def _take(self, batches: list[U8]) -> None:
         if batches:
             self._act(self.receiver.receive(batches, self.clock()))
-            self.last_frame = self.clock()  # nor is one that is slow here
+            self.last_frame = self.clock()  # a slow disk is no silence of the line
 
     def _act(self, happened: Iterable[events.Event]) -> None:
         """Carry out what the receiver's events ask of the sink."""
