@@ -329,3 +329,23 @@ def test_stream_channel_keeps_bytes_when_nothing_is_lost():
     heard += channel.flush().tobytes()
     assert len(heard) == 10_000
     assert heard[:256] == heard[256:512] == data[:256]
+
+
+def test_impaired_receiver_lets_nothing_past_it():
+    """What a carrier hears is told as it is; its other ways to read would go around the damage."""
+
+    class Sound:
+        rate = None
+        heard, ear = "what is heard", "an ear"
+
+        def read_into(self, room, timeout):
+            raise AssertionError
+
+    receiver = ImpairedReceiver(Sound(), Impairment())
+    assert (receiver.heard, receiver.ear) == ("what is heard", "an ear")
+    assert not hasattr(receiver, "read_into")
+    assert ImpairedReceiver(Carrier(), Impairment()).heard is None
+
+
+class Carrier:
+    rate = None

@@ -117,6 +117,22 @@ def test_facts_need_no_device():
     assert facts("-").kind == "bytes"
 
 
+@pytest.mark.parametrize(
+    ("url", "waits", "standard"),
+    [
+        ("serial:/dev/nowhere", False, False),
+        ("audio:", False, False),
+        ("file:x", True, False),
+        ("wav:x.wav", True, False),
+        ("pcm:x", True, False),
+        ("pcm:-?modem=auto", True, True),
+        ("-", True, True),
+    ],
+)
+def test_whether_a_medium_waits_and_is_standard(url, waits, standard):
+    assert (facts(url).waits, facts(url).standard) == (waits, standard)
+
+
 def test_facts_of_a_byte_carrier():
     about = facts("serial:/dev/nowhere?baud=9600")
     assert about.max_piece is None and about.batch == 0

@@ -334,6 +334,7 @@ TESTED_IN = {
     "diode.service.sender": "test_cli_send_recv.py",
     "diode.carrier": "test_carrier_url.py",
     "diode.carrier.apart": "test_one_way.py",
+    "diode.carrier.reader": "test_carrier_separate.py",
     "diode.cli.confinement": "test_one_way.py",
     "diode.confine": "test_one_way.py",
     "diode.confine.landlock": "test_one_way.py",

@@ -40,6 +40,7 @@ __all__ = [
     "CARRIERS",
     "CarrierFacts",
     "CarrierUrl",
+    "IntoCarrier",
     "Notice",
     "ReceivingCarrier",
     "SendingCarrier",
@@ -80,7 +81,7 @@ class SendingCarrier(Protocol):
 
 
 class ReceivingCarrier(Protocol):
-    """A medium to listen to."""
+    """A medium to listen to. One of sound also has `heard` (modem/hearing.py)."""
 
     rate: float | None
     """Bytes per second of line time; None when it has none."""
@@ -94,6 +95,21 @@ class ReceivingCarrier(Protocol):
 
     def close(self) -> None:
         """Let go of the medium. A second call does nothing."""
+
+
+class IntoCarrier(ReceivingCarrier, Protocol):
+    """A medium that reads straight into memory that is shared with another process (separate.py).
+
+    For media that are so fast that a copy counts. Who has the method is known by it.
+    """
+
+    def read_into(self, room: memoryview, timeout: float | None) -> tuple[int, int] | None:
+        """Read what has arrived into `room`: (bytes, piece). As `read`, None after the timeout,
+        and (0, 0) at the end.
+
+        piece: 0 for a stretch of a byte stream; else the size of the datagrams that stand there
+        one behind the other, of which the last may be shorter.
+        """
 
 
 class Member(Protocol):

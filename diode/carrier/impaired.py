@@ -19,7 +19,9 @@ from diode.carrier.impairment import Impairment
 if TYPE_CHECKING:
     from diode.carrier import ReceivingCarrier, SendingCarrier
     from diode.carrier.pace import Clock
+    from diode.carrier.sound import Ear
     from diode.frame import Frames
+    from diode.modem.hearing import Hearing
 
 __all__ = ["ImpairedReceiver", "ImpairedSender", "Impairment"]
 
@@ -67,9 +69,15 @@ class ImpairedReceiver:
         self._channel = StreamChannel(impairment, carrier.rate)
         self.tally = self._channel.tally
 
-    def __getattr__(self, name: str) -> object:
-        """What else the carrier offers: a carrier of sound its `meter` and `signal`."""
-        return getattr(self._carrier, name)
+    @property
+    def heard(self) -> Hearing | None:
+        """What a carrier of sound hears; None for all others."""
+        return getattr(self._carrier, "heard", None)
+
+    @property
+    def ear(self) -> Ear | None:
+        """The ear of a carrier of sound; None for all others."""
+        return getattr(self._carrier, "ear", None)
 
     def read(self, timeout: float | None) -> bytes | None:
         """What is left of what arrived; None and b'' as for any carrier."""

@@ -50,6 +50,10 @@ class CarrierFacts:
     behind it. A recording begins anew instead."""
     air_bytes: Callable[[float], float] = float
     """Line time of a piece of that many bytes, in bytes at `rate`."""
+    waits: bool = False
+    """Whether what is not read yet waits in the medium, as in files and pipes, or gets lost."""
+    standard: bool = False
+    """Whether it is standard input or output."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import click
 import numpy as np
 
 from diode import carrier, frame, line
-from diode.cli import options
+from diode.cli import confinement, options
+from diode.cli.output import Plot
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, size
 from diode.errors import NothingHeard, Partial, UsageError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".au")
 """Ends of names that say that a capture is a sound."""
+SOUND = {"wav", "pcm", "audio"}
+"""Schemes of carriers of sound."""
 
 _KINDS = {int(kind) for kind in Kind}
 
@@ -39,12 +42,14 @@ _KINDS = {int(kind) for kind in Kind}
     "--plot", type=click.Path(), help="Draw a sound: waterfall, frames, eye, tone energies."
 )
 @options.impair
+@options.sandbox
 @options.manners
 def command(
     captures: tuple[str, ...],
     line_name: str,
     plot: str | None,
     impair: str | None,
+    sandbox: str,
     json_: bool,
     quiet: bool,
     verbose: bool,
@@ -64,11 +69,12 @@ def command(
     inspection = Inspection()
     heard = noise = 0
     rejected: Counter[str] = Counter()
-    for capture in captures:
+    urls = tuple(map(_url, captures))
+    target = None if plot is None else _plot(plot, urls)
+    confinement.inspector(report, urls, sandbox)
+    for url in urls:
         decoder = line.decoder(line_name)
-        if plot is not None and len(captures) > 1:
-            raise UsageError("a picture shows one capture", hint=f"diode inspect {captures[0]}")
-        heard += _read(report, _url(capture), impair, decoder, inspection, plot)
+        heard += _read(report, url, impair, decoder, inspection, target)
         noise += decoder.noise
         rejected += decoder.rejected
     objects = inspection.resolved()
@@ -104,10 +110,10 @@ def _read(
     impair: str | None,
     decoder: Decoder,
     inspection: Inspection,
-    plot: str | None,
+    plot: Plot | None,
 ) -> int:
     medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
-    picture = _picture(medium, url) if plot is not None else None
+    picture = _picture(medium) if plot is not None else None
     heard = 0
     try:
         with progress(report, "reading") as bar:
@@ -126,13 +132,20 @@ def _read(
     return heard
 
 
-def _picture(medium: carrier.ReceivingCarrier, url: str) -> Picture:
-    """A picture of what the carrier is about to hear."""
+def _plot(path: str, urls: tuple[str, ...]) -> Plot:
+    """The picture to draw, while files can still be made."""
+    if len(urls) > 1:
+        raise UsageError("a picture shows one capture", hint=f"diode inspect {urls[0]}")
+    if carrier.parse(urls[0]).scheme not in SOUND:
+        raise UsageError(f"{urls[0]} has no sound to draw", hint="--plot goes with a sound file")
+    return Plot(path)
+
+
+def _picture(medium: carrier.ReceivingCarrier) -> Picture:
+    """A picture of what a carrier of sound is about to hear."""
     from diode.cli.picture import Picture
 
-    ear: Ear | None = getattr(medium, "ear", None)
-    if ear is None:
-        raise UsageError(f"{url} has no sound to draw", hint="--plot goes with a sound file")
+    ear: Ear = getattr(medium, "ear")  # noqa: B009  carriers of sound have it
     picture = Picture(ear.modem, ear.rate)
     ear.overhear = picture.feed
     return picture

@@ -26,9 +26,12 @@ _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 
 
 class Size(click.ParamType[int]):
-    """Bytes: 1500, 10M, 4GiB."""
+    """Bytes: 1500, 10M, 4GiB; within low … high."""
 
     name = "size"
+
+    def __init__(self, low: int = 0, high: int | None = None) -> None:
+        self.low, self.high = low, high
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
@@ -39,7 +42,10 @@ class Size(click.ParamType[int]):
             self.fail(f"{value!r} is not a size such as 1500, 10M or 4GiB", param, ctx)
         if len(match[1]) > _MAX_DIGITS:
             self.fail(f"{value!r} is more than there can be", param, ctx)
-        return int(Decimal(match[1]) * _SIZE[unit])
+        count = int(Decimal(match[1]) * _SIZE[unit])
+        if count < self.low or (self.high is not None and count > self.high):
+            self.fail(f"{value!r} is not within {self.low:,} … {self.high:,} bytes", param, ctx)
+        return count
 
 
 class Duration(click.ParamType[float]):
@@ -126,6 +132,13 @@ line = click.option(
     default="cobs",
     show_default=True,
     help="Byte framing: cobs for clean lines, rs for noisy ones.",
+)
+buffer = click.option(
+    "--buffer",
+    type=Size(1 << 16, 1 << 30),
+    default="32MiB",
+    show_default=True,
+    help="Memory for what is heard while the disk, or this computer, is too slow.",
 )
 sandbox = _stack(
     click.option(

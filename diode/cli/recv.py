@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier, line
-from diode.cli import INTERRUPTED, confinement, options, signals, verifying
+from diode import line
+from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
 from diode.cli.listening import listening
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     help="With --ordered: wait that long for a missing object.  [default: for ever]",
 )
 @click.option("--state", type=click.Path(), help="Folder for unfinished objects and the ledger.")
+@options.buffer
 @options.impair
 @options.sandbox
 @options.manners
@@ -84,6 +85,7 @@ def command(
     ordered: bool,
     give_up_after: float | None,
     state: str | None,
+    buffer: int,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -109,14 +111,14 @@ def command(
     gate = verifying.gate(report, verify)
     decoder = line.decoder(line_name)
     with contextlib.ExitStack() as stack:
-        medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
+        medium, reader = reading.opened(report, url, impair, sandbox, buffer)
         stack.callback(medium.close)
         sink = _sink(inbox, state, mode, names, quota, expire)
         stack.callback(sink.close)
-        confined = confinement.receiver(report, url, sink.folders, mode, sandbox)
+        confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, listening(medium))
-            report.event("listening", url=url, sandbox=confined)
+            report.event("listening", url=url, sandbox=confined, reader=reader)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
             session = Session(medium, decoder, sink, watcher, limits, gate=gate, disk=disk)
@@ -152,6 +154,8 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
     watcher.link(session)
     if watcher.untold:
         report.warn(f"{watcher.untold:,} more refusals were only counted")
+    if dropped := reading.figures(session.carrier)["dropped_bytes"]:
+        report.warn(f"{dropped:,} bytes of the line were dropped for want of room in the buffer")
     receiver = session.receiver
     short = session.short()
     gaps = receiver.gaps()
