@@ -2,7 +2,8 @@
 
     serial:     its device in its one direction, if it may have to be opened again
     audio:      the sound devices, the sound system's settings, sockets of this machine
-    all others  nothing; what they use is open
+    all others  nothing; what they use is open. A socket of udp: neither can be replaced nor
+                changed, and is used in its one direction only (carrier/sockets.py)
 
 A device that comes back is another file, so it is the folder that stays open for it, mostly
 /dev. Who runs as an ordinary user of the group `dialout` gives away nothing by that; who must

@@ -6,14 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from diode import carrier, frame, line
 from diode.cli import options
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, size
 from diode.errors import NothingHeard, Partial, UsageError
-from diode.frame import Kind
+from diode.frame import Kind, flat, portions
 from diode.inspection import Inspection, Seen, code_name
 from diode.objects import Type, escape
 from diode.service.receiver import PIECE
@@ -42,7 +41,7 @@ _KINDS = {int(kind) for kind in Kind}
 @options.manners
 def command(
     captures: tuple[str, ...],
-    line_name: str,
+    line_name: str | None,
     plot: str | None,
     impair: str | None,
     json_: bool,
@@ -65,7 +64,8 @@ def command(
     heard = noise = 0
     rejected: Counter[str] = Counter()
     for capture in captures:
-        decoder = line.decoder(line_name)
+        facts = carrier.facts(_url(capture))
+        decoder = line.decoder(options.line_for(facts, line_name, line.AUTO))
         if plot is not None and len(captures) > 1:
             raise UsageError("a picture shows one capture", hint=f"diode inspect {captures[0]}")
         heard += _read(report, _url(capture), impair, decoder, inspection, plot)
@@ -112,10 +112,9 @@ def _read(
     try:
         with progress(report, "reading") as bar:
             while data := medium.read(None):
-                heard += len(data)
-                array = np.frombuffer(data, np.uint8)
-                for start in range(0, len(array), PIECE):
-                    _take(report, decoder.feed(array[start : start + PIECE]), inspection)
+                heard += len(flat(data))
+                for portion in portions(data, PIECE):
+                    _take(report, decoder.feed(portion), inspection)
                 bar.update(heard, None, size(heard))
             _take(report, decoder.flush(), inspection)
             if picture is not None and plot is not None:

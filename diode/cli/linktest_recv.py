@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier
+from diode import carrier, line
 from diode.advice import Level
 from diode.cli import INTERRUPTED, linktest_report, options, signals
 from diode.cli.progress import progress
@@ -53,7 +53,7 @@ def command(
     idle: float | None,
     target: float,
     bytes_: int,
-    line_name: str,
+    line_name: str | None,
     save: str | None,
     plot: str | None,
     impair: str | None,
@@ -76,7 +76,8 @@ def command(
         raise UsageError(f"--loss-target {target:g} is no probability", hint="--loss-target 1e-9")
     medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
     try:
-        listener = _listen(report, medium, url, idle, line_name)
+        name = options.line_for(carrier.facts(url), line_name, line.AUTO)
+        listener = _listen(report, medium, url, idle, name)
     finally:
         medium.close()
     results = listener.results()

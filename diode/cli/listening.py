@@ -1,6 +1,9 @@
-"""What a sound carrier hears, in one line for people, in fields for programs, as a waterfall.
+"""What a carrier has to say of itself while it is listened to.
 
-Carriers without sound have nothing to say; for them there is `Silent`.
+A sound carrier: its level and modem, in one line for people, in fields for programs, as a
+waterfall.
+A carrier of datagrams: those that the kernel dropped or that were not meant. The others have
+nothing to say; for them there is `Silent`.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from diode.carrier import ReceivingCarrier
+    from diode.carrier.udp_receiving import Tally
     from diode.modem import Signal
     from diode.modem.meter import Meter
 
@@ -23,6 +27,8 @@ DEPTH = 40.0
 TOO_LOUD = 0.001
 """Share of samples at full scale from which on the input is called overdriven."""
 
+UNHEARD = "check the wiring, that both ends agree on the speed, and that the sender runs"
+
 _SHADES = " .:-=+*#%@"
 _SPEECH, _WIDE = (0.0, 4_000.0), (0.0, 22_000.0)
 _WIDE_MODEMS = {"cable", "fsk"}
@@ -30,6 +36,9 @@ _WIDE_MODEMS = {"cable", "fsk"}
 
 class Listening(Protocol):
     """What can be told of a carrier that is listened to."""
+
+    unheard: str
+    """What to do when nothing is heard at all."""
 
     def text(self) -> str:
         """A line for people, or an empty one."""
@@ -40,9 +49,14 @@ class Listening(Protocol):
     def waterfall(self) -> str:
         """The spectrum of the last quarter of a second as one line of characters, or nothing."""
 
+    def summary(self) -> str:
+        """At the end, what is not as it should be; or nothing."""
+
 
 class Silent:
-    """A carrier that has no sound."""
+    """A carrier that has nothing to say."""
+
+    unheard = UNHEARD
 
     def text(self) -> str:
         return ""
@@ -53,9 +67,56 @@ class Silent:
     def waterfall(self) -> str:
         return ""
 
+    def summary(self) -> str:
+        return ""
+
+
+class Datagrams(Silent):
+    """A carrier of datagrams."""
+
+    unheard = (
+        "is a firewall in the way, does the sender have a neighbour entry for this machine? "
+        "diode doctor says what is missing, with --to URL on the sender, here with --from URL"
+    )
+
+    def __init__(self, carrier: Any) -> None:
+        self._carrier = carrier
+
+    @property
+    def _tally(self) -> Tally:
+        tally: Tally = self._carrier.datagrams
+        return tally
+
+    def text(self) -> str:
+        return self.summary()
+
+    def fields(self) -> dict[str, Any]:
+        tally = self._tally
+        return {
+            "datagrams": tally.received,
+            "kernel_dropped": tally.dropped,
+            "foreign": tally.foreign,
+            "truncated": tally.truncated,
+            "empty": tally.empty,
+            "receive_buffer": self._carrier.buffer,
+        }
+
+    def summary(self) -> str:
+        tally = self._tally
+        counts = {
+            "dropped by this machine's kernel": tally.dropped,
+            "from other addresses": tally.foreign,
+            "cut short": tally.truncated,
+            "empty": tally.empty,
+        }
+        told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        return f"datagrams: {told}" if told else ""
+
 
 class Sound:
     """A carrier with a demodulator and a meter."""
+
+    unheard = UNHEARD
 
     def __init__(self, carrier: Any) -> None:
         self._carrier = carrier
@@ -112,9 +173,14 @@ class Sound:
         shades = "".join(_SHADES[min(max(step, 0), len(_SHADES) - 1)] for step in steps)
         return f"{low / 1000:.0f} |{shades}| {high / 1000:.0f} kHz"
 
+    def summary(self) -> str:
+        return ""
+
 
 def listening(carrier: ReceivingCarrier) -> Listening:
     """What can be told of this carrier."""
+    if hasattr(carrier, "datagrams"):
+        return Datagrams(carrier)
     return Sound(carrier) if hasattr(carrier, "meter") else Silent()
 
 

@@ -74,7 +74,7 @@ def command(
     count: int | None,
     idle: float | None,
     verify: tuple[str, ...],
-    line_name: str,
+    line_name: str | None,
     names: str,
     mode: int,
     max_object: int | None,
@@ -106,7 +106,7 @@ def command(
     stop = Stop(1 if once or inbox == "-" else count, idle)
     limits = Limits() if max_object is None else Limits(max_object=max_object)
     gate = verifying.gate(report, verify)
-    decoder = line.decoder(line_name)
+    decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with contextlib.ExitStack() as stack:
         medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
         stack.callback(medium.close)
@@ -150,6 +150,8 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
     watcher.link(session)
     if watcher.untold:
         report.warn(f"{watcher.untold:,} more refusals were only counted")
+    if summary := watcher.heard.summary():
+        report.warn(summary)
     receiver = session.receiver
     short = session.short()
     gaps = receiver.gaps()
@@ -184,7 +186,7 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         )
         raise NothingHeard(
             f"nothing was heard{noise}",
-            hint="check the wiring, that both ends agree on the speed, and that the sender runs",
+            hint=watcher.heard.unheard,
         )
     heard = max(1, receiver.frames + receiver.lost)
     report.say(

@@ -93,7 +93,7 @@ def command(
     passes: int,
     burst: float,
     symbol_size: int | None,
-    line: str,
+    line: str | None,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -136,13 +136,13 @@ def _send(
     url: str,
     settings: Settings,
     signer: Signer,
-    line_name: str,
+    line_asked: str | None,
     impair: str | None,
     state_folder: str,
     sandbox: str,
 ) -> int:
-    encoder = line.encoder(line_name)
     facts = carrier.facts(url)
+    encoder = line.encoder(options.line_for(facts, line_asked, "cobs"))
     link = options.link(facts, encoder)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(state_folder))

@@ -15,11 +15,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from diode import events
 from diode.admission import Anyone, Gate
 from diode.errors import DestinationError
+from diode.frame import flat, portions
 from diode.limits import Limits
 from diode.ordering import AsTheyCome, GivenUp, Order, Turn
 from diode.receiver import Receiver
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from diode.carrier import ReceivingCarrier
     from diode.events import Key
-    from diode.frame import U8
+    from diode.frame import U8, Received
     from diode.line import Decoder
     from diode.objects import Manifest
     from diode.sink import Delivered, Sink
@@ -148,7 +147,7 @@ class Session:
         try:
             while not self._enough():
                 data = self.carrier.read(WAIT if stop.idle is None else min(WAIT, stop.idle))
-                if data == b"":
+                if isinstance(data, bytes) and not data:
                     self._take(self.line.flush())
                     break
                 self._hear(data or b"")
@@ -221,11 +220,10 @@ class Session:
         # One that waits for room counts: whoever asked for so many is told that there is none.
         return self._stop.count is not None and self._done + len(self.waiting) >= self._stop.count
 
-    def _hear(self, data: bytes) -> None:
-        self.line_bytes += len(data)
-        array = np.frombuffer(data, np.uint8)
-        for start in range(0, len(array), PIECE):
-            self._take(self.line.feed(array[start : start + PIECE]))
+    def _hear(self, data: Received) -> None:
+        self.line_bytes += len(flat(data))
+        for portion in portions(data, PIECE):
+            self._take(self.line.feed(portion))
         now = self.clock()
         if now - self._checkpoint >= CHECKPOINT:
             self._checkpoint = now
