@@ -30,6 +30,7 @@ Families, one folder each, members chosen by a name in a table:
     modem        bell103, bell202, fsk,             carrier      serial, udp, file, pipe,
                  robust, telephone, cable                        wav, pcm, audio, impaired
     source       files, folder, stream              sink         folder, stream
+    doctor       udp
 
 and `service` (loops that join core and families) and `cli` (one module a verb).
 

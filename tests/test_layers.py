@@ -55,6 +55,7 @@ FAMILIES = {
     "source": {"service", "cli", "receiver", "collector", "sink", "carrier", "line", "modem"},
     "sink": {"service", "cli", "transmitter", "source", "carrier", "line", "modem"},
     "confine": {"service", "cli", "sink", "source", "carrier", "line", "modem", *RANK} - {"errors"},
+    "doctor": {"service", "cli", "sink", "source", "line", "modem", "confine", *RANK} - {"errors"},
     "service": {"cli"},
 }
 """What each family must not import."""
@@ -340,6 +341,7 @@ TESTED_IN = {
     "diode.modem.segment": "test_modem_afsk.py",
     "diode.modem.soft": "test_modem_tones.py",
     "diode.modem.words": "test_modem_mfsk.py",
+    "diode.cli.doctor": "test_doctor.py",
     "diode.cli.listening": "test_cli_sound.py",
     "diode.cli.picture": "test_cli_sound.py",
     "diode.advice": "test_linktest.py",
