@@ -26,10 +26,11 @@ Layers, one file each, pure (no input, no output, time is an argument):
 
 Families, one folder each, members chosen by a name in a table:
 
-    code         zfec, repeat                       line         cobs, rs
-    modem        bell103, bell202, fsk,             carrier      serial, file, pipe,
+    code         zfec, repeat                       line         cobs, rs, datagram
+    modem        bell103, bell202, fsk,             carrier      serial, udp, file, pipe,
                  robust, telephone, cable                        wav, pcm, audio, impaired
     source       files, folder, stream              sink         folder, stream
+    doctor       udp
 
 and `service` (loops that join core and families) and `cli` (one module a verb).
 
