@@ -214,6 +214,11 @@ def test_nothing_leaves_by_another_interface(shell: Shell) -> None:
         until(sender, "waiting")
         assert shell.finish(sender).code == 10
         assert sent_by(link, "other") == before
+        # Down from the start, it is the default route that counts; and that is said.
+        ran = link.diode(shell, link.low, "send", "file", "--to", f"{TO}?rate=unlimited")
+        assert "through a gateway, by other" in " ".join(ran.err.split())
+        ran = link.diode(shell, link.low, "send", "file", "--to", f"{TO}?interface=tx&reopen=0.2")
+        assert ran.code == 10 and "gateway" not in ran.err
 
 
 def sent_by(link: OneWay, name: str) -> int:

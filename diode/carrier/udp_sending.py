@@ -169,6 +169,11 @@ class UdpSender:
             return  # there may be one later
         if there.mtu < way.mtu:
             raise self._too_long(there.mtu)
+        if found is not None and found.gateway and way.interface is None:
+            self._notice(
+                f"{way.to} is reached through a gateway, by {name}: that is no link of one strand; "
+                "is its interface down? interface=NAME keeps to the right one"
+            )
         self._name = name
         if not sockets.bind_to(self._socket, name) and way.interface is not None:
             raise CarrierError(f"{name}: this system does not let the link be bound to it")
@@ -189,7 +194,7 @@ class UdpSender:
         data = pieces.data[start : int(pieces.ends[last - 1])].data
         if last - first > 1 and self._segmented and self._tell(data, size):
             return
-        for at in range(0, len(data), size):
+        for at in range(0, len(data), max(1, size)):
             self._tell(data[at : at + size], 0)
 
     def _tell(self, data: memoryview, size: int) -> bool:
