@@ -116,7 +116,7 @@ def member_rows(member: Member, sender: int, link: Link) -> U8:
         return announcement_rows(outgoing, sender, member.count)
     code = by_id(cut.code)
     assert code is not None
-    walk = symbol_numbers(cut, code.numbers(cut.k), member.block, member.number_of_pass)
+    walk = symbol_numbers(cut, code.walk(cut.k), member.block, member.number_of_pass)
     symbols = code.encode(_read_block(outgoing, member.block), walk)
     compact = plan.uses_compact(link, cut)
     rows = frame.blank_rows(len(walk), cut.symbol_size, compact=compact)

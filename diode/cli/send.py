@@ -90,6 +90,7 @@ def command(
     keep_order: bool,
     code: str | None,
     redundancy: float | None,
+    loss: float | None,
     passes: int,
     burst: float,
     symbol_size: int | None,
@@ -111,7 +112,9 @@ def command(
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    settings = options.settings(code, redundancy, passes, burst, symbol_size, keep_order=keep_order)
+    settings = options.settings(
+        code, redundancy, loss, passes, burst, symbol_size, keep_order=keep_order
+    )
     if url.partition("?")[0] == "-" and json_:
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     signer = _signer(report, key_file)
