@@ -68,7 +68,7 @@ class Refusals:
         name = escape(event.manifest.name)
         why = WHY.get(event.reason) or lacks(event.manifest)
         report.event(
-            "object_quarantined",
+            "object_quarantined" if event.reason in WHY else "object_incomplete",
             name=name,
             size=event.manifest.size,
             sender=key.sender,

@@ -37,8 +37,10 @@ class Code(Protocol):
     """Symbol sizes are multiples of this many bytes."""
     spare: int
     """Symbols beyond k that may be needed; with all of them decoding is as good as certain."""
+    package: str
+    """What pip installs for it; empty where nothing has to be."""
     lacks: str
-    """The package without which it does not work here; empty where it works."""
+    """`package` where that is not installed, so that the code does not work here; else empty."""
 
     def widest(self, symbol_size: int) -> int:
         """Source symbols of the widest block with symbols of that size; 0: there is none."""

@@ -8,8 +8,9 @@ The library is reed-solomon-leopard (PyPI), a binding of the Rust crate reed-sol
 after catid/leopard. Its code depends on how many recovery symbols it is asked for,
 but only by steps: where it is given more than K/2 source symbols, K a power of two, all counts of
 recovery symbols above K/2 give the same ones. So it is always asked for more than K/2, never for
-more than K, and symbol k + r is recovery symbol r whatever a sender means to send. A code made for few recovery symbols would be up to
-twice as fast to encode, and would have no fresh symbols for a second pass.
+more than K, and symbol k + r is recovery symbol r whatever a sender means to send. A code made for
+few recovery symbols would be up to twice as fast to encode, and would have no fresh symbols for
+a second pass.
 
 MB/s of one core (x86-64, AVX2), symbols of 1,408 bytes, encoding 10 % parity, then filling in 1, 5
 and 10 % lost (benches/codes.py compares them with the other codes):
@@ -50,7 +51,8 @@ class Leopard:
     name = "leopard"
     step = 64
     spare = 0
-    lacks = "" if _library else "reed-solomon-leopard"
+    package = "reed-solomon-leopard"
+    lacks = "" if _library else package
 
     def widest(self, symbol_size: int) -> int:
         return 0 if symbol_size % self.step else 32_768

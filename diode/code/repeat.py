@@ -21,6 +21,7 @@ class Repeat:
     name = "repeat"
     step = 1
     spare = 0
+    package = ""
     lacks = ""
 
     def widest(self, symbol_size: int) -> int:  # noqa: ARG002  the same for every size

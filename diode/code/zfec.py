@@ -93,6 +93,7 @@ class Zfec:
     name = "zfec"
     step = 1
     spare = 0
+    package = ""
     lacks = ""
 
     def widest(self, symbol_size: int) -> int:  # noqa: ARG002  the same for every size
