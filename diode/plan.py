@@ -12,7 +12,7 @@ block gets more redundancy when it is chosen automatically: enough for `AUTO_FAI
 `AUTO_LOSS`. A user who knows the link names its loss instead (`Settings.loss`) and gets
 the redundancy that this takes and no more.
 
-Wide blocks. 8,192 symbols at 5 % loss need 6.6 % redundancy for a failure of 1e-6, 230 need 11 %:
+Wide blocks. 8,192 symbols at 5 % loss need 6.6 % redundancy for a failure of 1e-6, 224 need 14 %:
 so large objects on links that are fast enough for full headers go in blocks of a wide code,
 where one is installed. Beyond some thousand symbols width gains little and costs memory.
 

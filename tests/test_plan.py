@@ -10,7 +10,8 @@ from pair import BytesSource, Listener, content, dropping, everything, examples,
 
 from diode import forecast as forecasts
 from diode import frame, line, plan
-from diode.code import by_id
+from diode.binomial import binomial_tail, copies_needed
+from diode.code import CODES, by_id
 from diode.errors import UsageError
 from diode.events import Key
 from diode.frame import Kind
@@ -155,6 +156,106 @@ def test_settings_out_of_range(wrong):
     with pytest.raises(UsageError) as caught:
         Settings(**wrong)
     assert caught.value.hint
+
+
+# Wide codes ---------------------------------------------------------------------------------
+
+FIBRE = Link(rate=112.5e6, max_frame=1472)
+
+
+@pytest.fixture(params=["leopard", "raptorq", "zfec"])
+def best(request, monkeypatch):
+    """The best code for large objects of those that are installed; none of them is called."""
+    for name in plan.WIDE_CODES:
+        monkeypatch.setattr(type(CODES[name]), "lacks", "" if name == request.param else "x")
+    return CODES[request.param]
+
+
+@examples(60)
+@given(
+    st.integers(0, 1 << 33), st.sampled_from([None, 0.05, 0.3]), st.sampled_from([*LINKS, FIBRE])
+)
+def test_wide_blocks_fit_code_link_and_memory(size, loss, link):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in plan.WIDE_CODES:
+            patch.setattr(type(CODES[name]), "lacks", "")
+            for wanted in (Settings(loss=loss), Settings(name, loss=loss)):
+                cut = plan.geometry(size, wanted, link)
+                assert cut.problem() == ""
+                assert cut.k <= cut.n <= by_id(cut.code).walk(cut.k) or cut.code == 0
+                assert plan.frame_bytes(link, cut) <= link.max_frame
+                if by_id(cut.code).name in plan.WIDE_CODES:
+                    assert cut.k * cut.symbol_size <= plan.WIDE_BYTES
+                    assert not plan.uses_compact(link, cut) or by_id(cut.code).numbers(cut.k) <= 256
+
+
+def test_large_objects_on_fast_links_are_wide(best):
+    for link in (FIBRE, Link(), Link(rate=10e6)):
+        cut = plan.geometry(100_000_000, Settings(), link)
+        assert cut.code == best.id
+        if best.name != "zfec":
+            assert cut.symbol_size == 1408 and cut.k > 5000
+    narrow = [
+        plan.geometry(100_000_000, Settings(), Link(rate=9e6)),
+        plan.geometry(900_000, Settings(), FIBRE),
+        plan.geometry(100_000_000, Settings(redundancy=1.5), FIBRE),
+        plan.geometry(100_000_000, Settings(symbol_size=1001), FIBRE),
+        plan.geometry(100_000_000, Settings(), Link(max_frame=500)),
+        plan.geometry(100_000_000, Settings(code="zfec"), FIBRE),
+    ]
+    assert {cut.code for cut in narrow} == {CODES["zfec"].id}
+
+
+def test_the_width_that_is_enough():
+    """The arithmetic that WIDE rests on: the share of parity for a failure of 1e-6 a block."""
+
+    def share(k, loss):
+        return copies_needed(k, 2 * k, loss, plan.AUTO_FAILURE) / k - 1
+
+    header = 24 / 1408
+    for loss, overhead in ((0.01, 0.04), (0.05, 0.10), (0.10, 0.18)):
+        assert (1 + share(plan.WIDE, loss)) * (1 + header) <= 1 + overhead
+    assert share(plan.WIDE, 0.05) == pytest.approx(0.066, abs=0.001)
+    assert share(224, 0.05) == pytest.approx(0.143, abs=0.001)
+    assert share(32_768, 0.05) > share(plan.WIDE, 0.05) - 0.01  # what four times the memory gains
+
+
+def test_loss_chooses_the_redundancy():
+    for loss in (0.0, 0.01, 0.2, 0.5):
+        for size in (100, 5_000, 700_000):
+            cut = plan.geometry(size, Settings(code="zfec", loss=loss), SLOW)
+            tail = binomial_tail(cut.n, loss, cut.n - cut.k)
+            assert tail <= plan.AUTO_FAILURE * 1.001
+            assert cut.n <= 256
+    cut = plan.geometry(60_000, Settings(code="repeat", loss=0.1), SLOW)
+    assert forecasts.repeat_failure(cut.k, cut.n, 0.1) <= plan.AUTO_FAILURE
+    assert plan.manifest_copies(1, Settings(loss=0.4)) > plan.manifest_copies(1, Settings())
+
+
+def test_what_a_wide_code_cannot_do(best):
+    if best.name == "zfec":
+        return
+    with pytest.raises(UsageError) as caught:
+        plan.geometry(10_000_000, Settings(best.name, redundancy=9.0), FIBRE)
+    assert "zfec" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        plan.geometry(10_000_000, Settings(best.name, symbol_size=1001), FIBRE)
+    assert caught.value.hint == f"--symbol-size {1001 - 1001 % best.step}"
+    with pytest.raises(UsageError):
+        plan.geometry(10_000_000, Settings("leopard"), Link(max_frame=80))
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        (Geometry(1000, 3, 5, 7, 65), "multiples of 64"),
+        (Geometry(1000, 2, 5, 7, 12), "multiples of 8"),
+        (Geometry(1 << 40, 3, 32_769, 40_000, 64), "1 … 32768"),
+        (Geometry(1 << 40, 2, 5958, 7000, 1408), "1 … 5957"),
+    ],
+)
+def test_impossible_wide_geometries(cut, words):
+    assert words in cut.problem()
 
 
 # Probabilities ------------------------------------------------------------------------------
