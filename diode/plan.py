@@ -57,8 +57,8 @@ WIDE = 8192
 """Symbols of a wide block: a power of two, which leopard counts in."""
 WIDE_BYTES = 12 << 20
 """A receiver holds the blocks of an interleaving group, and decodes in three times a block."""
-WIDE_FROM = 1000
-"""Symbols from which on an object goes in wide blocks. A smaller one is few narrow blocks, which
+WIDE_FROM = 1_500_000
+"""Bytes from which on an object goes in wide blocks. A smaller one is few narrow blocks, which
 every receiver can decode."""
 WIDE_RATE = 10_000_000
 """Bytes/s from which on a link is fast enough for these."""
@@ -271,8 +271,8 @@ def choose_code(size: int, settings: Settings, link: Link) -> Code:
     if settings.code is not None:
         return by_name(settings.code)
     symbols = max(1, -(-(size + BLOCK_CHECK) // symbol_size(settings, link, size)))
-    wide = link.fast and link.max_frame >= WIDE_FRAME and symbols >= WIDE_FROM
-    if wide and (settings.redundancy or 0) <= 1:
+    wide = symbols > CODES["zfec"].numbers(1) and size >= WIDE_FROM
+    if wide and link.fast and link.max_frame >= WIDE_FRAME and (settings.redundancy or 0) <= 1:
         for name in WIDE_CODES:
             code = CODES[name]
             if not code.lacks and (settings.symbol_size or 0) % code.step == 0:
