@@ -13,9 +13,9 @@ It has no door to a symbol in the middle: for symbol k + r it makes all from 0 o
 walks through 8·k parity numbers (512 at least) and then begins again, although there are more; a
 receiver takes all.
 
-MB/s of one core (x86-64), symbols of 1,408 bytes, encoding the parity that 5 % loss needs and filling
-in 5 % lost (benches/codes.py): k = 1,000: 391 and 343; 4,096: 358 and 303. With 8·k parity
-symbols encoding falls to 60.
+MB/s of one core (x86-64), symbols of 1,408 bytes, encoding the parity that 5 % loss needs and
+filling in 5 % lost (benches/codes.py): k = 1,000: 391 and 343; 4,096: 358 and 303. With 8·k
+parity symbols encoding falls to 60.
 
 Misused, the library raises PanicException, a BaseException, on short packets, wrong block numbers
 and empty data, does not come back from a huge declared length, and takes packets of wrong
