@@ -26,10 +26,11 @@ Layers, one file each, pure (no input, no output, time is an argument):
 
 Families, one folder each, members chosen by a name in a table:
 
-    code         zfec, repeat                       line         cobs, rs
-    modem        bell103, bell202, fsk,             carrier      serial, file, pipe,
+    code         zfec, repeat                       line         cobs, rs, datagram
+    modem        bell103, bell202, fsk,             carrier      serial, udp, file, pipe,
                  robust, telephone, cable                        wav, pcm, audio, impaired
     source       files, folder, stream              sink         folder, stream
+    doctor       udp
 
 A receiver is two processes (carrier/separate.py): one reads the carrier and has no files, the
 other one does all the rest and has no carrier.

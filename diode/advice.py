@@ -75,12 +75,13 @@ class Advice:
     line_bytes: float
     seconds: float | None
 
-    def options(self, line: str) -> str:
-        """The options of `diode send`."""
+    def options(self, line: str | None) -> str:
+        """The options of `diode send`. line: None where the carrier leaves no choice."""
         code = by_id(self.geometry.code)
         assert code is not None
         assert self.settings.redundancy is not None
-        words = [f"--line {line}", f"--code {code.name}"]
+        words = [f"--line {line}"] if line else []
+        words += [f"--code {code.name}"]
         words += [
             f"--redundancy {self.settings.redundancy:.0%}",
             f"--passes {self.settings.passes}",

@@ -29,7 +29,7 @@ from fastcrc import crc32
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -195,6 +195,32 @@ class Frames:
 
 
 EMPTY = Frames(np.empty(0, np.uint8), np.empty(0, np.int64))
+
+
+Received = bytes | U8 | Frames
+"""What comes of a carrier: bytes in which frames are to be found, or pieces that came apart."""
+
+
+def flat(data: Received) -> U8:
+    """The bytes of what was received, whatever it came in; uint8, shape (bytes,)."""
+    if isinstance(data, Frames):
+        return data.data
+    return np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+
+
+def portions(data: Received, size: int) -> Iterator[U8 | Frames]:
+    """What was received in portions of at most `size` bytes, or of one piece."""
+    if not isinstance(data, Frames):
+        array = flat(data)
+        yield from (array[start : start + size] for start in range(0, len(array), size))
+        return
+    first = 0
+    while first < len(data):
+        start = int(data.ends[first - 1]) if first else 0
+        last = int(np.searchsorted(data.ends, start + size, "right"))
+        last = max(last, first + 1)
+        yield data.part(first, last)
+        first = last
 
 
 def join(first: Frames, second: Frames) -> Frames:

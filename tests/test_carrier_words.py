@@ -19,6 +19,8 @@ SAID = [
     words.Opened(None, [], [], HEARING),
     words.Notice("the driver made 57142 baud of 57600"),
     words.Heard(HEARING),
+    words.Opened(1e8, [], [], None, {"datagrams": 0}),
+    words.Counted({"datagrams": 7, "kernel_dropped": 1 << 40}),
     words.Dropped(123_456, 78, 2),
     words.Failed("CarrierError", "gone", "plug it in"),
     words.Ended(),

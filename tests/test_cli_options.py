@@ -138,7 +138,7 @@ def test_what_is_meant_when_nothing_is_said() -> None:
             "passes": 1,
             "burst": 0.5,
             "symbol_size": None,
-            "line": "cobs",
+            "line": None,
             "impair": None,
             "json_": False,
             "quiet": False,

@@ -57,6 +57,7 @@ FAMILIES = {
     "sink": {"service", "cli", "transmitter", "source", "carrier", "line", "modem"},
     "confine": {"service", "cli", "sink", "source", "carrier", "line", "modem", *RANK}
     - {"errors", "objects"},
+    "doctor": {"service", "cli", "sink", "source", "line", "modem", "confine", *RANK} - {"errors"},
     "service": {"cli"},
 }
 """What each family must not import."""
@@ -339,7 +340,13 @@ TESTED_IN = {
     "diode.confine": "test_one_way.py",
     "diode.confine.landlock": "test_one_way.py",
     "diode.confine.seccomp": "test_one_way.py",
+    "diode.carrier.absence": "test_carrier_serial.py",
     "diode.carrier.channel": "test_carrier_impaired.py",
+    "diode.carrier.ethernet": "test_carrier_url.py",
+    "diode.carrier.interface": "test_carrier_udp.py",
+    "diode.carrier.sockets": "test_carrier_udp.py",
+    "diode.carrier.udp_receiving": "test_carrier_udp.py",
+    "diode.carrier.udp_sending": "test_carrier_udp.py",
     "diode.carrier.descriptor": "test_carrier_pipe.py",
     "diode.carrier.impairment": "test_carrier_impaired.py",
     "diode.carrier.pace": "test_carrier_file.py",
@@ -351,6 +358,7 @@ TESTED_IN = {
     "diode.modem.segment": "test_modem_afsk.py",
     "diode.modem.soft": "test_modem_tones.py",
     "diode.modem.words": "test_modem_mfsk.py",
+    "diode.cli.doctor": "test_doctor.py",
     "diode.cli.listening": "test_cli_sound.py",
     "diode.cli.picture": "test_cli_sound.py",
     "diode.advice": "test_linktest.py",

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import termios
@@ -360,7 +361,7 @@ DENIED = {
 }
 
 
-def attempts(shell: Shell, program: str, port: str, *arguments: str) -> dict:
+def attempts(shell: Shell, program: str, port: str, *arguments: str, code: int = 0) -> dict:
     """Run `diode` with a program that tries things once it is confined; what became of them."""
     (shell.folder / "victim").write_text("still here")
     os.chmod(shell.folder, 0o755)
@@ -374,7 +375,7 @@ def attempts(shell: Shell, program: str, port: str, *arguments: str) -> dict:
         stdout=subprocess.PIPE,
     )
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, (out + err).decode()
+    assert process.returncode == code, (out + err).decode()
     assert (shell.folder / "victim").read_text() == "still here"
     lines = err.decode().splitlines() + [
         json.loads(line).get("message", "") for line in out.decode().splitlines()
@@ -569,6 +570,112 @@ def attempts(name):
 
 line.decoder = attempts
 """
+SOCKET = """
+STATUS = sys.argv[1]
+import diode.carrier
+opened = []
+
+def keeping(function):
+    def opens(*arguments, **options):
+        opened.append(function(*arguments, **options))
+        return opened[-1]
+    return opens
+
+def tell_of_socket():
+    link = opened[0]._socket
+    link.setblocking(False)
+    tell(
+        **{
+            "recv": attempt(link.recv, 1, socket.MSG_DONTWAIT),
+            "recvmsg": attempt(link.recvmsg, 1, 0, socket.MSG_DONTWAIT),
+            "read": attempt(os.read, link.fileno(), 1),
+            "sendto": attempt(link.sendto, b"x", ("127.0.0.1", 9)),
+            "sendmsg": attempt(link.sendmsg, [b"x"], [], 0, ("127.0.0.1", 9)),
+            "write": attempt(os.write, link.fileno(), b"x"),
+            "connect": attempt(link.connect, ("127.0.0.1", 9)),
+            "bind": attempt(link.bind, ("127.0.0.1", 0)),
+            "listen": attempt(link.listen),
+            "take off the filter": attempt(link.setsockopt, socket.SOL_SOCKET, 27, 0),
+        }
+    )
+"""
+SOCKET_SENDER = (
+    SOCKET
+    + """
+from diode.cli import send
+transmit = send.transmit
+diode.carrier.open_sending = keeping(diode.carrier.open_sending)
+
+def attempts(*arguments, **options):
+    tell_of_socket()
+    transmit(*arguments, **options)
+
+send.transmit = attempts
+"""
+)
+SOCKET_RECEIVER = (
+    SOCKET
+    + """
+from diode.service import receiver
+run = receiver.Session.run
+diode.carrier.open_receiving = keeping(diode.carrier.open_receiving)
+
+def attempts(session, stop):
+    tell_of_socket()
+    run(session, stop)
+
+receiver.Session.run = attempts
+"""
+)
+
+
+@needs_landlock
+@needs_seccomp
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_socket_is_good_for_its_direction_only(shell: Shell, *, sends: bool) -> None:
+    """T94, T95: neither end can turn its socket round, nor make another one."""
+    make(shell.folder / "file", 20_000)
+    options = ("--json", "--sandbox", "required")
+    if sends:
+        arguments = ("send", "file", "--to", "udp://127.0.0.1:9", *options)
+        found = attempts(shell, SOCKET_SENDER, "-", *arguments)
+        assert {found[what] for what in ("recv", "recvmsg", "read")} == {"EBADF"}
+        assert {found[what] for what in ("sendto", "sendmsg")} == {"done"}
+    else:
+        # Nobody sends: what matters is what is refused.
+        arguments = ("recv", "inbox", "--from", "udp://127.0.0.1:0", *options)
+        program = SOCKET_RECEIVER.replace(
+            "run(session, stop)", "session.stop(); run(session, stop)"
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        found = attempts(
+            shell, program, "-", *(a.replace(":0", f":{port}") for a in arguments), code=130
+        )
+        assert {found[what] for what in ("sendto", "sendmsg", "write")} == {"EBADF"}
+        assert {found[what] for what in ("recv", "recvmsg")} == {"EAGAIN"}
+    for what in ("connect", "bind", "listen", "take off the filter", "socket", "udp", "unix"):
+        assert found[what] == "EPERM", what
+
+
+def test_the_sender_of_datagrams_never_reads_its_socket(shell: Shell) -> None:
+    """T94: by the system calls of a whole `send`."""
+    make(shell.folder / "file", 200_000)
+    calls = traced(shell, "socket(AF_INET", "send", "file", "--to", "udp://127.0.0.1:9")
+    made = [c for c in calls if c.startswith("socket(AF_INET")]
+    assert len(made) == 1 and "SOCK_DGRAM" in made[0]
+    link = re.compile(r"\w+\((\d+)<")
+    on_socket = [c for c in calls if (found := link.match(c)) and int(found[1]) >= first()]
+    assert any(c.startswith("sendmsg(") for c in on_socket)
+    assert [c for c in on_socket if READING.match(c)] == []
+    assert [c for c in calls if c.startswith(("connect(", "bind(")) and "AF_INET" in c] == []
+    assert [
+        c
+        for c in calls
+        if c.startswith(("poll(", "ppoll(", "epoll_ctl(")) and f"fd={first()}<" in c
+    ] == []
+
 
 FREE = """
 import os, resource, sys

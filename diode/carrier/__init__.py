@@ -6,6 +6,7 @@
     wav:PATH?modem=bell202                        sound in a file
     pcm:-?modem=bell202&format=s16le&rate=48000   sound as raw samples on stdout or stdin
     audio:?device=NAME&modem=cable                sound, live, on a sound card
+    udp://HOST:PORT?rate=900M&mtu=1500            datagrams over one fibre strand
 
 A carrier has one direction, and its type says so: `SendingCarrier` has no way to read and
 `ReceivingCarrier` none to write, down to the mode of the descriptor beneath. A sending
@@ -59,6 +60,7 @@ CARRIERS = {
     "wav": "diode.carrier.wav",
     "pcm": "diode.carrier.pcm",
     "audio": "diode.carrier.audio",
+    "udp": "diode.carrier.udp",
     "-": "diode.carrier.pipe",
 }
 """Scheme to module."""
@@ -81,13 +83,15 @@ class SendingCarrier(Protocol):
 
 
 class ReceivingCarrier(Protocol):
-    """A medium to listen to. One of sound also has `heard` (modem/hearing.py)."""
+    """A medium to listen to. One of sound also has `heard` (modem/hearing.py), one
+    that counts what the medium or the kernel lost `counts`, by names of the `link` event.
+    """
 
     rate: float | None
     """Bytes per second of line time; None when it has none."""
 
-    def read(self, timeout: float | None) -> bytes | None:
-        """What has arrived, at least one byte, once there is some.
+    def read(self, timeout: float | None) -> bytes | Frames | None:
+        """What has arrived, at least one byte, once there is some; of datagrams, as pieces.
 
         b'' means that the carrier has ended, None that nothing came within `timeout` seconds
         (timeout None: wait without end).
@@ -184,7 +188,8 @@ def open_receiving(
 
     impairment = Impairment.parse(impair)
     carrier = _member(parsed).receiving(parsed, notice=notice, clock=clock, sleep=sleep)
-    return ImpairedReceiver(carrier, impairment, clock=clock)
+    datagrams = _member(parsed).facts(parsed).kind == "datagrams"
+    return ImpairedReceiver(carrier, impairment, datagrams=datagrams, clock=clock)
 
 
 def _member(url: CarrierUrl) -> Member:

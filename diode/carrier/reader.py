@@ -104,9 +104,11 @@ def _drain(program: Program, pump: Pump) -> None:
                     [words.printable(text) for text in done.done],
                     [words.printable(text) for text in done.missing],
                     getattr(medium, "heard", None),
+                    getattr(medium, "counts", {}),
                 )
             )
             pump.drain(medium)
+            pump.count(medium, now=True)
         finally:
             medium.close()
     except Exception as error:  # noqa: BLE001  the other process tells it
@@ -152,6 +154,8 @@ class Pump:
     _outage: bool = False
     _untold: bool = False
     _next: float = 0.0
+    _next_count: float = 0.0
+    _counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._writer = Writer(self.ring)
@@ -167,6 +171,7 @@ class Pump:
         hears = getattr(medium, "heard", None) is not None
         while True:
             data = medium.read(TICK)
+            self.count(medium)
             if hears:
                 self._offer(words.Heard(getattr(medium, "heard")))  # noqa: B009  sound has it
             if data == b"":
@@ -177,6 +182,20 @@ class Pump:
                 self._take_pieces(data)
             else:
                 self._take(memoryview(data), self._largest, STREAM)
+
+    def count(self, medium: object, *, now: bool = False) -> None:
+        """Tell what the carrier counts, where it does, when that has changed; not at every read."""
+        time_ = self.clock()
+        if time_ < self._next_count and not now:
+            return
+        self._next_count = time_ + TICK
+        counts: dict[str, int] = getattr(medium, "counts", {})
+        if counts == self._counts:
+            return
+        if now:
+            self.say(words.Counted(counts))
+        elif self._offer(words.Counted(counts)):
+            self._counts = counts
 
     def notice(self, text: str) -> None:
         """Tell the operator, as soon as there is room for it."""
@@ -194,6 +213,7 @@ class Pump:
         scratch = memoryview(bytearray(self._largest))
         while True:
             self._tell()
+            self.count(medium)
             room = self._writer.room(self._largest)
             while room is None and self.waits:
                 self._wait()

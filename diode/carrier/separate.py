@@ -86,6 +86,8 @@ class SeparateReceiver:
         """What the reading process gave up."""
         self.heard: Hearing | None = None
         """What a carrier of sound hears, as of the bytes read last."""
+        self.counts: dict[str, int] = {}
+        """What the carrier counts, as of the bytes read last."""
         self.bytes_dropped = 0
         self.reads_dropped = 0
         """What found no room in the ring, as far as it was told."""
@@ -185,8 +187,8 @@ class SeparateReceiver:
     def _heed(self, word: words.Word) -> None:
         """Act on what the reading process says."""
         match word:
-            case words.Opened(rate, done, missing, hearing):
-                self.rate, self.heard = rate, hearing
+            case words.Opened(rate, done, missing, hearing, counts):
+                self.rate, self.heard, self.counts = rate, hearing, counts
                 self.confinement = Confinement(
                     [words.printable(text) for text in done],
                     [words.printable(text) for text in missing],
@@ -196,6 +198,8 @@ class SeparateReceiver:
                 self._notice(words.printable(text))
             case words.Heard(hearing):
                 self.heard = hearing
+            case words.Counted(counts):
+                self.counts = counts
             case words.Dropped():
                 self._dropped(word)
             case words.Failed():

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from diode.errors import CarrierError, ConfinementError, DestinationError, DiodeError, UsageError
-from diode.modem.hearing import Count, Figure, Hearing  # noqa: TC001  msgspec looks at them
+from diode.modem.hearing import Count, Figure, Hearing
 
 LONGEST = 1 << 14
 TEXT = 1500
@@ -22,6 +22,10 @@ TEXT = 1500
 
 Text = Annotated[str, Meta(max_length=TEXT)]
 Texts = Annotated[list[Text], Meta(max_length=20)]
+Counts = Annotated[
+    dict[Annotated[str, Meta(max_length=32, pattern=r"^[a-z_]*$")], Count], Meta(max_length=16)
+]
+"""What a carrier counts, by the names that the `link` event has for it."""
 
 ERRORS: dict[str, type[DiodeError]] = {
     error.__name__: error
@@ -44,6 +48,13 @@ class Opened(_Word):
     """As `confine.Confinement` has them."""
     hearing: Hearing | None
     """What is heard, by a carrier of sound."""
+    counts: Counts = {}
+
+
+class Counted(_Word):
+    """What was counted by now, by a carrier that counts."""
+
+    counts: Counts
 
 
 class Notice(_Word):
@@ -78,7 +89,7 @@ class Ended(_Word):
     """The carrier has ended."""
 
 
-Word = Opened | Notice | Heard | Dropped | Failed | Ended
+Word = Opened | Notice | Heard | Counted | Dropped | Failed | Ended
 _DECODER: msgspec.json.Decoder[Word] = msgspec.json.Decoder(Word)
 
 

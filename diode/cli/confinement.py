@@ -4,7 +4,8 @@ A process that has a carrier, the sender or the reader of a receiver, by carrier
 
     serial:     its device in its one direction, if it may have to be opened again
     audio:      the sound devices, the sound system's settings, sockets of this machine
-    all others  nothing; what they use is open
+    all others  nothing; what they use is open. A socket of udp: neither can be replaced nor
+                changed, and is used in its one direction only (carrier/sockets.py)
 
 The rest of a receiver has its folders and no carrier at all; `inspect`, which opens one recording
 after the other, may read these and nothing else.

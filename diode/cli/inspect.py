@@ -6,7 +6,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from diode import carrier, frame, line
 from diode.cli import confinement, options
@@ -14,7 +13,7 @@ from diode.cli.output import Plot
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, size
 from diode.errors import NothingHeard, Partial, UsageError
-from diode.frame import Kind
+from diode.frame import Kind, flat, portions
 from diode.inspection import Inspection, Seen, code_name
 from diode.objects import Type, escape
 from diode.service.receiver import PIECE
@@ -46,7 +45,7 @@ _KINDS = {int(kind) for kind in Kind}
 @options.manners
 def command(
     captures: tuple[str, ...],
-    line_name: str,
+    line_name: str | None,
     plot: str | None,
     impair: str | None,
     sandbox: str,
@@ -73,7 +72,7 @@ def command(
     target = None if plot is None else _plot(plot, urls)
     confinement.inspector(report, urls, sandbox)
     for url in urls:
-        decoder = line.decoder(line_name)
+        decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
         heard += _read(report, url, impair, decoder, inspection, target)
         noise += decoder.noise
         rejected += decoder.rejected
@@ -118,10 +117,9 @@ def _read(
     try:
         with progress(report, "reading") as bar:
             while data := medium.read(None):
-                heard += len(data)
-                array = np.frombuffer(data, np.uint8)
-                for start in range(0, len(array), PIECE):
-                    _take(report, decoder.feed(array[start : start + PIECE]), inspection)
+                heard += len(flat(data))
+                for portion in portions(data, PIECE):
+                    _take(report, decoder.feed(portion), inspection)
                 bar.update(heard, None, size(heard))
             _take(report, decoder.flush(), inspection)
             if picture is not None and plot is not None:

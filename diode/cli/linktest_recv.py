@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from diode import carrier, line
 from diode.advice import Level
 from diode.cli import (
     INTERRUPTED,
@@ -59,7 +60,7 @@ def command(
     idle: float | None,
     target: float,
     bytes_: int,
-    line_name: str,
+    line_name: str | None,
     save: str | None,
     plot: str | None,
     buffer: int,
@@ -88,7 +89,8 @@ def command(
     try:
         confined = confinement.receiver(report, (), 0, sandbox)
         report.event("listening", url=url, sandbox=confined, reader=reader)
-        listener = _listen(report, medium, idle, line_name)
+        name = options.line_for(carrier.facts(url), line_name, line.AUTO)
+        listener = _listen(report, medium, idle, name)
     finally:
         medium.close()
     results = listener.results()

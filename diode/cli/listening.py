@@ -1,6 +1,9 @@
-"""What a sound carrier hears, in one line for people, in fields for programs, as a waterfall.
+"""What a carrier has to say of itself while it is listened to.
 
-Carriers without sound have nothing to say; for them there is `Silent`.
+A sound carrier: its level and modem, in one line for people, in fields for programs, as a
+waterfall.
+A carrier of datagrams: those that the kernel dropped or that were not meant. The others have
+nothing to say; for them there is `Silent`.
 """
 
 from __future__ import annotations
@@ -20,11 +23,16 @@ DEPTH = 40.0
 TOO_LOUD = 0.001
 """Share of samples at full scale from which on the input is called overdriven."""
 
+UNHEARD = "check the wiring, that both ends agree on the speed, and that the sender runs"
+
 _SHADES = " .:-=+*#%@"
 
 
 class Listening(Protocol):
     """What can be told of a carrier that is listened to."""
+
+    unheard: str
+    """What to do when nothing is heard at all."""
 
     def text(self) -> str:
         """A line for people, or an empty one."""
@@ -35,9 +43,14 @@ class Listening(Protocol):
     def waterfall(self) -> str:
         """The spectrum of the last quarter of a second as one line of characters, or nothing."""
 
+    def summary(self) -> str:
+        """At the end, what is not as it should be; or nothing."""
+
 
 class Silent:
-    """A carrier that has no sound."""
+    """A carrier that has nothing to say."""
+
+    unheard = UNHEARD
 
     def text(self) -> str:
         return ""
@@ -48,9 +61,46 @@ class Silent:
     def waterfall(self) -> str:
         return ""
 
+    def summary(self) -> str:
+        return ""
+
+
+TROUBLES = {
+    "kernel_dropped": "dropped by this machine's kernel",
+    "foreign": "from other addresses",
+    "truncated": "cut short",
+    "empty": "empty",
+}
+"""Counts of a carrier that are worth a word when they are not 0."""
+
+
+class Counting(Silent):
+    """A carrier that counts what came of it, such as one of datagrams."""
+
+    unheard = (
+        "is a firewall in the way, does the sender have a neighbour entry for this machine? "
+        "diode doctor says what is missing, with --to URL on the sender, here with --from URL"
+    )
+
+    def __init__(self, carrier: Any) -> None:
+        self._carrier = carrier
+
+    def text(self) -> str:
+        return self.summary()
+
+    def fields(self) -> dict[str, Any]:
+        return dict(self._carrier.counts)
+
+    def summary(self) -> str:
+        counts = self._carrier.counts
+        told = [f"{counts[n]:,} {what}" for n, what in TROUBLES.items() if counts.get(n)]
+        return f"datagrams: {', '.join(told)}" if told else ""
+
 
 class Sound:
     """A carrier that has `heard`."""
+
+    unheard = UNHEARD
 
     def __init__(self, carrier: Any) -> None:
         self._carrier = carrier
@@ -101,10 +151,15 @@ class Sound:
         shades = "".join(_SHADES[min(max(step, 0), brightest)] for step in steps)
         return f"{heard.low / 1000:.0f} |{shades}| {heard.high / 1000:.0f} kHz"
 
+    def summary(self) -> str:
+        return ""
+
 
 def listening(carrier: ReceivingCarrier) -> Listening:
     """What can be told of this carrier."""
-    return Silent() if getattr(carrier, "heard", None) is None else Sound(carrier)
+    if getattr(carrier, "heard", None) is not None:
+        return Sound(carrier)
+    return Counting(carrier) if getattr(carrier, "counts", None) else Silent()
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

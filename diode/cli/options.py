@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diode.errors import UsageError
+from diode.line import DATAGRAM
 from diode.plan import Link, Settings
 
 if TYPE_CHECKING:
@@ -129,9 +130,7 @@ impair = click.option(
 line = click.option(
     "--line",
     type=click.Choice(["cobs", "rs"]),
-    default="cobs",
-    show_default=True,
-    help="Byte framing: cobs for clean lines, rs for noisy ones.",
+    help="Byte framing: cobs for clean lines, rs for noisy ones.  [default: cobs]",
 )
 buffer = click.option(
     "--buffer",
@@ -162,9 +161,7 @@ heard_line = click.option(
     "--line",
     "line_name",
     type=click.Choice(["auto", "cobs", "rs"]),
-    default="auto",
-    show_default=True,
-    help="Byte framing; auto follows the sender.",
+    help="Byte framing; auto follows the sender.  [default: auto]",
 )
 planning = _stack(
     click.option(
@@ -194,6 +191,21 @@ planning = _stack(
     ),
     line,
 )
+
+
+def line_for(facts: CarrierFacts, asked: str | None, otherwise: str) -> str:
+    """The name of the line on that carrier. UsageError when one was asked for that has no choice.
+
+    otherwise: what it is on a carrier of bytes when none was asked for.
+    """
+    if facts.kind == "bytes":
+        return asked or otherwise
+    if asked is not None:
+        raise UsageError(
+            f"--line {asked} is for carriers of bytes; here each frame is a datagram of its own",
+            hint="leave out --line",
+        )
+    return DATAGRAM
 
 
 def settings(

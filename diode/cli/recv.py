@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode import line
+from diode import carrier, line
 from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
 from diode.cli.listening import listening
 from diode.cli.progress import progress
@@ -76,7 +76,7 @@ def command(
     count: int | None,
     idle: float | None,
     verify: tuple[str, ...],
-    line_name: str,
+    line_name: str | None,
     names: str,
     mode: int,
     max_object: int | None,
@@ -109,7 +109,7 @@ def command(
     stop = Stop(1 if once or inbox == "-" else count, idle)
     limits = Limits() if max_object is None else Limits(max_object=max_object)
     gate = verifying.gate(report, verify)
-    decoder = line.decoder(line_name)
+    decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with contextlib.ExitStack() as stack:
         medium, reader = reading.opened(report, url, impair, sandbox, buffer)
         stack.callback(medium.close)
@@ -156,6 +156,8 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         report.warn(f"{watcher.untold:,} more refusals were only counted")
     if dropped := reading.dropped(session.carrier)["dropped_bytes"]:
         report.warn(f"{dropped:,} bytes of the line were dropped for want of room in the buffer")
+    if summary := watcher.heard.summary():
+        report.warn(summary)
     receiver = session.receiver
     short = session.short()
     gaps = receiver.gaps()
@@ -190,7 +192,7 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         )
         raise NothingHeard(
             f"nothing was heard{noise}",
-            hint="check the wiring, that both ends agree on the speed, and that the sender runs",
+            hint=watcher.heard.unheard,
         )
     heard = max(1, receiver.frames + receiver.lost)
     report.say(

@@ -113,7 +113,7 @@ def command(
     passes: int,
     burst: float,
     symbol_size: int | None,
-    line: str,
+    line: str | None,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -158,11 +158,12 @@ def _send(
     url: str,
     settings: Settings,
     signer: Signer,
-    line_name: str,
+    line_asked: str | None,
     how: How,
 ) -> int:
-    encoder = line.encoder(line_name)
     facts = carrier.facts(url)
+    line_name = options.line_for(facts, line_asked, "cobs")
+    encoder = line.encoder(line_name)
     link = options.link(facts, encoder)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))

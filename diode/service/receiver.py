@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from diode import events
 from diode.admission import Anyone, Gate
 from diode.errors import DestinationError
+from diode.frame import flat, portions
 from diode.limits import Limits
 from diode.ordering import AsTheyCome, Order, Turn
 from diode.receiver import Receiver
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from diode.carrier import ReceivingCarrier
     from diode.events import Key
-    from diode.frame import I64, U8
+    from diode.frame import I64, U8, Received
     from diode.line import Decoder
     from diode.objects import Manifest
     from diode.service.observer import Observer
@@ -134,7 +133,7 @@ class Session:
         try:
             while not self._enough():
                 data = self.carrier.read(self._patience())
-                if data == b"":
+                if isinstance(data, bytes) and not data:
                     self._take(self.line.flush())
                     break
                 self._hear(data or b"")
@@ -217,11 +216,10 @@ class Session:
         under_way = len(self.waiting.keys() | self.delivering)
         return self._stop.count is not None and self._done + under_way >= self._stop.count
 
-    def _hear(self, data: bytes) -> None:
-        self.line_bytes += len(data)
-        array = np.frombuffer(data, np.uint8)
-        for start in range(0, len(array), PIECE):
-            self._take(self.line.feed(array[start : start + PIECE]))
+    def _hear(self, data: Received) -> None:
+        self.line_bytes += len(flat(data))
+        for portion in portions(data, PIECE):
+            self._take(self.line.feed(portion))
         now = self.clock()
         if now - self._checkpoint >= CHECKPOINT:
             self._checkpoint = now
