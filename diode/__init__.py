@@ -32,6 +32,9 @@ Families, one folder each, members chosen by a name in a table:
     source       files, folder, stream              sink         folder, stream
     doctor       udp
 
+A receiver is two processes (carrier/separate.py): one reads the carrier and has no files, the
+other one does all the rest and has no carrier.
+
 and `service` (loops that join core and families) and `cli` (one module a verb).
 
 Imports point one way, as tests/test_layers.py checks: pure layers know nothing of carriers, sources

@@ -96,6 +96,30 @@ def test_what_is_beyond_the_buffer_is_counted_to_the_byte(shell: Shell) -> None:
     assert f"{link['dropped_bytes']:,} bytes of the line were dropped" in "\n".join(warnings)
 
 
+def test_a_link_test_tells_what_was_dropped_here(shell: Shell) -> None:
+    """It is lost, but not on the line."""
+    with Coupling(BAUD) as line:
+        arguments = ("--json", "--idle", "2", "--buffer", "64KiB")
+        url = f"serial:{line.rx_path}?baud={BAUD}"
+        receiver = shell.start("linktest", "recv", *arguments, "--from", url)
+        shell.listening(receiver)
+        receiver.send_signal(signal.SIGSTOP)
+        try:
+            to = f"serial:{line.tx_path}?baud={BAUD}"
+            sent = shell.run("linktest", "send", "--to", to, "--seconds", "2")
+            wait_until(lambda: line.bytes_in == line.bytes_out)
+        finally:
+            receiver.send_signal(signal.SIGCONT)
+        assert sent.code == 0, sent.err
+        ran = shell.finish(receiver)
+    assert line.bytes_overrun == 0
+    (measured,) = ran.events("linktest")
+    assert line.bytes_out - (64 << 10) <= measured["dropped_bytes"] < line.bytes_out
+    assert measured["dropped_reads"] > 10
+    told = f"{measured['dropped_bytes']:,} bytes were dropped here"
+    assert [event for event in ran.events("warning") if told in event["message"]] != []
+
+
 # Signals ------------------------------------------------------------------------------------
 
 

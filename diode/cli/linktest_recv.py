@@ -105,8 +105,14 @@ def command(
     figures = linktest_report.Figures(
         listener.tally.last, results, bytes_, target, listener.tally.wrong
     )
-    fields = figures.fields()
+    dropped = reading.dropped(medium)
+    fields = figures.fields() | dropped
     report.event("linktest", **fields)
+    if dropped["dropped_bytes"]:
+        report.warn(
+            f"{dropped['dropped_bytes']:,} bytes were dropped here for want of room, and count as "
+            "lost: this computer is too slow for the test, or give it more --buffer"
+        )
     if not report.json:
         linktest_report.show(report, figures)
     if saving is not None:

@@ -7,7 +7,7 @@ the system cannot have one, the same process reads, and says so with -v.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diode import carrier
 from diode.carrier import separate
@@ -39,10 +39,14 @@ def opened(
     return medium, done
 
 
-def figures(medium: ReceivingCarrier) -> dict[str, Any]:
-    """Fields of the `link` event: what found no room, and what is heard and not yet worked on."""
+def dropped(medium: ReceivingCarrier) -> dict[str, int]:
+    """Fields of events: what found no room."""
     return {
         "dropped_bytes": getattr(medium, "bytes_dropped", 0),
         "dropped_reads": getattr(medium, "reads_dropped", 0),
-        "backlog": getattr(medium, "backlog", 0),
     }
+
+
+def figures(medium: ReceivingCarrier) -> dict[str, int]:
+    """Fields of the `link` event: what found no room, and what is heard and not yet worked on."""
+    return dropped(medium) | {"backlog": getattr(medium, "backlog", 0)}

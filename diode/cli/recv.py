@@ -154,7 +154,7 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
     watcher.link(session)
     if watcher.untold:
         report.warn(f"{watcher.untold:,} more refusals were only counted")
-    if dropped := reading.figures(session.carrier)["dropped_bytes"]:
+    if dropped := reading.dropped(session.carrier)["dropped_bytes"]:
         report.warn(f"{dropped:,} bytes of the line were dropped for want of room in the buffer")
     if summary := watcher.heard.summary():
         report.warn(summary)
