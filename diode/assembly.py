@@ -13,31 +13,61 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from diode import block as block_layer
 from diode import frame, plan
+from diode.block import CRC, PLAIN
 from diode.code import by_id
-from diode.frame import I64, Frames, Kind
+from diode.envelope import Enclosed
+from diode.frame import I64, Beat, Frames, Kind
 from diode.objects import Announcement, Manifest, Status
 from diode.schedule import symbol_numbers
 
 if TYPE_CHECKING:
     from diode.announcements import AnnouncementSymbols
+    from diode.block import BlockCheck
     from diode.frame import U8
     from diode.objects import Type
     from diode.plan import Geometry, Link
 
 
 class Signer(Protocol):
-    """Makes the announcement of an object, signed or not (seal.SecretKey, Unsigned)."""
+    """Signs announcements, or not (seal.SecretKey, Unsigned)."""
 
-    def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement: ...
+    @property
+    def id(self) -> bytes:
+        """The key id that its signatures name; empty where there are none."""
+
+    def sign(self, sender: int, number: int, announcement: Announcement) -> Announcement: ...
 
 
 class Unsigned:
     """Signs nothing."""
 
-    def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement:  # noqa: ARG002
-        return Announcement(manifest)
+    id = b""
+
+    def sign(self, sender: int, number: int, announcement: Announcement) -> Announcement:  # noqa: ARG002
+        return announcement
+
+
+class Encloser(Protocol):
+    """Puts objects into envelopes, or not (envelope.Recipients, Unenclosed)."""
+
+    cipher: int
+    """What it encrypts blocks with (wire 5.2)."""
+
+    def enclose(self, sender: int, number: int, manifest: Manifest, signer: bytes) -> Enclosed:
+        """The announcement of an object, not signed yet, and what closes its blocks.
+
+        signer: id of the key that will sign it.
+        """
+
+
+class Unenclosed:
+    """Sends everything in the open."""
+
+    cipher = PLAIN
+
+    def enclose(self, sender: int, number: int, manifest: Manifest, signer: bytes) -> Enclosed:  # noqa: ARG002
+        return Enclosed(Announcement(manifest), CRC)
 
 
 class Source(Protocol):
@@ -72,6 +102,7 @@ def describe(source: Source, cut: Geometry, passes: int) -> Manifest:
         cut.symbol_size,
         passes,
         source.mtime,
+        cut.cipher,
     )
 
 
@@ -84,6 +115,7 @@ class Outgoing:
     geometry: Geometry
     manifest: Manifest
     announcement: AnnouncementSymbols
+    check: BlockCheck
     announced: int = 0
     """Announcement symbols sent so far; the walk round their numbers."""
     passes_done: int = 0
@@ -135,7 +167,7 @@ def _read_block(outgoing: Outgoing, block: int) -> U8:
     flat = np.empty(cut.k * cut.symbol_size, np.uint8)
     length = cut.length(block)
     outgoing.source.read(block * cut.block_data, flat[:length])
-    block_layer.close(flat, length)
+    outgoing.check.close(flat, length, block)
     return flat.reshape(cut.k, cut.symbol_size)
 
 
@@ -188,3 +220,20 @@ def _scatter(data: U8, starts: I64, rows: U8, chosen: I64) -> None:
         at = int(starts[first])
         run = data[at : at + (last - first) * length].reshape(last - first, length)
         np.take(rows, chosen[first:last], axis=0, out=run, mode="clip")  # clip: no buffering
+
+
+def heartbeat_rows(
+    sender: int, number: int, beat: Beat, line: tuple[int, ...], sending: tuple[int, ...]
+) -> U8:
+    """A heartbeat as a frame: uint8 (1, bytes).
+
+    number: highest object number used. line, sending: the fields of frame.HEARTBEAT in their order
+    up to `rate`, and from `queue` on.
+    """
+    body = np.array([line + sending], frame.HEARTBEAT)
+    rows = frame.blank_rows(1, frame.HEARTBEAT.itemsize)
+    frame.fill_full(
+        rows, Kind.HEARTBEAT, code=beat, sender=sender, number=number, block=0, symbol=0
+    )
+    frame.payload(rows)[0] = body.view(np.uint8)
+    return rows

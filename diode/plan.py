@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from diode import frame
-from diode.block import CHECK as BLOCK_CHECK
+from diode.block import CHECKS, PLAIN
 from diode.code import by_id, by_name
 from diode.errors import UsageError
 
@@ -87,6 +87,8 @@ class Settings:
     symbol_size: int | None = None
     keep_order: bool = False
     """Never interleave one object with the next: the first is whole before the second begins."""
+    cipher: int = PLAIN
+    """What blocks are encrypted with (wire 5.2)."""
 
     def __post_init__(self) -> None:
         if self.code is not None:
@@ -108,11 +110,17 @@ class Geometry:
     k: int
     n: int
     symbol_size: int
+    cipher: int = PLAIN
+
+    @property
+    def check(self) -> int:
+        """Bytes of check behind a block's data."""
+        return CHECKS[self.cipher]
 
     @property
     def block_data(self) -> int:
         """Object bytes in a full block."""
-        return self.k * self.symbol_size - BLOCK_CHECK
+        return self.k * self.symbol_size - self.check
 
     @property
     def blocks(self) -> int:
@@ -124,7 +132,7 @@ class Geometry:
 
     def source_symbols(self, block: int) -> int:
         """Source symbols of that block that are not zero by definition."""
-        return -(-(self.length(block) + BLOCK_CHECK) // self.symbol_size)
+        return -(-(self.length(block) + self.check) // self.symbol_size)
 
     def frames(self, block: int) -> int:
         """Data frames of that block in one pass: a shortened block loses no parity."""
@@ -141,6 +149,8 @@ class Geometry:
         code = by_id(self.code)
         if code is None:
             return f"code {self.code} is not known"
+        if self.cipher not in CHECKS:
+            return f"cipher {self.cipher} is not known"
         if not 1 <= self.k <= code.max_k:
             return f"k = {self.k}, {code.name} has 1 … {code.max_k}"
         largest = frame.MAX_FRAME - frame.HEADER - frame.CHECK
@@ -223,7 +233,8 @@ def _part_of(unit: int, link: Link, overhead: int, size: float) -> int:
 def geometry(size: int, settings: Settings, link: Link) -> Geometry:
     """How an object of that many bytes is cut for that link."""
     largest = symbol_size(settings, link, size)
-    total = max(1, -(-(size + BLOCK_CHECK) // largest))
+    check = CHECKS[settings.cipher]
+    total = max(1, -(-(size + check) // largest))
     code = by_name(settings.code or ("repeat" if total == 1 else "zfec"))
     redundancy = DEFAULT_REDUNDANCY if settings.redundancy is None else settings.redundancy
     most = code.max_k if code.name == "repeat" else code.numbers(1)
@@ -232,14 +243,14 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
         widest = min(widest, max(1, MAX_GROUP_BYTES // largest // 64))
         if link.compact:  # whose headers have room for no more
             widest = min(widest, frame.COMPACT_MAX_SYMBOL)
-    blocks = max(1, -(-size // (widest * largest - BLOCK_CHECK)))
-    per_block = -(-size // blocks) + BLOCK_CHECK  # equal blocks rather than a short last one
+    blocks = max(1, -(-size // (widest * largest - check)))
+    per_block = max(1, -(-size // blocks)) + check  # equal blocks rather than a short last one
     k = -(-per_block // largest)
     fitting = max(MIN_SYMBOL, -(-per_block // k))  # a small object is not padded to whole symbols
     n = k + math.ceil(k * redundancy - 1e-9)
     if settings.redundancy is None:
         n = max(n, copies_needed(k, 64 * k if code.name == "repeat" else code.numbers(k)))
-    cut = Geometry(size, code.id, k, n, fitting)
+    cut = Geometry(size, code.id, k, n, fitting, settings.cipher)
     if (
         frame_bytes(link, cut) > link.max_frame
     ):  # full headers after all: too many blocks or symbols
@@ -257,6 +268,12 @@ def uses_compact(link: Link, cut: Geometry) -> bool:
         and code.numbers(cut.k) <= frame.COMPACT_MAX_SYMBOL
         and cut.blocks <= frame.COMPACT_MAX_BLOCK
     )
+
+
+def announcement_room(settings: Settings, link: Link) -> int:
+    """Bytes of announcement that one frame may carry: no longer than data frames are."""
+    longest = max(symbol_size(settings, link), 128)
+    return min(longest, link.max_frame - frame.HEADER - frame.CHECK)
 
 
 def manifest_copies(symbols: int, settings: Settings, failure: float = AUTO_FAILURE) -> int:

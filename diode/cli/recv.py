@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Stop after one object.")
 @click.option("--count", type=click.IntRange(1), help="Stop after that many objects.")
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
-@verifying.option
+@verifying.verify_option
+@verifying.identity_option
 @options.heard_line
 @click.option(
     "--names",
@@ -74,6 +75,7 @@ def command(
     count: int | None,
     idle: float | None,
     verify: tuple[str, ...],
+    identities: tuple[str, ...],
     line_name: str,
     names: str,
     mode: int,
@@ -105,7 +107,7 @@ def command(
     _check(inbox, json_, ordered, give_up_after)
     stop = Stop(1 if once or inbox == "-" else count, idle)
     limits = Limits() if max_object is None else Limits(max_object=max_object)
-    gate = verifying.gate(report, verify)
+    gate, opener = verifying.gate(report, verify), verifying.opener(report, identities)
     decoder = line.decoder(line_name)
     with contextlib.ExitStack() as stack:
         medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
@@ -116,7 +118,7 @@ def command(
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, listening(medium))
             report.event("listening", url=url, sandbox=confined)
-            session = Session(medium, decoder, sink, watcher, limits, gate=gate)
+            session = Session(medium, decoder, sink, watcher, limits, gate=gate, opener=opener)
             if ordered:
                 session.order = Strict(sink.delivered_up_to, give_up_after)
             sink.evicted, sink.lost = session.evict, session.lost

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diode import carrier, line
-from diode.assembly import Unsigned
-from diode.cli import confinement, options
+from diode.cli import confinement, options, signing
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
 from diode.errors import Partial, SourceError, UsageError
@@ -23,7 +22,8 @@ from diode.source import folder
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
-    from diode.assembly import Signer, Source
+    from diode.assembly import Source
+    from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
     from diode.source.stream import StreamSource
@@ -54,6 +54,7 @@ class Sending:
                     size=manifest.size,
                     sha256=manifest.digest.hex(),
                     passes=event.passes,
+                    encrypted=manifest.encrypted,
                 )
                 self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
             else:
@@ -75,7 +76,7 @@ class Sending:
 @click.option(
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
-@click.option("--sign", "key_file", metavar="KEYFILE", help="Sign with this secret key.")
+@signing.options
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @options.planning
 @options.impair
@@ -87,6 +88,7 @@ def command(
     name: str | None,
     state: str | None,
     key_file: str | None,
+    encrypt_to: tuple[str, ...],
     keep_order: bool,
     code: str | None,
     redundancy: float | None,
@@ -114,19 +116,9 @@ def command(
     settings = options.settings(code, redundancy, passes, burst, symbol_size, keep_order=keep_order)
     if url.partition("?")[0] == "-" and json_:
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
-    signer = _signer(report, key_file)
+    keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
-    return _send(report, paths, name, url, settings, signer, line, impair, folder, sandbox)
-
-
-def _signer(report: Report, key_file: str | None) -> Signer:
-    if key_file is None:
-        return Unsigned()
-    from diode.service import keys
-
-    secret = keys.read_secret(key_file)
-    report.detail(f"signing with {secret.public.fingerprint}")
-    return secret
+    return _send(report, paths, name, url, settings, keys, line, impair, folder, sandbox)
 
 
 def _send(
@@ -135,7 +127,7 @@ def _send(
     name: str | None,
     url: str,
     settings: Settings,
-    signer: Signer,
+    keys: Keys,
     line_name: str,
     impair: str | None,
     state_folder: str,
@@ -161,7 +153,8 @@ def _send(
             link,
             frames_before=state.frames,
             highest_number=first - 1,
-            signer=signer,
+            signer=keys.signer,
+            encloser=keys.enclosing(state.secret),
         )
         manifests = {
             number: transmitter.add(number, source) for number, source in enumerate(sources, first)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from diode import events
-from diode.admission import Anyone, Gate
+from diode.admission import Anyone, Gate, NoIdentity, Opener
 from diode.errors import DestinationError
 from diode.limits import Limits
 from diode.ordering import AsTheyCome, GivenUp, Order, Turn
@@ -108,6 +108,7 @@ class Session:
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.monotonic
     gate: Gate = field(default_factory=Anyone)
+    opener: Opener = field(default_factory=NoIdentity)
     order: Order = field(default_factory=AsTheyCome)
     receiver: Receiver = field(init=False)
     delivered: int = 0
@@ -136,7 +137,7 @@ class Session:
     _stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
-        self.receiver = Receiver(self.limits, self.gate)
+        self.receiver = Receiver(self.limits, self.gate, self.opener)
 
     def run(self, stop: Stop) -> None:
         """Receive until the carrier ends or `stop` says so; then keep what is unfinished."""
@@ -197,9 +198,7 @@ class Session:
         return self._counted() or silent or self._turned_away()
 
     def _turned_away(self) -> bool:
-        """Whether too few objects are left to come, since their senders are done and the gate
-        refused the others.
-        """
+        """Whether too few are left to come: their senders are done and others were refused."""
         if self._stop.count is None or not self._silent or self.receiver.objects:
             return False
         refused = sum(key.sender in self._silent for key in self.receiver.quarantine.keys)
@@ -210,8 +209,8 @@ class Session:
         return self.delivered + self.refused + self.known
 
     @property
-    def unsigned(self) -> bool:
-        """Whether fewer objects came than asked for, and the gate refused some."""
+    def unaccepted(self) -> bool:
+        """Whether fewer objects came than asked for, and some were refused."""
         count = self._stop.count
         return count is not None and self._done < count and self.receiver.quarantine.total > 0
 
