@@ -13,13 +13,16 @@ Layers, one file each, pure (no input, no output, time is an argument):
     block          data, check, zeros               plan        every derived number
     objects        manifests and safe names         forecast    what sending takes and survives
     announcements  manifests on air                 limits      bounds on what is held
-    seal           keys and signatures
+    seal           signatures                       envelope    for whom an object is encrypted
+    keytext        keys as lines of text            cipher      blocks under a cipher
+    bucket         a share of the time
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol
     passes         what is on air when              orphans     data before its manifest
     transmitter    objects in, frames out           admission   who may come in
                                                     keyring     those whose keys are known
+                                                    identities  what is encrypted for us
                                                     incoming    an object in progress
                                                     reception   what of a sender was lost
     inspection     what a capture holds             receiver    frames in, events out

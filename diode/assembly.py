@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from diode import block as block_layer
 from diode import frame, plan
+from diode.block import CRC, PLAIN
 from diode.code import by_id
+from diode.envelope import Enclosed
 from diode.errors import SourceError
-from diode.frame import I64, Frames, Kind
+from diode.frame import I64, Beat, Frames, Kind
 from diode.group import Group, Stack
 from diode.objects import Announcement, Manifest, Status
 from diode.schedule import spread, symbol_numbers
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diode.announcements import AnnouncementSymbols
+    from diode.block import BlockCheck
     from diode.frame import U8
     from diode.group import Place
     from diode.objects import Type
@@ -32,22 +34,44 @@ if TYPE_CHECKING:
 
 
 class Signer(Protocol):
-    """Makes the announcement of an object, signed or not (seal.SecretKey, Unsigned)."""
+    """Signs announcements, or not (seal.SecretKey, Unsigned)."""
 
     @property
-    def identity(self) -> str:
-        """Who signs, in words; the same for the same signatures."""
+    def id(self) -> bytes:
+        """The key id that its signatures name; empty where there are none."""
 
-    def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement: ...
+    def sign(self, sender: int, number: int, announcement: Announcement) -> Announcement: ...
 
 
 class Unsigned:
     """Signs nothing."""
 
-    identity = ""
+    id = b""
 
-    def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement:  # noqa: ARG002
-        return Announcement(manifest)
+    def sign(self, sender: int, number: int, announcement: Announcement) -> Announcement:  # noqa: ARG002
+        return announcement
+
+
+class Encloser(Protocol):
+    """Puts objects into envelopes, or not (envelope.Recipients, Unenclosed)."""
+
+    cipher: int
+    """What it encrypts blocks with (wire 5.2)."""
+
+    def enclose(self, sender: int, number: int, manifest: Manifest, signer: bytes) -> Enclosed:
+        """The announcement of an object, not signed yet, and what closes its blocks.
+
+        signer: id of the key that will sign it.
+        """
+
+
+class Unenclosed:
+    """Sends everything in the open."""
+
+    cipher = PLAIN
+
+    def enclose(self, sender: int, number: int, manifest: Manifest, signer: bytes) -> Enclosed:  # noqa: ARG002
+        return Enclosed(Announcement(manifest), CRC)
 
 
 class Source(Protocol):
@@ -83,6 +107,7 @@ def describe(source: Source, settings: Settings, link: Link) -> Manifest:
         cut.symbol_size,
         settings.passes,
         source.mtime,
+        cut.cipher,
     )
 
 
@@ -95,6 +120,7 @@ class Outgoing:
     geometry: Geometry
     manifest: Manifest
     announcement: AnnouncementSymbols
+    check: BlockCheck
     passes_done: int = 0
     gone: bool = False
     """It has left the queue: sent as often as planned, or its source failed."""
@@ -228,7 +254,7 @@ def _fill_block(part: _Part, symbols: U8) -> I64:
     source = symbols[: cut.k]
     flat = source.reshape(-1)
     outgoing.source.read(part.member.block * cut.block_data, flat[:length])
-    block_layer.close(flat, length)
+    outgoing.check.close(flat, length, part.member.block)
     of_parity = part.numbers >= cut.k
     if of_parity.any():
         code = by_id(cut.code)
@@ -255,3 +281,20 @@ def announcement_frames(outgoing: Outgoing, sender: int, first: int, count: int)
     )
     frame.payload(rows)[:] = announcement.symbols(numbers)
     return Frames.of_rows(rows)
+
+
+def heartbeat_rows(
+    sender: int, number: int, beat: Beat, line: tuple[int, ...], sending: tuple[int, ...]
+) -> U8:
+    """A heartbeat as a frame: uint8 (1, bytes).
+
+    number: highest object number used. line, sending: the fields of frame.HEARTBEAT in their order
+    up to `rate`, and from `queue` on.
+    """
+    body = np.array([line + sending], frame.HEARTBEAT)
+    rows = frame.blank_rows(1, frame.HEARTBEAT.itemsize)
+    frame.fill_full(
+        rows, Kind.HEARTBEAT, code=beat, sender=sender, number=number, block=0, symbol=0
+    )
+    frame.payload(rows)[0] = body.view(np.uint8)
+    return rows

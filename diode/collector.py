@@ -3,7 +3,7 @@
 Symbols come in any order, any number of times, from any block. A block that has begun holds a
 slot: rows for its k source symbols, into which a batch of frames is copied by one fancy
 assignment. Parity is kept only while it could still be needed. As soon as k
-different symbols are there the block is filled, its check (wire 4.3) decides, and its slot
+different symbols are there the block is filled, its check (block.py) decides, and its slot
 is free again; a block that lost nothing is never decoded. A code may say that k symbols do
 not suffice (raptorq, once in 256 blocks); then the block waits for one more.
 
@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode import block as block_layer
+from diode.block import CRC
 from diode.parity import Parity
 from diode.suspect import Suspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from diode.block import BlockCheck
     from diode.code import Code
     from diode.frame import I64, U8, Bool
     from diode.plan import Geometry
@@ -48,9 +49,10 @@ class Recovered:
 class Collector:
     """The receiving side of one object's blocks."""
 
-    def __init__(self, geometry: Geometry, code: Code) -> None:
+    def __init__(self, geometry: Geometry, code: Code, check: BlockCheck = CRC) -> None:
         self.geometry = geometry
         self.code = code
+        self.check = check
         self.numbers = code.numbers(geometry.k)
         self.done: Bool = np.zeros(geometry.blocks, np.bool_)
         self.done_count = 0
@@ -325,9 +327,10 @@ class Collector:
             assert parity is not None
             if not self._fill(block, rows, np.flatnonzero(~self._have[slot]), parity):
                 return None
-        if self._is_right(block, rows):
+        if self.check.open(rows.reshape(-1), self.geometry.length(block), block):
             return self._finish(block, rows, decoded=short > 0)
-        self._suspects[block] = Suspect(self.geometry, self.code, block, self._candidates(block))
+        candidates = self._candidates(block)
+        self._suspects[block] = Suspect(self.geometry, self.code, self.check, block, candidates)
         self.spoiled.append(block)
         return None
 
@@ -342,9 +345,6 @@ class Collector:
         if held >= self.geometry.k + spare:  # no chance leads here, only choice of what arrives
             self._begin_anew(block)
         return False
-
-    def _is_right(self, block: int, rows: U8) -> bool:
-        return block_layer.is_right(rows.reshape(-1), self.geometry.length(block))
 
     def _finish(self, block: int, rows: U8, *, decoded: bool) -> Recovered:
         self._releasing[block] = self._slots.pop(block)

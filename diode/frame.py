@@ -83,6 +83,7 @@ class Reject(enum.StrEnum):
     LIMIT = "limit"  # over a configured limit
     CONFLICT = "conflict"  # a second, different manifest for a number already in use
     SIGNATURE = "signature"  # an announcement not signed by a key that counts
+    SEAL = "seal"  # an announcement that is encrypted and cannot be opened here
     QUARANTINE = "quarantine"  # data of an object so announced
     ORPHAN = "orphan"  # data without a manifest, dropped because the buffer for it was full
 

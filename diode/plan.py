@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 
 from diode import frame
 from diode.binomial import binomial_tail, copies_needed
-from diode.block import CHECK as BLOCK_CHECK
+from diode.block import CHECKS, PLAIN
 from diode.code import CODES, by_id, by_name
 from diode.errors import UsageError
 
@@ -123,6 +123,8 @@ class Settings:
     """Never interleave one object with the next: the first is whole before the second begins."""
     loss: float | None = None
     """Share of frames lost that the redundancy is to be enough for, instead of `redundancy`."""
+    cipher: int = PLAIN
+    """What blocks are encrypted with (wire 5.2)."""
 
     @property
     def planned_loss(self) -> float:
@@ -155,11 +157,17 @@ class Geometry:
     k: int
     n: int
     symbol_size: int
+    cipher: int = PLAIN
+
+    @property
+    def check(self) -> int:
+        """Bytes of check behind a block's data."""
+        return CHECKS[self.cipher]
 
     @property
     def block_data(self) -> int:
         """Object bytes in a full block."""
-        return self.k * self.symbol_size - BLOCK_CHECK
+        return self.k * self.symbol_size - self.check
 
     @property
     def blocks(self) -> int:
@@ -171,7 +179,7 @@ class Geometry:
 
     def source_symbols(self, block: int) -> int:
         """Source symbols of that block that are not zero by definition."""
-        return -(-(self.length(block) + BLOCK_CHECK) // self.symbol_size)
+        return -(-(self.length(block) + self.check) // self.symbol_size)
 
     def frames(self, block: int) -> int:
         """Data frames of that block in one pass: a shortened block loses no parity."""
@@ -188,6 +196,8 @@ class Geometry:
         code = by_id(self.code)
         if code is None:
             return f"code {self.code} is not known"
+        if self.cipher not in CHECKS:
+            return f"cipher {self.cipher} is not known"
         largest = frame.MAX_FRAME - frame.HEADER - frame.CHECK
         if not 1 <= self.symbol_size <= largest:
             return f"symbol size {self.symbol_size}, possible are 1 … {largest}"
@@ -242,11 +252,12 @@ def _part_of(unit: int, link: Link, overhead: int, size: float) -> int:
 
 def geometry(size: int, settings: Settings, link: Link) -> Geometry:
     """How an object of that many bytes is cut for that link. UsageError where it cannot be."""
+    check = CHECKS[settings.cipher]
     code = choose_code(size, settings, link)
     largest = _symbol_size_for(code, size, settings, link)
     widest = _widest(code, largest, settings, link)
-    blocks = max(1, -(-size // (widest * largest - BLOCK_CHECK)))
-    per_block = -(-size // blocks) + BLOCK_CHECK  # equal blocks rather than a short last one
+    blocks = max(1, -(-size // (widest * largest - check)))
+    per_block = max(1, -(-size // blocks)) + check  # equal blocks rather than a short last one
     k = -(-per_block // largest)
     # A small object is not padded to whole symbols.
     fitting = max(MIN_SYMBOL, -(-per_block // k))
@@ -257,7 +268,7 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
             f"{code.name} makes {code.walk(k)} of {k} symbols, and {n} are wanted",
             hint="--code zfec, or less redundancy and more passes",
         )
-    cut = Geometry(size, code.id, k, n, fitting)
+    cut = Geometry(size, code.id, k, n, fitting, settings.cipher)
     if (
         frame_bytes(link, cut) > link.max_frame
     ):  # full headers after all: too many blocks or symbols
@@ -270,7 +281,7 @@ def choose_code(size: int, settings: Settings, link: Link) -> Code:
     """The code for an object of that many bytes: as the user wants, or by size and link."""
     if settings.code is not None:
         return by_name(settings.code)
-    symbols = max(1, -(-(size + BLOCK_CHECK) // symbol_size(settings, link, size)))
+    symbols = max(1, -(-(size + CHECKS[settings.cipher]) // symbol_size(settings, link, size)))
     wide = symbols > CODES["zfec"].numbers(1) and size >= WIDE_FROM
     if wide and link.fast and link.max_frame >= WIDE_FRAME and (settings.redundancy or 0) <= 1:
         for name in WIDE_CODES:
@@ -340,6 +351,12 @@ def uses_compact(link: Link, cut: Geometry) -> bool:
         and code.numbers(cut.k) <= frame.COMPACT_MAX_SYMBOL
         and cut.blocks <= frame.COMPACT_MAX_BLOCK
     )
+
+
+def announcement_room(settings: Settings, link: Link) -> int:
+    """Bytes of announcement that one frame may carry: no longer than data frames are."""
+    longest = max(symbol_size(settings, link), 128)
+    return min(longest, link.max_frame - frame.HEADER - frame.CHECK)
 
 
 def manifest_copies(symbols: int, settings: Settings, failure: float = AUTO_FAILURE) -> int:

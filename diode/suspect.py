@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode import block as block_layer
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from diode.block import BlockCheck
     from diode.code import Code
     from diode.frame import U8
     from diode.plan import Geometry
@@ -40,12 +39,18 @@ class Suspect:
     """Candidates of one block: (symbol number, content), all different, in the order heard."""
 
     def __init__(
-        self, geometry: Geometry, code: Code, block: int, candidates: Iterable[tuple[int, bytes]]
+        self,
+        geometry: Geometry,
+        code: Code,
+        check: BlockCheck,
+        block: int,
+        candidates: Iterable[tuple[int, bytes]],
     ) -> None:
         self.candidates = dict.fromkeys(candidates)
         self.trials = 0
         self._geometry = geometry
         self._code = code
+        self._check = check
         self._block = block
         self._need = geometry.source_symbols(block)
         block_bytes = self._need * geometry.symbol_size
@@ -62,7 +67,7 @@ class Suspect:
         return candidate in self.candidates
 
     def offer(self, candidate: tuple[int, bytes]) -> U8 | None:
-        """Take one more candidate; the block's rows (k, S) if that settles it."""
+        """Take one more candidate; the block's rows (k, S), not opened, if that settles it."""
         enough = self._need + (self._searches + 1) * self._at_a_time
         rows = None
         if self._at_a_time == 1 or len(self.candidates) >= enough:
@@ -135,5 +140,6 @@ class Suspect:
             symbols = [np.frombuffer(chosen[number], np.uint8) for number in numbers]
             if not self._code.fill(rows, holes, np.array(numbers, np.int64), np.stack(symbols)):
                 return None
-        right = block_layer.is_right(rows.reshape(-1), self._geometry.length(self._block))
+        flat = rows.reshape(-1).copy()  # opened where it lies, and its rows are wanted as they are
+        right = self._check.open(flat, self._geometry.length(self._block), self._block)
         return rows if right else None

@@ -16,6 +16,7 @@ The sender never knows what arrived. Its words are "sent" and "passes".
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,19 +32,22 @@ from diode.assembly import (
     Assembled,
     Outgoing,
     Source,
+    Unenclosed,
     Unsigned,
     announcement_frames,
     assemble,
     describe,
+    heartbeat_rows,
 )
 from diode.errors import SourceError
-from diode.frame import Beat, Frames, Kind
+from diode.frame import Beat, Frames
 from diode.objects import Status
 from diode.passes import Pass, frames_before, place_of
 from diode.plan import Link, Settings
 
 if TYPE_CHECKING:
-    from diode.assembly import Signer
+    from diode.assembly import Encloser, Signer
+    from diode.block import BlockCheck
     from diode.group import Group, Place
     from diode.objects import Manifest
 
@@ -110,6 +114,7 @@ class Transmitter:
         frames_before: int = 0,
         highest_number: int = 0,
         signer: Signer | None = None,
+        encloser: Encloser | None = None,
         ahead: Ahead = at_once,
     ) -> None:
         """frames_before: frames this sender id has ever sent, so that the count goes on.
@@ -117,9 +122,10 @@ class Transmitter:
         ahead: how the next group is assembled while one is sent.
         """
         self.sender = sender
-        self.settings = settings
-        self.link = link
         self._signer = signer or Unsigned()
+        self._encloser = encloser or Unenclosed()
+        self.settings = dataclasses.replace(settings, cipher=self._encloser.cipher)
+        self.link = link
         self.frames_sent = frames_before
         self.progress = Progress(passes=settings.passes)
         self._started_at: float | None = None
@@ -145,8 +151,10 @@ class Transmitter:
         passes_done: passes of it that an earlier run has sent, of the same content.
         """
         manifest = describe(source, self.settings, self.link)
-        symbols = self._announcement(number, manifest)
-        outgoing = Outgoing(number, source, manifest.geometry, manifest, symbols, passes_done)
+        symbols, check = self._announcement(number, manifest)
+        outgoing = Outgoing(
+            number, source, manifest.geometry, manifest, symbols, check, passes_done
+        )
         self._queue[outgoing] = None
         self._highest = max(self._highest, number)
         self.progress.objects += 1
@@ -283,21 +291,21 @@ class Transmitter:
             self.progress.frames += group.next
         return group
 
-    @property
-    def _manifest_room(self) -> int:
-        """Bytes of announcement that one frame may carry: no longer than data frames are."""
-        longest = plan.symbol_size(self.settings, self.link)
-        return min(max(longest, 128), self.link.max_frame - frame.HEADER - frame.CHECK)
-
-    def _announcement(self, number: int, manifest: Manifest) -> AnnouncementSymbols:
-        announcement = self._signer.announce(self.sender, number, manifest)
-        return AnnouncementSymbols.of(announcement, self._manifest_room)
+    def _announcement(
+        self, number: int, manifest: Manifest
+    ) -> tuple[AnnouncementSymbols, BlockCheck]:
+        """The announcement as it goes on air, and what closes the object's blocks."""
+        signer = self._signer
+        enclosed = self._encloser.enclose(self.sender, number, manifest, signer.id)
+        announcement = signer.sign(self.sender, number, enclosed.announcement)
+        room = plan.announcement_room(self.settings, self.link)
+        return AnnouncementSymbols.of(announcement, room), enclosed.check
 
     def _void(self, outgoing: Outgoing, reason: str) -> None:
         """Announce that this object will never be whole, and forget it."""
         self._leave(outgoing)
         void = replace(outgoing.manifest, status=int(Status.VOID))
-        outgoing.announcement = self._announcement(outgoing.number, void)
+        outgoing.announcement, _ = self._announcement(outgoing.number, void)
         count = outgoing.announcement.count
         # One at a time, so that a burst between slices spares some.
         for copy in range(plan.manifest_copies(count, Settings())):
@@ -307,21 +315,15 @@ class Transmitter:
     def _heartbeat(self, now: float, beat: Beat) -> Frames:
         assert self._started_at is not None
         self._since_heartbeat = 0
-        body = np.zeros(1, frame.HEARTBEAT)
         rate = self.link.rate or 0
-        body["frames"] = self.frames_sent
-        body["uptime"] = int(now - self._started_at)
-        body["interval_ms"] = 1000 if rate else 0
-        body["rate"] = int(rate)
-        body["queue"] = len(self._queue)
-        body["pass"] = min(self.progress.number_of_pass, 0xFFFF)
-        body["passes"] = min(self.settings.passes, 0xFFFF)
-        rows = frame.blank_rows(1, frame.HEARTBEAT.itemsize)
-        number = self._highest
-        frame.fill_full(
-            rows, Kind.HEARTBEAT, code=beat, sender=self.sender, number=number, block=0, symbol=0
+        progress, passes = self.progress, self.settings.passes
+        rows = heartbeat_rows(
+            self.sender,
+            self._highest,
+            beat,
+            (self.frames_sent, int(now - self._started_at), 1000 if rate else 0, int(rate)),
+            (len(self._queue), min(progress.number_of_pass, 0xFFFF), min(passes, 0xFFFF)),
         )
-        frame.payload(rows)[0] = body.view(np.uint8)
         return Frames.of_rows(rows)
 
     @property

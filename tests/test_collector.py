@@ -32,7 +32,7 @@ class Blocks:
             flat = np.zeros(k * symbol, np.uint8)
             part = self.content[b * data : (b + 1) * data]
             flat[: len(part)] = np.frombuffer(part, np.uint8)
-            block_layer.close(flat, len(part))
+            block_layer.CRC.close(flat, len(part), b)
             self.symbols.append(self.code.encode(flat.reshape(k, symbol), np.arange(self.numbers)))
         self.collector = Collector(self.geometry, self.code)
         self.recovered = {}

@@ -211,9 +211,10 @@ def _tell_object(report: Report, key: Key, seen: Seen) -> int:
         "object",
         sender=key.sender,
         number=key.number,
-        name=escape(manifest.name),
+        name=None if manifest.concealed else escape(manifest.name),
         size=manifest.size,
-        sha256=manifest.digest.hex(),
+        sha256=None if manifest.concealed else manifest.digest.hex(),
+        encrypted=manifest.encrypted,
         void=seen.void,
         code=code_name(manifest),
         k=cut.k,
@@ -234,10 +235,12 @@ def _tell_object(report: Report, key: Key, seen: Seen) -> int:
         )
     else:
         state = "complete"
-    report.result(f"{key}  {escape(manifest.name)}, {what}: {state}")
+    name = "encrypted, name not known here" if manifest.concealed else escape(manifest.name)
+    digest = "" if manifest.concealed else f"; sha256 {manifest.digest.hex()[:16]}"
+    report.result(f"{key}  {name}, {what}: {state}")
     report.result(
         f"    {code_name(manifest)}, {plural(cut.blocks, 'block')} of {cut.k} x {cut.symbol_size} "
         f"bytes; {plural(seen.manifests, 'manifest')}, {plural(seen.data_frames, 'data frame')} "
-        f"({seen.repeated:,} repeated); sha256 {manifest.digest.hex()[:16]}"
+        f"({seen.repeated:,} repeated){digest}"
     )
     return int(lacking > 0 and not seen.void)

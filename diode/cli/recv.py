@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Stop after one object.")
 @click.option("--count", type=click.IntRange(1), help="Stop after that many objects.")
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
-@verifying.option
+@verifying.verify_option
+@verifying.identity_option
 @options.heard_line
 @click.option(
     "--names",
@@ -76,6 +77,7 @@ def command(
     count: int | None,
     idle: float | None,
     verify: tuple[str, ...],
+    identities: tuple[str, ...],
     line_name: str | None,
     names: str,
     mode: int,
@@ -108,7 +110,7 @@ def command(
     _check(inbox, json_, ordered, give_up_after)
     stop = Stop(1 if once or inbox == "-" else count, idle)
     limits = Limits() if max_object is None else Limits(max_object=max_object)
-    gate = verifying.gate(report, verify)
+    gate, opener = verifying.gate(report, verify), verifying.opener(report, identities)
     decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with contextlib.ExitStack() as stack:
         medium, reader = reading.opened(report, url, impair, sandbox, buffer)
@@ -121,7 +123,9 @@ def command(
             report.event("listening", url=url, sandbox=confined, reader=reader)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
-            session = Session(medium, decoder, sink, watcher, limits, gate=gate, disk=disk)
+            session = Session(
+                medium, decoder, sink, watcher, limits, gate=gate, opener=opener, disk=disk
+            )
             if ordered:
                 session.order = Strict(sink.delivered_up_to, give_up_after)
             with signals.asking(session.stop):

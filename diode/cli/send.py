@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import click
 
 from diode import carrier, line
-from diode.assembly import Unsigned, describe
-from diode.cli import confinement, options
+from diode.assembly import describe
+from diode.cli import confinement, options, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
@@ -24,7 +24,8 @@ from diode.source import folder
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
-    from diode.assembly import Signer, Source
+    from diode.assembly import Source
+    from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
     from diode.source.stream import StreamSource
@@ -67,6 +68,7 @@ class Sending:
                     size=manifest.size,
                     sha256=manifest.digest.hex(),
                     passes=event.passes,
+                    encrypted=manifest.encrypted,
                 )
                 self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
             else:
@@ -89,11 +91,11 @@ class Sending:
 @click.option(
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
-@click.option("--sign", "key_file", metavar="KEYFILE", help="Sign with this secret key.")
 @click.option(
     "--hard-links", is_flag=True, help="Send files below a folder that have other names too."
 )
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
+@signing.options
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @options.planning
 @options.impair
@@ -105,6 +107,7 @@ def command(
     name: str | None,
     state: str | None,
     key_file: str | None,
+    encrypt_to: tuple[str, ...],
     hard_links: bool,
     fresh: bool,
     keep_order: bool,
@@ -138,20 +141,10 @@ def command(
     )
     if url.partition("?")[0] == "-" and json_:
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
-    signer = _signer(report, key_file)
+    keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
     how = How(impair, folder, sandbox, fresh, hard_links)
-    return _send(report, paths, name, url, settings, signer, line, how)
-
-
-def _signer(report: Report, key_file: str | None) -> Signer:
-    if key_file is None:
-        return Unsigned()
-    from diode.service import keys
-
-    secret = keys.read_secret(key_file)
-    report.detail(f"signing with {secret.public.fingerprint}")
-    return secret
+    return _send(report, paths, name, url, settings, keys, line, how)
 
 
 def _send(
@@ -160,7 +153,7 @@ def _send(
     name: str | None,
     url: str,
     settings: Settings,
-    signer: Signer,
+    keys: Keys,
     line_asked: str | None,
     how: How,
 ) -> int:
@@ -179,7 +172,9 @@ def _send(
             raise SourceError("there is nothing to send")
         confinement.sender(report, url, how.state, paths, listing.spool, how.sandbox)
         course = Course(report, state, facts.live, fresh=how.fresh)
-        course.named(paths, name, url, line_name, settings, link, signer)
+        encloser = keys.enclosing(state.secret)
+        settings = replace(settings, cipher=encloser.cipher)
+        course.named(paths, name, url, line_name, settings, link, keys.names)
         queue = course.take_up([(s, describe(s, settings, link)) for s in sources], settings)
         transmitter = Transmitter(
             state.sender,
@@ -187,7 +182,8 @@ def _send(
             link,
             frames_before=max(state.frames, course.frames),
             highest_number=state.number,
-            signer=signer,
+            signer=keys.signer,
+            encloser=encloser,
         )
         manifests = queue.fill(transmitter)
         course.begin(transmitter)

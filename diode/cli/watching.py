@@ -91,6 +91,7 @@ class Watcher:
             number=key.number,
             signed_by=incoming.verdict.signed_by,
             signed_by_key=incoming.verdict.fingerprint,
+            encrypted=manifest.encrypted,
             seconds=round(took, 3),
             loss=round(loss, 6),
             duplicate=how.duplicate,

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diode import events
-from diode.admission import Anyone, Gate
+from diode.admission import Anyone, Gate, NoIdentity, Opener
 from diode.errors import DestinationError
 from diode.frame import flat, portions
 from diode.limits import Limits
@@ -83,6 +83,7 @@ class Session:
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.monotonic
     gate: Gate = field(default_factory=Anyone)
+    opener: Opener = field(default_factory=NoIdentity)
     order: Order = field(default_factory=AsTheyCome)
     disk: Disk = field(default_factory=AtOnce)
     receiver: Receiver = field(init=False)
@@ -116,7 +117,7 @@ class Session:
     _stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
-        self.receiver = Receiver(self.limits, self.gate)
+        self.receiver = Receiver(self.limits, self.gate, self.opener)
 
     def run(self, stop: Stop) -> None:
         """Receive until the carrier ends or `stop` says so; then keep what is unfinished."""
@@ -191,9 +192,7 @@ class Session:
         return self._counted() or silent or self._turned_away()
 
     def _turned_away(self) -> bool:
-        """Whether too few objects are left to come, since their senders are done and the gate
-        refused the others.
-        """
+        """Whether too few are left to come: their senders are done and others were refused."""
         if self._stop.count is None or not self._silent or self.receiver.objects:
             return False
         refused = sum(key.sender in self._silent for key in self.receiver.quarantine.keys)
@@ -204,8 +203,8 @@ class Session:
         return self.delivered + self.refused + self.known
 
     @property
-    def unsigned(self) -> bool:
-        """Whether fewer objects came than asked for, and the gate refused some."""
+    def unaccepted(self) -> bool:
+        """Whether fewer objects came than asked for, and some were refused."""
         count = self._stop.count
         return count is not None and self._done < count and self.receiver.quarantine.unsigned > 0
 
