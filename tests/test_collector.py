@@ -413,7 +413,7 @@ def test_wrong_symbols_of_a_wide_block_are_left_out_several_at_a_time(wrong, mon
     heard = [n for n in range(k + 2) if n not in (5, 6)]
     blocks.give(*[(0, n) for n in heard], wrong={(0, n) for n in wrong})
     assert blocks.collector.spoiled == [0]
-    bounds = Suspect(blocks.geometry, blocks.code, 0, ())
+    bounds = Suspect(blocks.geometry, blocks.code, block_layer.CRC, 0, ())
     apart = bounds._at_a_time
     assert 1 < apart < k // 20
     for first in range(k + 2, k + 2 + 4 * apart, 3):

@@ -128,7 +128,7 @@ def announcement_symbol(vector):
     whole, count = vector.raw("announcement"), vector.number("code")
     made = AnnouncementSymbols.of(Announcement.parse(whole), -(-len(whole) // count))
     assert made.count == count
-    return made.symbols(vector.number("symbol"), 1)[1].tobytes()
+    return made.symbols(made.numbers(vector.number("symbol"), 1)).tobytes()
 
 
 @pytest.mark.parametrize(

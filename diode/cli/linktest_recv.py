@@ -93,7 +93,17 @@ def command(
         listener = _listen(report, medium, idle, name)
     finally:
         medium.close()
-    results = listener.results()
+    figures = _figures(listener, bytes_, target)
+    _tell(report, figures, reading.dropped(medium), saving)
+    if plotting is not None:
+        linktest_plot.draw(plotting, figures.results)
+    if listener.stopped:
+        return INTERRUPTED
+    return 0 if figures.best() is not None else Partial.exit_code
+
+
+def _figures(listener: Listener, bytes_: int, target: float) -> linktest_report.Figures:
+    """What the test said. NothingHeard where there was none."""
     if listener.tally.last is None:
         heard = f": {size(listener.line_bytes)} heard, no test in it" if listener.line_bytes else ""
         if listener.tally.others:
@@ -102,10 +112,14 @@ def command(
             f"no link test was heard{heard}",
             hint="on the other end: diode linktest send --to URL; then see wiring and speed",
         )
-    figures = linktest_report.Figures(
-        listener.tally.last, results, bytes_, target, listener.tally.wrong
+    return linktest_report.Figures(
+        listener.tally.last, listener.results(), bytes_, target, listener.tally.wrong
     )
-    dropped = reading.dropped(medium)
+
+
+def _tell(
+    report: Report, figures: linktest_report.Figures, dropped: dict[str, int], saving: Output | None
+) -> None:
     fields = figures.fields() | dropped
     report.event("linktest", **fields)
     if dropped["dropped_bytes"]:
@@ -117,11 +131,6 @@ def command(
         linktest_report.show(report, figures)
     if saving is not None:
         saving.write(_json(fields))
-    if plotting is not None:
-        linktest_plot.draw(plotting, figures.results)
-    if listener.stopped:
-        return INTERRUPTED
-    return 0 if figures.best() is not None else Partial.exit_code
 
 
 def _listen(

@@ -108,7 +108,6 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, json_, ordered, give_up_after)
-    stop = Stop(1 if once or inbox == "-" else count, idle)
     limits = Limits() if max_object is None else Limits(max_object=max_object)
     gate, opener = verifying.gate(report, verify), verifying.opener(report, identities)
     decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
@@ -129,7 +128,7 @@ def command(
             if ordered:
                 session.order = Strict(sink.delivered_up_to, give_up_after)
             with signals.asking(session.stop):
-                session.run(stop)
+                session.run(Stop(1 if once or inbox == "-" else count, idle))
     return _conclude(report, session, watcher)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -171,6 +172,8 @@ def _send(
         if not sources:
             raise SourceError("there is nothing to send")
         confinement.sender(report, url, how.state, paths, listing.spool, how.sandbox)
+        # A thread shares the confinement only if it starts after it.
+        pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
         course = Course(report, state, facts.live, fresh=how.fresh)
         encloser = keys.enclosing(state.secret)
         settings = replace(settings, cipher=encloser.cipher)
@@ -184,6 +187,7 @@ def _send(
             highest_number=state.number,
             signer=keys.signer,
             encloser=encloser,
+            ahead=lambda work: pool.submit(work).result,
         )
         manifests = queue.fill(transmitter)
         course.begin(transmitter)
