@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,9 +17,9 @@ import pytest
 from ptys import Pty, batch, noise
 
 from diode import carrier
-from diode.carrier import Notice, ReceivingCarrier, separate, words
-from diode.carrier.reader import Program
-from diode.carrier.ring import LEAST, STREAM, WORD, Ring, Writer
+from diode.carrier import ROOM, Notice, ReceivingCarrier, separate, words
+from diode.carrier.reader import MOST_NOTICES, Program, Pump
+from diode.carrier.ring import LEAST, STREAM, WORD, Reader, Ring, Writer
 from diode.carrier.separate import SeparateReceiver, open_separate
 from diode.confine import Confinement
 from diode.errors import CarrierError, ConfinementError, UsageError
@@ -142,7 +143,7 @@ def test_one_byte_comes_at_once_and_silence_is_none(tmp_path: Path) -> None:
 
 def test_datagrams_keep_their_ends() -> None:
     sent = [(bytes(1000), 300), None, (b"x" * 64, 64), (b"y" * 10, 7)]
-    with started(lambda _: Datagrams(sent)) as (medium, _):
+    with started(lambda _: Datagrams(sent), size=4 * ROOM) as (medium, _):
         ends: list[int] = []
         data = b""
         while (heard := medium.read(20)) != b"":
@@ -179,16 +180,21 @@ def test_notices_come_in_order_and_printable() -> None:
 
 
 def test_more_notices_than_there_is_room_for() -> None:
-    def opener(notice: Notice) -> ReceivingCarrier:
-        for number in range(2000):
-            notice(f"{number:4} " + "x" * 1400)
-        return Fake([])
-
-    with started(opener) as (_, notices):
-        numbers = [int(text[:4]) for text in notices]
-        assert numbers == sorted(numbers)
-        assert numbers[-1] == 1999
-        assert len(numbers) < 2000
+    """While nobody takes any, the oldest of those that wait are forgotten."""
+    ring, (life, held) = Ring(LEAST), os.pipe()
+    pump, reader = Pump(ring, life, waits=False), Reader(ring)
+    for number in range(2000):
+        pump.notice(f"{number:4} " + "x" * 1400)
+    numbers = []
+    while records := reader.take(1):
+        (record,) = records
+        numbers.append(int(words.decode(record.content).text[:4]))
+        pump.drain(Fake([None]))
+    assert numbers == sorted(numbers)
+    assert (numbers[0], numbers[-1]) == (0, 1999)
+    assert MOST_NOTICES < len(numbers) < MOST_NOTICES + LEAST / 1400
+    os.close(life)
+    os.close(held)
 
 
 def test_what_a_sound_carrier_hears_crosses(tmp_path: Path) -> None:
@@ -237,18 +243,19 @@ def test_what_a_live_medium_loses_is_counted_to_the_byte(into: bool, tmp_path: P
         setattr(medium, "read_into" if into else "read", last)
         return medium
 
-    with started(opener, waits=False) as (medium, notices):
+    size = 4 * ROOM if into else LEAST
+    with started(opener, waits=False, size=size) as (medium, notices):
         until = time.monotonic() + 20
         while not done.exists() and time.monotonic() < until:
             time.sleep(0.005)
         assert done.exists(), "the reader waited for us"
-        assert medium.backlog <= LEAST
+        assert medium.backlog <= size
         heard = b""
         while (part := medium.read(20)) != b"":
             heard += bytes(part.data) if into else part
         numbers = np.frombuffer(heard, ">u4")[::250]
         assert np.array_equal(numbers, np.arange(len(numbers)))  # the beginning, nothing damaged
-        assert len(heard) > 0.4 * LEAST
+        assert len(heard) > 0.4 * size
         assert len(heard) + medium.bytes_dropped == 5_000_000
         assert len(heard) // 1000 + medium.reads_dropped == 5000
         assert len(notices) == 1
@@ -544,3 +551,23 @@ def test_empty_records_are_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     medium = SeparateReceiver(Program(Fake, Confinement, True, False), print, LEAST)
     assert medium.read(20) == b"after"
     medium.close()
+
+
+@pytest.mark.parametrize("size", [LEAST, separate.SIZE])
+def test_datagrams_of_a_socket_keep_their_ends(size: int) -> None:
+    """A single datagram is no stretch of a stream, and a small ring cuts none off."""
+    pieces = [noise(length, length) for length in (9, 1400, 1400, 700, 16_000, 3)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        medium = open_separate(
+            f"udp://127.0.0.1:{port}", confine=Confinement, notice=print, size=size
+        )
+        for piece in pieces:
+            sender.sendto(piece, ("127.0.0.1", port))
+        heard: list[bytes] = []
+        while len(heard) < len(pieces) and (part := medium.read(20)) is not None:
+            heard += [bytes(piece) for piece in part.pieces()]
+        medium.close()
+    assert heard == pieces

@@ -101,6 +101,10 @@ class ReceivingCarrier(Protocol):
         """Let go of the medium. A second call does nothing."""
 
 
+ROOM = 1 << 16
+"""Bytes that a carrier may want to read at once, at most."""
+
+
 class IntoCarrier(ReceivingCarrier, Protocol):
     """A medium that reads straight into memory that is shared with another process (separate.py).
 
@@ -112,7 +116,7 @@ class IntoCarrier(ReceivingCarrier, Protocol):
         and (0, 0) at the end.
 
         piece: 0 for a stretch of a byte stream; else the size of the datagrams that stand there
-        one behind the other, of which the last may be shorter.
+        one behind the other, of which the last may be shorter. `room` has ROOM bytes or more.
         """
 
 

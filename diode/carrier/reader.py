@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 import numpy as np
 
-from diode.carrier import words
+from diode.carrier import ROOM, words
 from diode.carrier.ring import STREAM, WORD, Writer
 from diode.frame import Frames
 
@@ -165,7 +165,7 @@ class Pump:
 
     def drain(self, medium: ReceivingCarrier) -> None:
         """Until the carrier ends. Raises what the carrier raises."""
-        if hasattr(medium, "read_into"):
+        if hasattr(medium, "read_into") and self._largest >= ROOM:
             self._drain_into(cast("IntoCarrier", medium))
             return
         hears = getattr(medium, "heard", None) is not None
@@ -184,9 +184,12 @@ class Pump:
                 self._take(memoryview(data), self._largest, STREAM)
 
     def count(self, medium: object, *, now: bool = False) -> None:
-        """Tell what the carrier counts, where it does, when that has changed; not at every read."""
+        """Tell what the carrier counts, where it does, when that has changed: at every read while
+        the other end keeps up, now and then while it does not, since a word parts the bytes.
+        """
         time_ = self.clock()
-        if time_ < self._next_count and not now:
+        behind = self._writer.free < self.ring.size - self._largest
+        if time_ < self._next_count and behind and not now:
             return
         self._next_count = time_ + TICK
         counts: dict[str, int] = getattr(medium, "counts", {})

@@ -122,7 +122,7 @@ class UdpReceiver:
             if got is None:
                 break
             count, piece = got
-            inner = np.arange(at + piece, at + count, piece) if piece else _NONE
+            inner = np.arange(at + piece, at + count, piece)
             at += count
             ends += [inner, np.array([at])]
         self.account()
@@ -134,7 +134,8 @@ class UdpReceiver:
         """Take one batch into that memory, which should have room for LONGEST bytes.
 
         (count, piece): `count` bytes of datagrams that have `piece` bytes each but the last,
-        which may be shorter; piece 0 for a single one. None after `timeout` seconds of silence.
+        which may be shorter; a single one is a piece of `count` bytes. None after `timeout`
+        seconds of silence.
         """
         end = None if timeout is None else self._clock() + timeout
         while self._socket.fileno() >= 0:
@@ -228,10 +229,7 @@ class UdpReceiver:
         if not count:
             return None
         tally.received += datagrams
-        return count, piece if count > piece else 0
-
-
-_NONE = np.empty(0, np.int64)
+        return count, piece if 0 < piece < count else count
 
 
 def _piece(notes: list[tuple[int, int, bytes]]) -> int:
