@@ -1,11 +1,11 @@
-"""What an announcement must pass before anything is allocated: its form, the limits, the gate.
+"""What an announcement must pass before anything is allocated: its form, limits, gate, code.
 
 The gate judges who announced it. `Anyone` lets everything in, a `Keyring` (keyring.py) only what
 one of its keys has signed. What the gate refuses is in quarantine: its number is remembered, so
 that it is told of once and its symbols are not kept as those of an object to come. Anybody
 may forge a manifest under any number, so quarantine is no verdict on the number: a signed
 announcement ends it, whenever that comes, and nothing that is refused touches an object that
-was admitted.
+was admitted. An object in a code that is not installed here goes the same way.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from diode.code import by_id
 from diode.frame import Reject, alias
 from diode.objects import Announcement, Malformed, Manifest
 
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 
 class Refusal(enum.StrEnum):
-    """Why the gate does not let an object in. Values are stable names."""
+    """Why an object is not let in. Values are stable names."""
 
     UNSIGNED = "unsigned"
     UNKNOWN_KEY = "unknown-key"  # signed, but by none of the configured keys
     BAD_SIGNATURE = "bad-signature"  # names a configured key, which did not sign this
+    CODE = "code"  # not installed here
     UNCHECKED = "unchecked"  # wrong ones came too fast for this one to be checked too
 
 
@@ -57,8 +59,16 @@ class Anyone:
         return Verdict()
 
 
+def lacks(manifest: Manifest) -> str:
+    """What has to be installed for this object to be decoded here; empty where nothing has."""
+    code = by_id(manifest.code)
+    if code is None or not code.lacks:
+        return ""
+    return f"code {code.name} is not installed here: pip install {code.lacks}"
+
+
 class Admission:
-    """Form, limits and gate, in this order."""
+    """Form, limits, gate and code, in this order."""
 
     def __init__(
         self, limits: Limits, gate: Gate, reject: Callable[[Reject, int, str], object]
@@ -79,6 +89,9 @@ class Admission:
             return None
         if verdict.refusal is not None:
             self._reject(Reject.SIGNATURE, 1, f"{key}: {verdict.refusal}")
+        elif lacking := lacks(manifest):
+            self._reject(Reject.CODE, 1, f"{key}: {lacking}")
+            verdict = verdict._replace(refusal=Refusal.CODE)
         return manifest, verdict
 
     def _read(self, key: Key, data: bytes) -> Manifest | None:
@@ -115,6 +128,11 @@ class Quarantine:
     def total(self) -> int:
         """Objects refused and not let in since."""
         return len(self._held) + self.forgotten
+
+    @property
+    def unsigned(self) -> int:
+        """Those of `total` that the gate refused."""
+        return self.total - sum(why is Refusal.CODE for why in self._held.values())
 
     @property
     def keys(self) -> list[Key]:

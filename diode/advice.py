@@ -176,7 +176,7 @@ def _block(cut: Geometry, passes: int, channel: Channel, lag: int) -> float:
         return float(repeat_failure(cut.k, sent, channel.loss))
     code = by_id(cut.code)
     assert code is not None
-    numbers = sent if cut.k == 1 else code.numbers(cut.k)
+    numbers = sent if cut.k == 1 else code.walk(cut.k)
     if sent <= numbers:
         once = lost_of(cut.n, channel.loss, kept)
         total = once

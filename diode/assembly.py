@@ -192,7 +192,7 @@ def _part(member: Member, link: Link) -> _Part:
         return _Part(member, numbers, False, outgoing.announcement.size, len(numbers))
     code = by_id(cut.code)
     assert code is not None
-    walk = symbol_numbers(cut, code.numbers(cut.k), member.block, member.number_of_pass)
+    walk = symbol_numbers(cut, code.walk(cut.k), member.block, member.number_of_pass)
     parity = int((walk >= cut.k).sum())
     return _Part(member, walk, plan.uses_compact(link, cut), cut.symbol_size, cut.k + parity)
 

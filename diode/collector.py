@@ -4,7 +4,8 @@ Symbols come in any order, any number of times, from any block. A block that has
 slot: rows for its k source symbols, into which a batch of frames is copied by one fancy
 assignment. Parity is kept only while it could still be needed. As soon as k
 different symbols are there the block is filled, its check (wire 4.3) decides, and its slot
-is free again; a block that lost nothing is never decoded.
+is free again; a block that lost nothing is never decoded. A code may say that k symbols do
+not suffice (raptorq, once in 256 blocks); then the block waits for one more.
 
 A symbol can pass its frame's check and be wrong. The block check shows it, and the block is left
 to a `Suspect` (suspect.py) until one of the symbols to come settles it.
@@ -15,12 +16,13 @@ kept elsewhere) and restored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diode import block as block_layer
+from diode.parity import Parity
 from diode.suspect import Suspect
 
 if TYPE_CHECKING:
@@ -41,23 +43,6 @@ class Recovered:
     block: int
     data: U8
     decoded: bool
-
-
-@dataclass(slots=True)
-class Parity:
-    """Parity symbols of one block by number, in the order heard."""
-
-    symbols: dict[int, U8] = field(default_factory=dict)
-    kept: set[int] = field(default_factory=set)
-    """Numbers that were handed out before."""
-
-    def __len__(self) -> int:
-        return len(self.symbols)
-
-    def first(self, count: int) -> tuple[I64, U8]:
-        """Numbers and symbols of the first `count`: (count,), (count, S)."""
-        numbers = list(self.symbols)[:count]
-        return np.array(numbers, np.int64), np.stack([self.symbols[n] for n in numbers])
 
 
 class Collector:
@@ -322,7 +307,7 @@ class Collector:
     def _add_parity(self, block: int, number: int, symbol: U8) -> None:
         """Keep a parity symbol of a block that is still short of symbols."""
         parity = self._parity.setdefault(block, Parity())
-        if number in parity.symbols or self.held(block) >= self.geometry.k:
+        if number in parity.symbols or self.held(block) >= self.geometry.k + self.code.spare:
             self.duplicates += 1
             return
         parity.symbols[number] = symbol.copy()
@@ -338,13 +323,25 @@ class Collector:
         rows = self._source[slot]
         if short:
             assert parity is not None
-            missing = np.flatnonzero(~self._have[slot])
-            self.code.fill(rows, missing, *parity.first(len(missing)))
+            if not self._fill(block, rows, np.flatnonzero(~self._have[slot]), parity):
+                return None
         if self._is_right(block, rows):
             return self._finish(block, rows, decoded=short > 0)
         self._suspects[block] = Suspect(self.geometry, self.code, block, self._candidates(block))
         self.spoiled.append(block)
         return None
+
+    def _fill(self, block: int, rows: U8, missing: I64, parity: Parity) -> bool:
+        """Decode the missing rows of a block, if its symbols suffice."""
+        held, spare = self.held(block), self.code.spare
+        if held <= parity.in_vain:
+            return False
+        if self.code.fill(rows, missing, *parity.first(len(missing) + spare)):
+            return True
+        parity.in_vain = held
+        if held >= self.geometry.k + spare:  # no chance leads here, only choice of what arrives
+            self._begin_anew(block)
+        return False
 
     def _is_right(self, block: int, rows: U8) -> bool:
         return block_layer.is_right(rows.reshape(-1), self.geometry.length(block))

@@ -79,6 +79,7 @@ class Reject(enum.StrEnum):
     KIND = "kind"
     INDEX = "index"  # block or symbol number outside the object's geometry
     MANIFEST = "manifest"  # an announcement that cannot be read or contradicts itself
+    CODE = "code"  # an announcement of an object in a code that is not installed here
     LIMIT = "limit"  # over a configured limit
     CONFLICT = "conflict"  # a second, different manifest for a number already in use
     SIGNATURE = "signature"  # an announcement not signed by a key that counts

@@ -1,11 +1,13 @@
 """Writes tests/vectors/*.vec: bytes made from firmware-notes/wire-format.md.
 
 Nothing of `diode` is imported. Headers are packed by struct, checks computed by crcmod, COBS by
-the cobs package, Reed-Solomon words by reedsolo, symbols by zfec, and manifests and the frames
-of modems by the few lines below; so what the product gives for the same inputs is held against the
-document and not against itself. The format of the files is in tests/README.md.
+the cobs package, Reed-Solomon words by reedsolo, symbols by zfec and raptorq, those of leopard by
+leopard_reference.py, and manifests and the frames of modems by the few lines below; so what the
+product gives for the same inputs is held against the document and not against itself. The format of
+the files is in tests/README.md.
 
-Run again it writes the same bytes, and removes vectors it no longer makes.
+Run again it writes the same bytes, and removes vectors it no longer makes. Where raptorq cannot be
+installed, the vectors made with it stay as they are.
 """
 
 from __future__ import annotations
@@ -21,6 +23,12 @@ import reedsolo
 import zfec
 from cobs import cobs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from leopard_reference import leopard_symbols
+
+try:
+    import raptorq
+except ImportError:
+    raptorq = None
 
 FOLDER = Path(__file__).parent / "vectors"
 SENDER, OTHER = 0x0D10DE07, 0x5EED0002
@@ -86,6 +94,14 @@ def cut(whole: bytes, size: int) -> list[bytes]:
 def symbols(whole: bytes, k: int, numbers: list[int]) -> list[bytes]:
     """Symbols of a block by zfec's own numbering, wire 4.2."""
     return zfec.Encoder(k, 256).encode(cut(whole, len(whole) // k), list(numbers))
+
+
+def raptorq_symbols(whole: bytes, k: int, numbers: list[int]) -> list[bytes]:
+    """Symbols of a block by the raptorq package, which numbers them as RFC 6330 does."""
+    encoder = raptorq.Encoder.with_defaults(whole, len(whole) // k)
+    packets = encoder.get_encoded_packets(max(0, max(numbers) - k + 1))
+    assert all(packets[n][:4] == struct.pack(">I", n) for n in numbers)
+    return [packets[n][4:] for n in numbers]
 
 
 # Announcements, wire 5 --------------------------------------------------------------------------
@@ -344,12 +360,13 @@ class Sender:
 
     def data(self, number: int, facts: Facts, content: bytes, index: int, numbers) -> None:
         """Symbols of one block; those that are zero by definition are the caller's to leave out."""
+        code = {1: symbols, 2: raptorq_symbols, 3: leopard_symbols}[facts.code]
         room = facts.k * facts.symbol_size - 8
         whole = block(content[index * room : (index + 1) * room], facts.k, facts.symbol_size)
         for symbol in numbers:
-            body = symbols(whole, facts.k, [symbol])[0]
+            body = code(whole, facts.k, [symbol])[0]
             place = {"number": number, "block": index, "symbol": symbol, **self._next}
-            made = compact(body, **place) if self.short else full(1, body, code=1, **place)
+            made = compact(body, **place) if self.short else full(1, body, code=facts.code, **place)
             self.frames.append(made)
 
 
@@ -525,6 +542,30 @@ def code_vectors() -> None:
             symbol_size=size,
             numbers=" ".join(map(str, numbers)),
             source_hex=source,
+        )
+    wide = [
+        ("leopard", 3, 1, 64, [0, 1, 2, 64]),
+        ("leopard", 3, 2, 64, [0, 1, 2, 3, 33, 65]),
+        ("leopard", 3, 5, 128, [1, 3, 5, 6, 7, 40, 68]),
+        ("leopard", 3, 65, 64, [0, 64, 65, 66, 127, 128, 129, 192]),
+        ("raptorq", 2, 1, 8, [0, 1, 2, 9]),
+        ("raptorq", 2, 10, 16, [0, 9, *range(10, 20), 1000]),
+        ("raptorq", 2, 27, 24, [0, 26, *range(27, 40), 200]),
+    ]
+    for name, code, k, size, numbers in wide:
+        if name == "raptorq" and raptorq is None:
+            continue
+        source = pattern(k * size, code * k)
+        by = {2: raptorq_symbols, 3: leopard_symbols}[code]
+        header = {"code": code, "k": k, "symbol_size": size, "source_hex": source}
+        vector(
+            f"code-{name}-{k:03}",
+            "symbols of these numbers, one behind the other",
+            "4.2",
+            "accept",
+            b"".join(by(source, k, numbers)),
+            numbers=" ".join(map(str, numbers)),
+            **header,
         )
     source = pattern(48, 8)
     header = {"code": 0, "k": 3, "symbol_size": 16, "numbers": "2 0 1", "source_hex": source}
@@ -837,6 +878,22 @@ def large_stream_vectors() -> None:
     stream("shuffled", about, "4.4", shuffled, deliver=told(1, facts))
 
 
+def wide_stream_vectors() -> None:
+    content = pattern(400, 16)
+    for name, code, numbers in (
+        ("leopard", 3, [0, 2, 9, 5, 70, 8, 7]),
+        ("raptorq", 2, [0, 2, 9, 5, 17, 8, 7, 30]),
+    ):
+        if name == "raptorq" and raptorq is None:
+            continue
+        facts = facts_of(content, b"w.bin", code=code, k=7, n=10)
+        s = Sender(short=False)
+        s.announce(1, facts)
+        s.data(1, facts, content, 0, numbers)
+        about = f"a block of code {name} with symbols lost"
+        stream(name, about, "4.2", s.frames, deliver=told(1, facts), code=code)
+
+
 def many_stream_vectors() -> None:
     content, second = pattern(300, 12), pattern(200, 13)
     facts, other = facts_of(content, b"a.bin"), facts_of(second, b"b.bin")
@@ -920,12 +977,13 @@ def main() -> None:
             rs_vectors,
         ),
         modem_vectors,
-        *(small_stream_vectors, large_stream_vectors, many_stream_vectors, hostile_stream_vectors),
+        *(small_stream_vectors, large_stream_vectors, wide_stream_vectors),
+        *(many_stream_vectors, hostile_stream_vectors),
     ):
         make()
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.vec"):
-        if old.stem not in made:
+        if old.stem not in made and (raptorq or "raptorq" not in old.stem):
             old.unlink()
     for name, text in made.items():
         path = FOLDER / f"{name}.vec"

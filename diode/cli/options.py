@@ -165,12 +165,19 @@ heard_line = click.option(
 )
 planning = _stack(
     click.option(
-        "--code", type=click.Choice(["zfec", "repeat"]), help="Erasure code.  [default: by size]"
+        "--code",
+        type=click.Choice(["zfec", "repeat", "raptorq", "leopard"]),
+        help="Erasure code.  [default: by size and link]",
     ),
     click.option(
         "--redundancy",
         type=Percent(),
         help="Parity on top of the data.  [default: 25%, more for small files]",
+    ),
+    click.option(
+        "--loss",
+        type=Percent(),
+        help="Frame loss to plan for, instead of --redundancy: as much parity as it takes.",
     ),
     click.option(
         "--passes",
@@ -184,7 +191,7 @@ planning = _stack(
         type=Duration(),
         default="500ms",
         show_default=True,
-        help="Outage to survive, on carriers with a known rate.",
+        help="Outage to survive; on carriers without a known rate 1,000 frames, or 0.",
     ),
     click.option(
         "--symbol-size", type=int, metavar="BYTES", help="Payload of a frame.  [default: by rate]"
@@ -211,6 +218,7 @@ def line_for(facts: CarrierFacts, asked: str | None, otherwise: str) -> str:
 def settings(
     code: str | None,
     redundancy: float | None,
+    loss: float | None,
     passes: int,
     burst: float,
     symbol_size: int | None,
@@ -218,7 +226,7 @@ def settings(
     keep_order: bool = False,
 ) -> Settings:
     """What the planning options say."""
-    return Settings(code, redundancy, passes, burst, symbol_size, keep_order)
+    return Settings(code, redundancy, passes, burst, symbol_size, keep_order, loss)
 
 
 def link(facts: CarrierFacts, encoder: Encoder) -> Link:

@@ -28,6 +28,7 @@ def command(
     url: str,
     code: str | None,
     redundancy: float | None,
+    loss: float | None,
     passes: int,
     burst: float,
     symbol_size: int | None,
@@ -45,7 +46,7 @@ def command(
     The device in the URL is not opened and may be left out.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    settings = options.settings(code, redundancy, passes, burst, symbol_size)
+    settings = options.settings(code, redundancy, loss, passes, burst, symbol_size)
     link, name = _link(url, line)
     forecast = predict(bytes_, settings, link)
     report.event("plan", **_fields(forecast))

@@ -110,6 +110,7 @@ def command(
     keep_order: bool,
     code: str | None,
     redundancy: float | None,
+    loss: float | None,
     passes: int,
     burst: float,
     symbol_size: int | None,
@@ -132,7 +133,9 @@ def command(
     On a line, a run that was killed goes on where it was when the same command is given again.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    settings = options.settings(code, redundancy, passes, burst, symbol_size, keep_order=keep_order)
+    settings = options.settings(
+        code, redundancy, loss, passes, burst, symbol_size, keep_order=keep_order
+    )
     if url.partition("?")[0] == "-" and json_:
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     signer = _signer(report, key_file)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode.admission import Anyone
+from diode.admission import Anyone, lacks
 from diode.cli.report import Report, plural
 from diode.errors import SignatureError
 from diode.objects import escape
@@ -23,7 +23,7 @@ WHY = {
     "--verify PUBKEY of that key too, and send it again",
     "bad-signature": "its signature is wrong; if nobody meddles with the line, send it again",
 }
-"""What is not as it should be, and the next step, by `admission.Refusal`."""
+"""What is not as it should be, and the next step, by `admission.Refusal` of the gate."""
 MAX_TOLD = 20
 """Objects refused that are told one by one; after that they are only counted."""
 
@@ -66,32 +66,37 @@ class Refusals:
     def tell(self, report: Report, event: ObjectQuarantined) -> None:
         key = event.key
         name = escape(event.manifest.name)
+        why = WHY.get(event.reason) or lacks(event.manifest)
         report.event(
-            "object_quarantined",
+            "object_quarantined" if event.reason in WHY else "object_incomplete",
             name=name,
             size=event.manifest.size,
             sender=key.sender,
             number=key.number,
             reason=event.reason,
+            message=why,
         )
         self.told += 1
         if self.told <= MAX_TOLD:
-            report.warn(f"{name} ({key}) is not accepted, {WHY[event.reason]}")
+            report.warn(f"{name} ({key}) is not accepted, {why}")
         elif self.told == MAX_TOLD + 1:
             report.warn("more objects are not accepted; from now on they are only counted")
 
 
 def conclude(report: Report, session: Session) -> bool:
-    """The last words on signatures; whether something was refused.
+    """The last words on what is in quarantine; whether something is.
 
     Raises SignatureError where the objects asked for did not come for that reason.
     """
-    refused = session.receiver.quarantine.total
-    if refused:
-        report.say(f"{plural(refused, 'object')} not accepted for lack of a good signature")
+    quarantine = session.receiver.quarantine
+    if quarantine.unsigned:
+        refused = plural(quarantine.unsigned, "object")
+        report.say(f"{refused} not accepted for lack of a good signature")
+    if without := quarantine.total - quarantine.unsigned:
+        report.say(f"{plural(without, 'object')} not accepted for lack of a code")
     if session.unsigned and not session.stopped:
         raise SignatureError(
             "the object asked for did not come with a signature that counts",
             hint="diode send --sign KEYFILE signs, recv --verify KEYFILE.pub accepts",
         )
-    return refused > 0
+    return quarantine.total > 0

@@ -207,7 +207,7 @@ class Session:
     def unsigned(self) -> bool:
         """Whether fewer objects came than asked for, and the gate refused some."""
         count = self._stop.count
-        return count is not None and self._done < count and self.receiver.quarantine.total > 0
+        return count is not None and self._done < count and self.receiver.quarantine.unsigned > 0
 
     def _counted(self) -> bool:
         if self.stopped:
