@@ -105,13 +105,7 @@ def command(
 def _figures(listener: Listener, bytes_: int, target: float) -> linktest_report.Figures:
     """What the test said. NothingHeard where there was none."""
     if listener.tally.last is None:
-        heard = f": {size(listener.line_bytes)} heard, no test in it" if listener.line_bytes else ""
-        if listener.tally.others:
-            heard = f": {listener.tally.others:,} frames heard, all of something else"
-        raise NothingHeard(
-            f"no link test was heard{heard}",
-            hint="on the other end: diode linktest send --to URL; then see wiring and speed",
-        )
+        raise _nothing(listener)
     return linktest_report.Figures(
         listener.tally.last, listener.results(), bytes_, target, listener.tally.wrong
     )
@@ -122,15 +116,29 @@ def _tell(
 ) -> None:
     fields = figures.fields() | dropped
     report.event("linktest", **fields)
-    if dropped["dropped_bytes"]:
-        report.warn(
-            f"{dropped['dropped_bytes']:,} bytes were dropped here for want of room, and count as "
-            "lost: this computer is too slow for the test, or give it more --buffer"
-        )
+    _tell_dropped(report, dropped["dropped_bytes"])
     if not report.json:
         linktest_report.show(report, figures)
     if saving is not None:
         saving.write(_json(fields))
+
+
+def _tell_dropped(report: Report, count: int) -> None:
+    if count:
+        report.warn(
+            f"{count:,} bytes were dropped here for want of room, and count as lost: this computer "
+            "is too slow for the test, or give it more --buffer"
+        )
+
+
+def _nothing(listener: Listener) -> NothingHeard:
+    heard = f": {size(listener.line_bytes)} heard, no test in it" if listener.line_bytes else ""
+    if listener.tally.others:
+        heard = f": {listener.tally.others:,} frames heard, all of something else"
+    return NothingHeard(
+        f"no link test was heard{heard}",
+        hint="on the other end: diode linktest send --to URL; then see wiring and speed",
+    )
 
 
 def _listen(
