@@ -13,23 +13,30 @@ Layers, one file each, pure (no input, no output, time is an argument):
     block          data, check, zeros               plan        every derived number
     objects        manifests and safe names         forecast    what sending takes and survives
     announcements  manifests on air                 limits      bounds on what is held
-    seal           keys and signatures
+    seal           signatures                       envelope    for whom an object is encrypted
+    keytext        keys as lines of text            cipher      blocks under a cipher
+    bucket         a share of the time
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol
     passes         what is on air when              orphans     data before its manifest
     transmitter    objects in, frames out           admission   who may come in
                                                     keyring     those whose keys are known
+                                                    identities  what is encrypted for us
                                                     incoming    an object in progress
                                                     reception   what of a sender was lost
     inspection     what a capture holds             receiver    frames in, events out
 
 Families, one folder each, members chosen by a name in a table:
 
-    code         zfec, repeat                       line         cobs, rs
-    modem        bell103, bell202, fsk,             carrier      serial, file, pipe,
+    code         zfec, repeat                       line         cobs, rs, datagram
+    modem        bell103, bell202, fsk,             carrier      serial, udp, file, pipe,
                  robust, telephone, cable                        wav, pcm, audio, impaired
     source       files, folder, stream              sink         folder, stream
+    doctor       udp
+
+A receiver is two processes (carrier/separate.py): one reads the carrier and has no files, the
+other one does all the rest and has no carrier.
 
 and `service` (loops that join core and families) and `cli` (one module a verb).
 

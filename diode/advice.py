@@ -75,12 +75,13 @@ class Advice:
     line_bytes: float
     seconds: float | None
 
-    def options(self, line: str) -> str:
-        """The options of `diode send`."""
+    def options(self, line: str | None) -> str:
+        """The options of `diode send`. line: None where the carrier leaves no choice."""
         code = by_id(self.geometry.code)
         assert code is not None
         assert self.settings.redundancy is not None
-        words = [f"--line {line}", f"--code {code.name}"]
+        words = [f"--line {line}"] if line else []
+        words += [f"--code {code.name}"]
         words += [
             f"--redundancy {self.settings.redundancy:.0%}",
             f"--passes {self.settings.passes}",
@@ -175,7 +176,7 @@ def _block(cut: Geometry, passes: int, channel: Channel, lag: int) -> float:
         return float(repeat_failure(cut.k, sent, channel.loss))
     code = by_id(cut.code)
     assert code is not None
-    numbers = sent if cut.k == 1 else code.numbers(cut.k)
+    numbers = sent if cut.k == 1 else code.walk(cut.k)
     if sent <= numbers:
         once = lost_of(cut.n, channel.loss, kept)
         total = once

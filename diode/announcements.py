@@ -35,7 +35,7 @@ OVERHEAD = 512
 
 @dataclass(frozen=True, slots=True)
 class AnnouncementSymbols:
-    """An announcement cut and coded for the wire: `symbols(numbers)` gives frames' payloads."""
+    """An announcement cut and coded for the wire: `symbols` gives frames' payloads."""
 
     block: U8
     tag: int
@@ -58,11 +58,18 @@ class AnnouncementSymbols:
     def count(self) -> int:
         return len(self.block)
 
-    def symbols(self, first: int, count: int) -> tuple[I64, U8]:
-        """The next `count` symbol numbers from `first` on, cyclically, and the symbols."""
-        code = _code(self.count)
-        numbers = np.arange(first, first + count) % code.numbers(self.count)
-        return numbers, code.encode(self.block, numbers)
+    @property
+    def size(self) -> int:
+        """Bytes of a symbol."""
+        return int(self.block.shape[1])
+
+    def numbers(self, first: int, count: int) -> I64:
+        """The next `count` symbol numbers from `first` on, cyclically."""
+        return np.arange(first, first + count) % _code(self.count).numbers(self.count)
+
+    def symbols(self, numbers: I64) -> U8:
+        """The symbols of these numbers, (len(numbers), size)."""
+        return _code(self.count).encode(self.block, numbers)
 
 
 class AnnouncementParts:

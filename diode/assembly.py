@@ -1,50 +1,77 @@
-"""Frames of what is to be sent, unnumbered and unchecked, in the order on air.
+"""What is to be sent, read and coded: members of interleaving groups become frames.
 
-A member of an interleaving group is one block of an object or its announcement. Its frames are
-built as rows of equal length; `interleave` then lays the rows of all members into one flat batch.
-Numbers and checks come later, with `frame.stamp`, when a slice of the batch goes to the line.
+A member of a group is one block of an object or its announcement. A block is read straight to the
+place where its symbols stay until they go on air (group.py), and its parity is computed beside
+them. Numbers and checks come later, with `frame.stamp`, when a slice of the group goes to the line.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
 import numpy as np
 
-from diode import block as block_layer
 from diode import frame, plan
+from diode.block import CRC, PLAIN
 from diode.code import by_id
-from diode.frame import I64, Frames, Kind
+from diode.envelope import Enclosed
+from diode.errors import SourceError
+from diode.frame import I64, Beat, Frames, Kind
+from diode.group import Group, Stack
 from diode.objects import Announcement, Manifest, Status
-from diode.schedule import symbol_numbers
+from diode.schedule import spread, symbol_numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diode.announcements import AnnouncementSymbols
+    from diode.block import BlockCheck
     from diode.frame import U8
+    from diode.group import Place
     from diode.objects import Type
     from diode.plan import Geometry, Link, Settings
 
 
 class Signer(Protocol):
-    """Makes the announcement of an object, signed or not (seal.SecretKey, Unsigned)."""
+    """Signs announcements, or not (seal.SecretKey, Unsigned)."""
 
     @property
-    def identity(self) -> str:
-        """Who signs, in words; the same for the same signatures."""
+    def id(self) -> bytes:
+        """The key id that its signatures name; empty where there are none."""
 
-    def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement: ...
+    def sign(self, sender: int, number: int, announcement: Announcement) -> Announcement: ...
 
 
 class Unsigned:
     """Signs nothing."""
 
-    identity = ""
+    id = b""
 
-    def announce(self, sender: int, number: int, manifest: Manifest) -> Announcement:  # noqa: ARG002
-        return Announcement(manifest)
+    def sign(self, sender: int, number: int, announcement: Announcement) -> Announcement:  # noqa: ARG002
+        return announcement
+
+
+class Encloser(Protocol):
+    """Puts objects into envelopes, or not (envelope.Recipients, Unenclosed)."""
+
+    cipher: int
+    """What it encrypts blocks with (wire 5.2)."""
+
+    def enclose(self, sender: int, number: int, manifest: Manifest, signer: bytes) -> Enclosed:
+        """The announcement of an object, not signed yet, and what closes its blocks.
+
+        signer: id of the key that will sign it.
+        """
+
+
+class Unenclosed:
+    """Sends everything in the open."""
+
+    cipher = PLAIN
+
+    def enclose(self, sender: int, number: int, manifest: Manifest, signer: bytes) -> Enclosed:  # noqa: ARG002
+        return Enclosed(Announcement(manifest), CRC)
 
 
 class Source(Protocol):
@@ -80,6 +107,7 @@ def describe(source: Source, settings: Settings, link: Link) -> Manifest:
         cut.symbol_size,
         settings.passes,
         source.mtime,
+        cut.cipher,
     )
 
 
@@ -92,6 +120,7 @@ class Outgoing:
     geometry: Geometry
     manifest: Manifest
     announcement: AnnouncementSymbols
+    check: BlockCheck
     passes_done: int = 0
     gone: bool = False
     """It has left the queue: sent as often as planned, or its source failed."""
@@ -109,65 +138,138 @@ class Member:
     """Of an announcement: symbols of it sent before; the walk round their numbers."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """How far a transmission has come: everything before it has been handed out."""
+@dataclass(slots=True)
+class _Part:
+    """What a member puts into its stack: its frames' symbol numbers, and where they lie there."""
 
-    number_of_pass: int
-    """Counted from 1."""
-    number: int
-    """The object of the group's first block."""
-    block: int
-    check: int
-    """Over what the group consists of (passes.py)."""
-    frames: int = 0
-    """Frames of the group that have been handed out."""
+    member: Member
+    numbers: I64
+    compact: bool
+    size: int
+    rows: int
+    """Symbols it keeps in the stack."""
+    first_frame: int = 0
+    first_row: int = 0
+
+    @property
+    def shape(self) -> tuple[bool, int]:
+        """What frames of one stack have in common."""
+        return self.compact, self.size
 
 
 @dataclass(slots=True)
-class Group:
-    """Frames in the order on air and how far they have been handed out."""
+class Assembled:
+    """Members read, coded and headed, and whose sources failed."""
 
-    frames: Frames
-    place: Place
-    """Where it begins."""
-    next: int = 0
+    stacks: list[Stack]
+    members: list[Member]
+    """Those that are there, in order, each with `counts` frames, the first at `firsts`."""
+    counts: I64
+    stack: I64
+    """Which stack each member is in."""
+    firsts: I64
+    failed: dict[Outgoing, str]
+
+    def group(self, place: Place) -> Group:
+        """Their frames in the order on air."""
+        phases = [0.0 if m.block < 0 else 0.5 for m in self.members]
+        order, index = spread(self.counts.tolist(), phases)
+        return Group(self.stacks, self.stack[order], self.firsts[order] + index, place)
 
 
-def member_rows(member: Member, sender: int, link: Link) -> U8:
-    """The frames of one member, unnumbered and unchecked: uint8 (count, bytes)."""
+def assemble(members: Sequence[Member], sender: int, link: Link) -> Assembled:
+    """Read, code and head these members. Nothing but their sources is touched, so that this may
+    be done in another thread while the group before is sent.
+    """
+    parts = [_part(member, link) for member in members]
+    stacks: dict[tuple[bool, int], Stack] = {}
+    for shape in dict.fromkeys(part.shape for part in parts):
+        frames = rows = 0
+        for part in parts:
+            if part.shape == shape:
+                part.first_frame, part.first_row = frames, rows
+                frames += len(part.numbers)
+                rows += part.rows
+        header = frame.COMPACT_HEADER if shape[0] else frame.HEADER
+        stacks[shape] = Stack(header, shape[1], frames, rows)
+    failed: dict[Outgoing, str] = {}
+    for part in parts:
+        if part.member.outgoing not in failed:
+            try:
+                _fill(part, stacks[part.shape], sender)
+            except SourceError as error:
+                failed[part.member.outgoing] = str(error)
+    there = [part for part in parts if part.member.outgoing not in failed]
+    places = {shape: place for place, shape in enumerate(stacks)}
+    return Assembled(
+        list(stacks.values()),
+        [part.member for part in there],
+        np.array([len(part.numbers) for part in there], np.int64),
+        np.array([places[part.shape] for part in there], np.int64),
+        np.array([part.first_frame for part in there], np.int64),
+        failed,
+    )
+
+
+def _part(member: Member, link: Link) -> _Part:
     outgoing, cut = member.outgoing, member.outgoing.geometry
     if member.block < 0:
-        return announcement_rows(outgoing, sender, member.first, member.count)
+        numbers = outgoing.announcement.numbers(member.first, member.count)
+        return _Part(member, numbers, False, outgoing.announcement.size, len(numbers))
     code = by_id(cut.code)
     assert code is not None
-    walk = symbol_numbers(cut, code.numbers(cut.k), member.block, member.number_of_pass)
-    symbols = code.encode(_read_block(outgoing, member.block), walk)
-    compact = plan.uses_compact(link, cut)
-    rows = frame.blank_rows(len(walk), cut.symbol_size, compact=compact)
+    walk = symbol_numbers(cut, code.walk(cut.k), member.block, member.number_of_pass)
+    parity = int((walk >= cut.k).sum())
+    return _Part(member, walk, plan.uses_compact(link, cut), cut.symbol_size, cut.k + parity)
+
+
+def _fill(part: _Part, stack: Stack, sender: int) -> None:
+    """Write a member's headers and symbols where the stack has room for them."""
+    member, outgoing = part.member, part.member.outgoing
+    symbols = stack.symbols[part.first_row : part.first_row + part.rows]
+    frames = slice(part.first_frame, part.first_frame + len(part.numbers))
+    headers = stack.headers[frames]
     identity = {"sender": sender, "number": outgoing.number}
-    if compact:
-        frame.fill_compact(rows, **identity, block=member.block, symbol=walk)
+    if member.block < 0:
+        announcement = outgoing.announcement
+        symbols[:] = announcement.symbols(part.numbers)
+        stack.row[frames] = part.first_row + np.arange(part.rows)
+        kind, code, block = Kind.MANIFEST, announcement.count, announcement.tag
     else:
-        frame.fill_full(rows, Kind.DATA, code=cut.code, **identity, block=member.block, symbol=walk)
-    frame.payload(rows, compact=compact)[:] = symbols
-    return rows
+        row = _fill_block(part, symbols)
+        stack.row[frames] = part.first_row + row
+        kind, code, block = Kind.DATA, outgoing.geometry.code, member.block
+    if part.compact:
+        frame.fill_compact(headers, **identity, block=block, symbol=part.numbers)
+    else:
+        frame.fill_full(headers, kind, code=code, **identity, block=block, symbol=part.numbers)
 
 
-def _read_block(outgoing: Outgoing, block: int) -> U8:
-    """Data, check, zeros (wire 4.1): uint8 (k, S)."""
-    cut = outgoing.geometry
-    flat = np.empty(cut.k * cut.symbol_size, np.uint8)
-    length = cut.length(block)
-    outgoing.source.read(block * cut.block_data, flat[:length])
-    block_layer.close(flat, length)
-    return flat.reshape(cut.k, cut.symbol_size)
+def _fill_block(part: _Part, symbols: U8) -> I64:
+    """A block's source symbols and the parity that it sends, (k + parity, S); which of these rows
+    each frame carries.
+    """
+    outgoing, cut = part.member.outgoing, part.member.outgoing.geometry
+    length = cut.length(part.member.block)
+    source = symbols[: cut.k]
+    flat = source.reshape(-1)
+    outgoing.source.read(part.member.block * cut.block_data, flat[:length])
+    outgoing.check.close(flat, length, part.member.block)
+    of_parity = part.numbers >= cut.k
+    if of_parity.any():
+        code = by_id(cut.code)
+        assert code is not None
+        symbols[cut.k :] = code.encode(source, part.numbers[of_parity])
+    row = part.numbers.copy()
+    row[of_parity] = cut.k + np.arange(int(of_parity.sum()))
+    return row
 
 
-def announcement_rows(outgoing: Outgoing, sender: int, first: int, count: int) -> U8:
-    """`count` symbols of an announcement, from that one on, as frames: uint8 (count, bytes)."""
+def announcement_frames(outgoing: Outgoing, sender: int, first: int, count: int) -> Frames:
+    """`count` symbols of an announcement, from that one on, as frames of their own."""
     announcement = outgoing.announcement
-    numbers, symbols = announcement.symbols(first, count)
-    rows = frame.blank_rows(count, symbols.shape[1])
+    numbers = announcement.numbers(first, count)
+    rows = frame.blank_rows(count, announcement.size)
     frame.fill_full(
         rows,
         Kind.MANIFEST,
@@ -177,37 +279,22 @@ def announcement_rows(outgoing: Outgoing, sender: int, first: int, count: int) -
         block=announcement.tag,
         symbol=numbers,
     )
-    frame.payload(rows)[:] = symbols
+    frame.payload(rows)[:] = announcement.symbols(numbers)
+    return Frames.of_rows(rows)
+
+
+def heartbeat_rows(
+    sender: int, number: int, beat: Beat, line: tuple[int, ...], sending: tuple[int, ...]
+) -> U8:
+    """A heartbeat as a frame: uint8 (1, bytes).
+
+    number: highest object number used. line, sending: the fields of frame.HEARTBEAT in their order
+    up to `rate`, and from `queue` on.
+    """
+    body = np.array([line + sending], frame.HEARTBEAT)
+    rows = frame.blank_rows(1, frame.HEARTBEAT.itemsize)
+    frame.fill_full(
+        rows, Kind.HEARTBEAT, code=beat, sender=sender, number=number, block=0, symbol=0
+    )
+    frame.payload(rows)[0] = body.view(np.uint8)
     return rows
-
-
-def interleave(rows: list[U8], member: I64, index: I64) -> Frames:
-    """Rows of several members in the order (member, index): one flat batch."""
-    lengths = np.array([r.shape[1] for r in rows])
-    firsts = np.cumsum([0, *(len(r) for r in rows[:-1])])
-    at = firsts[member] + index
-    if (lengths == lengths[0]).all():
-        return Frames.of_rows((np.concatenate(rows) if len(rows) > 1 else rows[0])[at])
-    of_frame = lengths[member]
-    ends = np.cumsum(of_frame)
-    starts = ends - of_frame
-    data = np.empty(int(ends[-1]), np.uint8)
-    for length in np.unique(lengths).tolist():
-        same = [i for i, n in enumerate(lengths) if n == length]
-        stacked = np.concatenate([rows[i] for i in same]) if len(same) > 1 else rows[same[0]]
-        base = np.zeros(len(rows), np.int64)
-        base[same] = np.cumsum([0, *(len(rows[i]) for i in same[:-1])])
-        places = np.flatnonzero(of_frame == length)
-        _scatter(data, starts[places], stacked, base[member[places]] + index[places])
-    return Frames(data, ends)
-
-
-def _scatter(data: U8, starts: I64, rows: U8, chosen: I64) -> None:
-    """Copy the chosen rows to their offsets, those that lie back to back there in one go."""
-    length = rows.shape[1]
-    breaks = np.flatnonzero(np.diff(starts) != length) + 1
-    edges = [0, *breaks.tolist(), len(starts)]
-    for first, last in itertools.pairwise(edges):
-        at = int(starts[first])
-        run = data[at : at + (last - first) * length].reshape(last - first, length)
-        np.take(rows, chosen[first:last], axis=0, out=run, mode="clip")  # clip: no buffering

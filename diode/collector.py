@@ -3,8 +3,9 @@
 Symbols come in any order, any number of times, from any block. A block that has begun holds a
 slot: rows for its k source symbols, into which a batch of frames is copied by one fancy
 assignment. Parity is kept only while it could still be needed. As soon as k
-different symbols are there the block is filled, its check (wire 4.3) decides, and its slot
-is free again; a block that lost nothing is never decoded.
+different symbols are there the block is filled, its check (block.py) decides, and its slot
+is free again; a block that lost nothing is never decoded. A code may say that k symbols do
+not suffice (raptorq, once in 256 blocks); then the block waits for one more.
 
 A symbol can pass its frame's check and be wrong. The block check shows it, and the block is left
 to a `Suspect` (suspect.py) until one of the symbols to come settles it.
@@ -15,17 +16,19 @@ kept elsewhere) and restored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode import block as block_layer
+from diode.block import CRC
+from diode.parity import Parity
 from diode.suspect import Suspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from diode.block import BlockCheck
     from diode.code import Code
     from diode.frame import I64, U8, Bool
     from diode.plan import Geometry
@@ -43,29 +46,13 @@ class Recovered:
     decoded: bool
 
 
-@dataclass(slots=True)
-class Parity:
-    """Parity symbols of one block by number, in the order heard."""
-
-    symbols: dict[int, U8] = field(default_factory=dict)
-    kept: set[int] = field(default_factory=set)
-    """Numbers that were handed out before."""
-
-    def __len__(self) -> int:
-        return len(self.symbols)
-
-    def first(self, count: int) -> tuple[I64, U8]:
-        """Numbers and symbols of the first `count`: (count,), (count, S)."""
-        numbers = list(self.symbols)[:count]
-        return np.array(numbers, np.int64), np.stack([self.symbols[n] for n in numbers])
-
-
 class Collector:
     """The receiving side of one object's blocks."""
 
-    def __init__(self, geometry: Geometry, code: Code) -> None:
+    def __init__(self, geometry: Geometry, code: Code, check: BlockCheck = CRC) -> None:
         self.geometry = geometry
         self.code = code
+        self.check = check
         self.numbers = code.numbers(geometry.k)
         self.done: Bool = np.zeros(geometry.blocks, np.bool_)
         self.done_count = 0
@@ -77,7 +64,8 @@ class Collector:
         self.duplicates = 0
         self._slots: dict[int, int] = {}  # block -> slot; insertion order is age
         self._free: list[int] = []
-        self._releasing: list[int] = []
+        self._releasing: dict[int, int] = {}  # block -> slot, of blocks handed out
+        self._held: dict[int, int] = {}  # of those that are needed longer
         self._source: U8 = np.empty((0, geometry.k, geometry.symbol_size), np.uint8)
         self._have: Bool = np.empty((0, geometry.k), np.bool_)
         self._kept: Bool = np.empty((0, geometry.k), np.bool_)  # was handed out before
@@ -149,7 +137,10 @@ class Collector:
             if not fresh.any():
                 return []
             blocks, symbols, payload = blocks[fresh], symbols[fresh], payload[fresh]
-        touched, inverse = np.unique(blocks, return_inverse=True)
+        if (blocks == blocks[0]).all():
+            touched, inverse = blocks[:1], np.zeros(len(blocks), np.int64)
+        else:
+            touched, inverse = np.unique(blocks, return_inverse=True)
         slots = np.array([self._slot(b) for b in touched.tolist()], np.int64)
         self._touched.update(touched.tolist())
         known = set(self._suspects)
@@ -181,10 +172,22 @@ class Collector:
         return found
 
     def release(self) -> None:
-        """The blocks handed out so far have been used: their memory may be used again."""
-        self._free.extend(self._releasing)
+        """The blocks handed out so far have been used, all but those held: their memory may be
+        used again.
+        """
+        self._free.extend(self._releasing.values())
         self._releasing.clear()
         self._shrink()
+
+    def hold(self, block: int) -> None:
+        """A block handed out last is needed until it is given back."""
+        if block in self._releasing:
+            self._held[block] = self._releasing.pop(block)
+
+    def give_back(self, block: int) -> None:
+        """A block that was held is needed no longer."""
+        if block in self._held:
+            self._free.append(self._held.pop(block))
 
     def park(self, block: int) -> tuple[I64, U8]:
         """Forget an unfinished block and hand out its symbols: (n,), (n, S).
@@ -278,9 +281,13 @@ class Collector:
         self._source[slot, present:] = 0
         return slot
 
+    @property
+    def _lent(self) -> int:
+        return len(self._releasing) + len(self._held)
+
     def _grow(self) -> None:
         old = len(self._source)
-        new = min(max(2 * old, 1), max(self.geometry.blocks + len(self._releasing), 1))
+        new = min(max(2 * old, 1), max(self.geometry.blocks + self._lent, 1))
         source = np.empty((new, *self._source.shape[1:]), np.uint8)
         source[:old] = self._source
         have = np.zeros((2, new, self.geometry.k), np.bool_)
@@ -291,7 +298,7 @@ class Collector:
     def _shrink(self) -> None:
         """Give back the room of a busier time; never while blocks handed out point into it."""
         rooms, used = len(self._source), len(self._slots)
-        if self._releasing or rooms < 4 * used or rooms * self.block_memory <= SPARE:
+        if self._lent or rooms < 4 * used or rooms * self.block_memory <= SPARE:
             return
         kept = list(self._slots.values())
         self._source = self._source[kept]
@@ -302,7 +309,7 @@ class Collector:
     def _add_parity(self, block: int, number: int, symbol: U8) -> None:
         """Keep a parity symbol of a block that is still short of symbols."""
         parity = self._parity.setdefault(block, Parity())
-        if number in parity.symbols or self.held(block) >= self.geometry.k:
+        if number in parity.symbols or self.held(block) >= self.geometry.k + self.code.spare:
             self.duplicates += 1
             return
         parity.symbols[number] = symbol.copy()
@@ -318,19 +325,29 @@ class Collector:
         rows = self._source[slot]
         if short:
             assert parity is not None
-            missing = np.flatnonzero(~self._have[slot])
-            self.code.fill(rows, missing, *parity.first(len(missing)))
-        if self._is_right(block, rows):
+            if not self._fill(block, rows, np.flatnonzero(~self._have[slot]), parity):
+                return None
+        if self.check.open(rows.reshape(-1), self.geometry.length(block), block):
             return self._finish(block, rows, decoded=short > 0)
-        self._suspects[block] = Suspect(self.geometry, self.code, block, self._candidates(block))
+        candidates = self._candidates(block)
+        self._suspects[block] = Suspect(self.geometry, self.code, self.check, block, candidates)
         self.spoiled.append(block)
         return None
 
-    def _is_right(self, block: int, rows: U8) -> bool:
-        return block_layer.is_right(rows.reshape(-1), self.geometry.length(block))
+    def _fill(self, block: int, rows: U8, missing: I64, parity: Parity) -> bool:
+        """Decode the missing rows of a block, if its symbols suffice."""
+        held, spare = self.held(block), self.code.spare
+        if held <= parity.in_vain:
+            return False
+        if self.code.fill(rows, missing, *parity.first(len(missing) + spare)):
+            return True
+        parity.in_vain = held
+        if held >= self.geometry.k + spare:  # no chance leads here, only choice of what arrives
+            self._begin_anew(block)
+        return False
 
     def _finish(self, block: int, rows: U8, *, decoded: bool) -> Recovered:
-        self._releasing.append(self._slots.pop(block))
+        self._releasing[block] = self._slots.pop(block)
         self._parity.pop(block, None)
         self._suspects.pop(block, None)
         self.done[block] = True

@@ -1,6 +1,6 @@
 """What sending one object will take and survive: the answer of `diode plan`.
 
-An object of B blocks, each lost with probability P (plan.binomial_tail), is lost with
+An object of B blocks, each lost with probability P (binomial.binomial_tail), is lost with
 1-(1-P)^B, and so it is when none of its manifests arrives. Frames are taken to be lost
 independently: outages are what interleaving (plan.group_frames) is for.
 """
@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from diode import frame, plan
+from diode.binomial import binomial, binomial_tail
 from diode.code import CODES, by_id
-from diode.plan import Geometry, Link, Settings, binomial_tail
+
+if TYPE_CHECKING:
+    from diode.plan import Geometry, Link, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,8 @@ def failure(cut: Geometry, passes: int, manifests: int, loss: float) -> float:
     """Probability that an object is not whole after all passes, frames being lost independently.
 
     For a code with enough numbers all n·passes symbols of a block are different; once they
-    come round again a repeated number counts only where its first sending was lost.
+    come round again a repeated number counts only where its first sending was lost. That
+    raptorq needs a symbol more once in 256 blocks changes next to nothing.
     """
     lost_manifest = loss**manifests
     if not cut.blocks:
@@ -124,7 +131,7 @@ def _block_failure(cut: Geometry, block: int, passes: int, loss: float) -> float
     sent = cut.frames(block) * passes
     if code.name == "repeat":
         return repeat_failure(k, sent, loss)
-    numbers = code.numbers(cut.k) - (cut.k - k)
+    numbers = code.walk(cut.k) - (cut.k - k)
     if sent <= numbers:
         return binomial_tail(sent, loss, sent - k)
     # Every number is sent `often` times, the first `more` of them once more.
@@ -134,12 +141,9 @@ def _block_failure(cut: Geometry, block: int, passes: int, loss: float) -> float
 
 def _mixture_tail(n1: int, p1: float, n2: int, p2: float, more_than: int) -> float:
     """P[Binomial(n1, p1) + Binomial(n2, p2) > more_than]."""
-    total = 0.0
-    for i in range(n1 + 1):
-        exactly = binomial_tail(n1, p1, i - 1) - binomial_tail(n1, p1, i)
-        if exactly > 1e-18:
-            total += exactly * binomial_tail(n2, p2, more_than - i)
-    return min(1.0, total)
+    at_least = np.append(np.cumsum(binomial(n2, p2)[::-1])[::-1], 0.0)
+    others = np.clip(more_than + 1 - np.arange(n1 + 1), 0, n2 + 1)
+    return min(1.0, float(binomial(n1, p1) @ at_least[others]))
 
 
 def repeat_failure(k: int, n: int, p: float) -> float:

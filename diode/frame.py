@@ -29,7 +29,7 @@ from fastcrc import crc32
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -79,9 +79,11 @@ class Reject(enum.StrEnum):
     KIND = "kind"
     INDEX = "index"  # block or symbol number outside the object's geometry
     MANIFEST = "manifest"  # an announcement that cannot be read or contradicts itself
+    CODE = "code"  # an announcement of an object in a code that is not installed here
     LIMIT = "limit"  # over a configured limit
     CONFLICT = "conflict"  # a second, different manifest for a number already in use
     SIGNATURE = "signature"  # an announcement not signed by a key that counts
+    SEAL = "seal"  # an announcement that is encrypted and cannot be opened here
     QUARANTINE = "quarantine"  # data of an object so announced
     ORPHAN = "orphan"  # data without a manifest, dropped because the buffer for it was full
 
@@ -168,6 +170,15 @@ class Frames:
         end = int(self.ends[last - 1]) if last else 0
         return Frames(self.data[start:end], self.ends[first:last] - start)
 
+    def equal_rows(self) -> U8 | None:
+        """The pieces as rows without a copy, where all have one length."""
+        count = len(self)
+        if not count or len(self.data) != count * int(self.ends[0]):
+            return None
+        if (self.lengths != self.ends[0]).any():
+            return None
+        return self.data.reshape(count, -1)
+
     def rows(self) -> list[U8]:
         """The pieces grouped by length, each group as rows (frames x bytes).
 
@@ -175,10 +186,10 @@ class Frames:
         """
         if not len(self):
             return []
-        lengths = self.lengths
-        if (lengths == lengths[0]).all():
-            return [self.data.reshape(len(self), int(lengths[0]))]
-        starts = self.starts
+        equal = self.equal_rows()
+        if equal is not None:
+            return [equal]
+        lengths, starts = self.lengths, self.starts
         return [
             self.data[starts[lengths == length][:, None] + np.arange(length)]
             for length in np.unique(lengths)
@@ -186,6 +197,32 @@ class Frames:
 
 
 EMPTY = Frames(np.empty(0, np.uint8), np.empty(0, np.int64))
+
+
+Received = bytes | U8 | Frames
+"""What comes of a carrier: bytes in which frames are to be found, or pieces that came apart."""
+
+
+def flat(data: Received) -> U8:
+    """The bytes of what was received, whatever it came in; uint8, shape (bytes,)."""
+    if isinstance(data, Frames):
+        return data.data
+    return np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+
+
+def portions(data: Received, size: int) -> Iterator[U8 | Frames]:
+    """What was received in portions of at most `size` bytes, or of one piece."""
+    if not isinstance(data, Frames):
+        array = flat(data)
+        yield from (array[start : start + size] for start in range(0, len(array), size))
+        return
+    first = 0
+    while first < len(data):
+        start = int(data.ends[first - 1]) if first else 0
+        last = int(np.searchsorted(data.ends, start + size, "right"))
+        last = max(last, first + 1)
+        yield data.part(first, last)
+        first = last
 
 
 def join(first: Frames, second: Frames) -> Frames:
@@ -242,8 +279,12 @@ def stamp(frames: Frames, sequence: int) -> None:
 
     Last step before the line: order on air is known only now (wire 3.3).
     """
+    rows = frames.equal_rows()
+    if rows is not None and (rows[:, 0] == rows[0, 0]).all():
+        _stamp_rows(rows, sequence)
+        return
     data, starts, ends = frames.data, frames.starts, frames.ends
-    numbers = (np.arange(sequence, sequence + len(frames)) & 0xFFFF).astype(np.uint16)
+    numbers = _sequence(sequence, len(frames))
     compact = (data[starts] & 0x0F) == Kind.COMPACT
     data[starts[compact] + 1] = numbers[compact].astype(np.uint8)
     full = starts[~compact]
@@ -257,16 +298,32 @@ def stamp(frames: Frames, sequence: int) -> None:
     data[ends[:, None] - CHECK + np.arange(CHECK)] = checks.view(np.uint8).reshape(-1, CHECK)
 
 
+def _stamp_rows(rows: U8, sequence: int) -> None:
+    """`stamp` for frames of one kind and length, as whole columns."""
+    numbers = _sequence(sequence, len(rows))
+    rows[:, 1 if rows[0, 0] & 0x0F == Kind.COMPACT else 2] = numbers & 0xFF
+    if rows[0, 0] & 0x0F != Kind.COMPACT:
+        rows[:, 3] = numbers >> 8
+    rows[:, -CHECK:] = _checks(rows).view(np.uint8).reshape(-1, CHECK)
+
+
+def _sequence(first: int, count: int) -> NDArray[np.uint16]:
+    return (np.arange(first, first + count) & 0xFFFF).astype(np.uint16)
+
+
+def _checks(rows: U8) -> NDArray[np.uint32]:
+    """CRC-32C of each row but its last four bytes."""
+    return np.fromiter(map(crc32c, rows[:, :-CHECK]), "<u4", len(rows))
+
+
 def check_rows(rows: U8) -> Bool:
     """Which rows carry the right check. rows: (frames x bytes), any length."""
     count, length = rows.shape
     if length < MIN_FRAME or length > MAX_FRAME:
         return np.zeros(count, np.bool_)
     rows = np.ascontiguousarray(rows)
-    view = rows.reshape(-1).data
-    body = length - CHECK
-    found = np.array([crc32c(view[s : s + body]) for s in range(0, count * length, length)], "<u4")
-    return np.asarray(found == rows[:, body:].copy().view("<u4")[:, 0], np.bool_)
+    said = rows[:, -CHECK:].copy().view("<u4")[:, 0]
+    return np.asarray(_checks(rows) == said, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

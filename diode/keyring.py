@@ -3,9 +3,9 @@
 A check of a signature takes 0.1 ms, a hundred times what a frame takes, so a flood of wrong ones
 must not buy a check each. What was checked is remembered, by a digest of message and signature
 (not by the tag of the announcement: that is a CRC, and anybody can make another
-announcement with the same). And wrong ones may take only a share of the time: each pours a drop
-into a bucket that leaks at a fixed rate; while it is full nothing unknown is checked, and an
-announcement that finds it so is neither admitted nor refused, it is waited for again.
+announcement with the same). And wrong ones may take only a share of the time (bucket.py): while
+the bucket is full nothing unknown is checked, and an announcement that finds it so is neither
+admitted nor refused, it is waited for again.
 Right signatures pour nothing, so honest objects come in at the speed of the link.
 """
 
@@ -16,6 +16,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from diode.admission import Refusal, Verdict
+from diode.bucket import Bucket
 from diode.seal import take_apart
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ class Keyring:
     def __init__(self, keys: Iterable[PublicKey]) -> None:
         self._keys = {key.id: key for key in keys}
         self._checked: OrderedDict[bytes, bool] = OrderedDict()
-        self._level = 0.0
-        self._leaked_at: float | None = None
+        self._futile = Bucket(RATE, BURST)
         self.checks = 0
         """Signatures checked so far."""
 
@@ -61,7 +61,7 @@ class Keyring:
             if right is None:
                 return Verdict(Refusal.UNCHECKED)
             if right:
-                return Verdict(None, signer.name, signer.fingerprint)
+                return Verdict(None, signer.name, signer.id)
             refusal = Refusal.BAD_SIGNATURE
         return Verdict(refusal)
 
@@ -72,20 +72,14 @@ class Keyring:
         name = hashlib.sha256(signer.raw + signature + message).digest()
         right = self._checked.get(name)
         if right is None:
-            if self._full(now):
+            if self._futile.full(now):
                 return None
             self.checks += 1
             right = signer.signed(message, signature)
-            self._level += not right
+            if not right:
+                self._futile.pour()
         self._checked[name] = right
         self._checked.move_to_end(name)
         if len(self._checked) > CHECKED:
             self._checked.popitem(last=False)
         return right
-
-    def _full(self, now: float) -> bool:
-        """Let the bucket leak until now; whether it is full."""
-        since = now if self._leaked_at is None else self._leaked_at
-        self._level = max(0.0, self._level - max(0.0, now - since) * RATE)
-        self._leaked_at = now
-        return self._level >= BURST

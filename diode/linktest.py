@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HEAD = np.dtype([("frames", "<u4"), ("rate", "<u4"), ("segments", "u1", (8,))])
 """What stands before the pattern in a payload (wire 3.8)."""
-LINES = ("", "cobs", "rs")
+LINES = ("", "cobs", "rs", "datagram")
 MODEMS = ("", "robust", "telephone", "cable", "bell103", "bell202", "fsk")
 """Names by number, as they stand in HEAD's segments."""
 MAX_SEGMENTS = 8
@@ -45,6 +45,8 @@ MIN_FRAMES = 6
 """A handful: fewer say nothing, whatever the time."""
 UNPACED_RATE = 1e6
 """Bytes per second at which time is reckoned on a carrier that has no rate."""
+QUARTER = 4
+"""Test frames in what a modem carries together: see above."""
 ROOM = frame.HEADER + HEAD.itemsize + 8 + frame.CHECK
 """Shortest test frame: with fewer than 8 bytes of pattern it would test nothing."""
 
@@ -159,16 +161,19 @@ def segments(run: int, ways: Sequence[tuple[Way, Link]], seconds: float) -> list
 
 
 def _segment(run: int, number: int, ways: tuple[Way, ...], link: Link, seconds: float) -> Segment:
-    length = frame_length(link)
+    length = frame_length(link, QUARTER if ways[number].modem else 1)
     each = link.line_bytes(length) / (link.rate or UNPACED_RATE)
     count = min(MAX_FRAMES, max(MIN_FRAMES, int(seconds / each)))
     return Segment(run, number, ways, count, length, int(link.rate or 0))
 
 
-def frame_length(link: Link) -> int:
-    """Bytes of a test frame on that link: as many as a data frame has."""
+def frame_length(link: Link, parts: int = 1) -> int:
+    """Bytes of a test frame on that link: as many as a data frame has.
+
+    parts: into how many frames to divide what the medium carries together.
+    """
     if link.unit is not None:
-        return max(ROOM, link.frame_room(link.unit // 4))
+        return max(ROOM, link.frame_room(link.unit // parts))
     header = frame.COMPACT_HEADER if link.compact else frame.HEADER
     whole = header + plan.symbol_size(plan.Settings(), link) + frame.CHECK
     return min(link.max_frame, max(ROOM, whole))

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from diode.block import PLAIN
 from diode.errors import SourceError
 from diode.frame import crc32c
 from diode.plan import Geometry
@@ -59,15 +60,39 @@ class Manifest(msgspec.Struct, array_like=True, frozen=True):
     symbol_size: int
     passes: int
     mtime: int | None
+    cipher: int = PLAIN
 
     @property
     def geometry(self) -> Geometry:
-        return Geometry(self.size, self.code, self.k, self.n, self.symbol_size)
+        return Geometry(self.size, self.code, self.k, self.n, self.symbol_size, self.cipher)
+
+    @property
+    def encrypted(self) -> bool:
+        return self.cipher != PLAIN
+
+    @property
+    def concealed(self) -> bool:
+        """Whether it leaves out what only the receivers of an encrypted object may know."""
+        return self.encrypted and self == self.outer
+
+    @property
+    def outer(self) -> Manifest:
+        """What of an encrypted object's manifest everybody may know (wire 5.6)."""
+        return msgspec.structs.replace(self, type=Type.FILE, name=b"", digest=b"", mtime=None)
+
+    def serialize(self) -> bytes:
+        """A MessagePack array; the last element is there only where it says something."""
+        return _encode(msgspec.structs.astuple(self)[: None if self.encrypted else -1])
 
     def problem(self) -> str:
         """What is wrong with this manifest, naming the field, or an empty string."""
         if self.status not in (Status.COMPLETE, Status.VOID):
             return f"status {self.status} is not known"
+        if self.passes < 0 or self.n < 0:
+            return "negative counts"
+        return self.geometry.problem() or ("" if self.concealed else self._content_problem())
+
+    def _content_problem(self) -> str:
         if self.type not in (Type.FILE, Type.DIRECTORY):
             return f"type {self.type} is not known"
         if not 0 < len(self.name) <= MAX_NAME or b"\0" in self.name:
@@ -76,16 +101,14 @@ class Manifest(msgspec.Struct, array_like=True, frozen=True):
             return f"digest of {len(self.digest)} bytes, SHA-256 has {DIGEST}"
         if self.type == Type.DIRECTORY and self.size:
             return f"a directory of {self.size} bytes"
-        if self.passes < 0 or self.n < 0:
-            return "negative counts"
         if self.mtime is not None and not -(1 << 63) <= self.mtime < 1 << 63:
             return "mtime out of range"
-        return self.geometry.problem()
+        return ""
 
 
 _decode = msgspec.msgpack.Decoder(Manifest).decode
 _encode = msgspec.msgpack.Encoder().encode
-_LENGTH = struct.Struct("<H")
+LENGTH = struct.Struct("<H")
 _SECTION = struct.Struct("<BH")
 
 
@@ -102,8 +125,8 @@ class Announcement:
 
     def serialize(self) -> bytes:
         """Bytes without the zeros at the end (wire 5.1). SourceError where it is too long."""
-        body = _encode(self.manifest)
-        parts = [_LENGTH.pack(len(body)), body]
+        body = self.manifest.serialize()
+        parts = [LENGTH.pack(len(body)), body]
         for kind, content in self.sections:
             parts += [_SECTION.pack(kind, len(content)), content]
         data = b"".join(parts)
@@ -114,14 +137,14 @@ class Announcement:
     @classmethod
     def parse(cls, data: bytes) -> Announcement:
         """Read an announcement. Raises Malformed, and nothing else, whatever the bytes."""
-        if len(data) < _LENGTH.size:
+        if len(data) < LENGTH.size:
             raise Malformed("shorter than its length field")
-        (length,) = _LENGTH.unpack_from(data)
-        end = _LENGTH.size + length
+        (length,) = LENGTH.unpack_from(data)
+        end = LENGTH.size + length
         if end > len(data):
             raise Malformed(f"manifest of {length} bytes in {len(data)}")
         try:
-            manifest = _decode(data[_LENGTH.size : end])
+            manifest = _decode(data[LENGTH.size : end])
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise Malformed(str(error)) from None
         sections = []
@@ -135,6 +158,8 @@ class Announcement:
             sections.append((kind, data[start:end]))
         if any(data[end:]):
             raise Malformed("bytes behind the end")
+        if manifest.encrypted and not manifest.concealed:
+            raise Malformed("encrypted, and in the open tells what it should not")
         problem = manifest.problem()
         if problem:
             raise Malformed(problem)

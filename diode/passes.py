@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode import plan
-from diode.assembly import Member, Place
+from diode.assembly import Member
+from diode.group import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,12 @@ lost when more than n-k are, P = P[Binomial(n, p) > n-k]; an object of B blocks 
 1-(1-P)^B. Wide blocks need less redundancy for the same P (the relative deviation of a
 binomial falls with the square root of n), so blocks are as wide as the code allows, and a small
 block gets more redundancy when it is chosen automatically: enough for `AUTO_FAILURE` at
-`AUTO_LOSS`.
+`AUTO_LOSS`. A user who knows the link names its loss instead (`Settings.loss`) and gets
+the redundancy that this takes and no more.
+
+Wide blocks. 8,192 symbols at 5 % loss need 6.6 % redundancy for a failure of 1e-6, 224 need 14 %:
+so large objects on links that are fast enough for full headers go in blocks of a wide code,
+where one is installed. Beyond some thousand symbols width gains little and costs memory.
 
 Bursts. An outage of F consecutive frames takes at most ceil(F·n/G) symbols of each block that
 shares an interleaving group of G frames evenly. Blocks are grouped until that is at most
@@ -18,27 +23,52 @@ shares an interleaving group of G frames evenly. Blocks are grouped until that i
 
 from __future__ import annotations
 
+import bisect
+import functools
 import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from diode import frame
-from diode.block import CHECK as BLOCK_CHECK
-from diode.code import by_id, by_name
+from diode.binomial import binomial_tail, copies_needed
+from diode.block import CHECKS, PLAIN
+from diode.code import CODES, by_id, by_name
 from diode.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from diode.code import Code
 
 DEFAULT_REDUNDANCY = 0.25
 AUTO_LOSS = 0.10
 """Frame loss that automatically chosen redundancy is meant for."""
 AUTO_FAILURE = 1e-6
 """Probability of losing one block, or one manifest, at AUTO_LOSS that is small enough."""
+MAX_LOSS = 0.5
+"""Above, repeated passes are the better way."""
 BURST_SHARE = 0.5
 MAX_GROUP_BYTES = 64 << 20
 """An interleaving group is held in memory on both sides."""
+WIDE_CODES = ("leopard", "raptorq")
+"""Codes with blocks of thousands of symbols, the preferred one first."""
+WIDE = 8192
+"""Symbols of a wide block: a power of two, which leopard counts in."""
+WIDE_BYTES = 12 << 20
+"""A receiver holds the blocks of an interleaving group, and decodes in three times a block."""
+WIDE_FROM = 1_500_000
+"""Bytes from which on an object goes in wide blocks. A smaller one is few narrow blocks, which
+every receiver can decode."""
+WIDE_RATE = 10_000_000
+"""Bytes/s from which on a link is fast enough for these."""
+WIDE_FRAME = 512
+"""Bytes: symbols of wide codes are multiples, by which shorter frames would lose too much."""
+WIDE_SYMBOL = 1408
+"""On fast links. A multiple of 64 that fits a datagram of 1,472 bytes."""
+STALL = 1000
+"""Frames of an outage where no rate turns seconds into frames: a receiver that does not
+look for 50 ms at 20,000 frames a second. No medium loses anything there."""
 MIN_MANIFESTS = 3
 MIN_SYMBOL = 16
 """Shorter symbols would be mostly header; and a block check must fit one."""
@@ -75,6 +105,10 @@ class Link:
     def compact(self) -> bool:
         return self.rate is not None and self.rate <= COMPACT_RATE
 
+    @property
+    def fast(self) -> bool:
+        return self.rate is None or self.rate >= WIDE_RATE
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -87,12 +121,27 @@ class Settings:
     symbol_size: int | None = None
     keep_order: bool = False
     """Never interleave one object with the next: the first is whole before the second begins."""
+    loss: float | None = None
+    """Share of frames lost that the redundancy is to be enough for, instead of `redundancy`."""
+    cipher: int = PLAIN
+    """What blocks are encrypted with (wire 5.2)."""
+
+    @property
+    def planned_loss(self) -> float:
+        return AUTO_LOSS if self.loss is None else self.loss
 
     def __post_init__(self) -> None:
         if self.code is not None:
             by_name(self.code)
         if self.redundancy is not None and not 0 <= self.redundancy <= 100:
             raise UsageError("redundancy goes from 0% to 10000%", hint="--redundancy 25%")
+        if self.loss is not None and not 0 <= self.loss <= MAX_LOSS:
+            raise UsageError(f"loss goes from 0% to {MAX_LOSS:.0%}", hint="--loss 5%")
+        if self.loss is not None and self.redundancy is not None:
+            raise UsageError(
+                "loss and redundancy contradict each other",
+                hint="--loss 5% chooses the redundancy; give one of the two",
+            )
         if self.passes < 0:
             raise UsageError("passes cannot be negative", hint="--passes 0 sends until stopped")
         if not 0 <= self.burst <= 3600:
@@ -108,11 +157,17 @@ class Geometry:
     k: int
     n: int
     symbol_size: int
+    cipher: int = PLAIN
+
+    @property
+    def check(self) -> int:
+        """Bytes of check behind a block's data."""
+        return CHECKS[self.cipher]
 
     @property
     def block_data(self) -> int:
         """Object bytes in a full block."""
-        return self.k * self.symbol_size - BLOCK_CHECK
+        return self.k * self.symbol_size - self.check
 
     @property
     def blocks(self) -> int:
@@ -124,7 +179,7 @@ class Geometry:
 
     def source_symbols(self, block: int) -> int:
         """Source symbols of that block that are not zero by definition."""
-        return -(-(self.length(block) + BLOCK_CHECK) // self.symbol_size)
+        return -(-(self.length(block) + self.check) // self.symbol_size)
 
     def frames(self, block: int) -> int:
         """Data frames of that block in one pass: a shortened block loses no parity."""
@@ -141,11 +196,16 @@ class Geometry:
         code = by_id(self.code)
         if code is None:
             return f"code {self.code} is not known"
-        if not 1 <= self.k <= code.max_k:
-            return f"k = {self.k}, {code.name} has 1 … {code.max_k}"
+        if self.cipher not in CHECKS:
+            return f"cipher {self.cipher} is not known"
         largest = frame.MAX_FRAME - frame.HEADER - frame.CHECK
         if not 1 <= self.symbol_size <= largest:
             return f"symbol size {self.symbol_size}, possible are 1 … {largest}"
+        if self.symbol_size % code.step:
+            return f"symbol size {self.symbol_size}, {code.name} has multiples of {code.step}"
+        widest = code.widest(self.symbol_size)
+        if not 1 <= self.k <= widest:
+            return f"k = {self.k}, {code.name} has 1 … {widest}"
         if self.block_data < 1:
             return f"blocks of {self.k} x {self.symbol_size} bytes hold no data"
         if not 0 <= self.size < 1 << 63:
@@ -153,36 +213,6 @@ class Geometry:
         if self.blocks > MAX_BLOCKS:
             return f"{self.blocks} blocks, block numbers end at {MAX_BLOCKS}"
         return ""
-
-
-def binomial_tail(n: int, p: float, more_than: int) -> float:
-    """P[Binomial(n, p) > more_than], summed from the largest term's side in logarithms."""
-    if p <= 0 or more_than >= n:
-        return 0.0
-    if p >= 1 or more_than < 0:
-        return 1.0
-    log_p, log_q = math.log(p), math.log1p(-p)
-    terms = (
-        math.lgamma(n + 1)
-        - math.lgamma(i + 1)
-        - math.lgamma(n - i + 1)
-        + i * log_p
-        + (n - i) * log_q
-        for i in range(more_than + 1, n + 1)
-    )
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
-
-
-def copies_needed(k: int, most: int, loss: float = AUTO_LOSS, failure: float = AUTO_FAILURE) -> int:
-    """Smallest n <= most such that n symbols bring k across with at most that failure."""
-    low, high = k, most
-    while low < high:
-        middle = (low + high) // 2
-        if binomial_tail(middle, loss, middle - k) <= failure * (1 + 1e-9):
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 def symbol_size(settings: Settings, link: Link, size: float = math.inf) -> int:
@@ -221,31 +251,95 @@ def _part_of(unit: int, link: Link, overhead: int, size: float) -> int:
 
 
 def geometry(size: int, settings: Settings, link: Link) -> Geometry:
-    """How an object of that many bytes is cut for that link."""
-    largest = symbol_size(settings, link, size)
-    total = max(1, -(-(size + BLOCK_CHECK) // largest))
-    code = by_name(settings.code or ("repeat" if total == 1 else "zfec"))
-    redundancy = DEFAULT_REDUNDANCY if settings.redundancy is None else settings.redundancy
-    most = code.max_k if code.name == "repeat" else code.numbers(1)
-    widest = max(1, min(code.max_k, int(most / (1 + redundancy) + 1e-9)))
-    if code.name == "repeat":
-        widest = min(widest, max(1, MAX_GROUP_BYTES // largest // 64))
-        if link.compact:  # whose headers have room for no more
-            widest = min(widest, frame.COMPACT_MAX_SYMBOL)
-    blocks = max(1, -(-size // (widest * largest - BLOCK_CHECK)))
-    per_block = -(-size // blocks) + BLOCK_CHECK  # equal blocks rather than a short last one
+    """How an object of that many bytes is cut for that link. UsageError where it cannot be."""
+    check = CHECKS[settings.cipher]
+    code = choose_code(size, settings, link)
+    largest = _symbol_size_for(code, size, settings, link)
+    widest = _widest(code, largest, settings, link)
+    blocks = max(1, -(-size // (widest * largest - check)))
+    per_block = max(1, -(-size // blocks)) + check  # equal blocks rather than a short last one
     k = -(-per_block // largest)
-    fitting = max(MIN_SYMBOL, -(-per_block // k))  # a small object is not padded to whole symbols
-    n = k + math.ceil(k * redundancy - 1e-9)
-    if settings.redundancy is None:
-        n = max(n, copies_needed(k, 64 * k if code.name == "repeat" else code.numbers(k)))
-    cut = Geometry(size, code.id, k, n, fitting)
+    # A small object is not padded to whole symbols.
+    fitting = max(MIN_SYMBOL, -(-per_block // k))
+    fitting += -fitting % code.step
+    n = _symbols_sent(code, k, settings)
+    if n > code.walk(k) and code.name != "repeat":
+        raise UsageError(
+            f"{code.name} makes {code.walk(k)} of {k} symbols, and {n} are wanted",
+            hint="--code zfec, or less redundancy and more passes",
+        )
+    cut = Geometry(size, code.id, k, n, fitting, settings.cipher)
     if (
         frame_bytes(link, cut) > link.max_frame
     ):  # full headers after all: too many blocks or symbols
         room = link.max_frame - frame.HEADER - frame.CHECK
-        return geometry(size, replace(settings, symbol_size=room), link)
+        return geometry(size, replace(settings, symbol_size=room - room % code.step), link)
     return cut
+
+
+def choose_code(size: int, settings: Settings, link: Link) -> Code:
+    """The code for an object of that many bytes: as the user wants, or by size and link."""
+    if settings.code is not None:
+        return by_name(settings.code)
+    symbols = max(1, -(-(size + CHECKS[settings.cipher]) // symbol_size(settings, link, size)))
+    wide = symbols > CODES["zfec"].numbers(1) and size >= WIDE_FROM
+    if wide and link.fast and link.max_frame >= WIDE_FRAME and (settings.redundancy or 0) <= 1:
+        for name in WIDE_CODES:
+            code = CODES[name]
+            if not code.lacks and (settings.symbol_size or 0) % code.step == 0:
+                return code
+    return by_name("repeat" if symbols == 1 else "zfec")
+
+
+def _symbol_size_for(code: Code, size: int, settings: Settings, link: Link) -> int:
+    """The largest symbol of a block of that code."""
+    largest = symbol_size(settings, link, size)
+    if settings.symbol_size is not None:
+        if largest % code.step:
+            near = max(code.step, largest - largest % code.step)
+            raise UsageError(
+                f"{code.name} has symbols of a multiple of {code.step} bytes, not {largest}",
+                hint=f"--symbol-size {near}",
+            )
+        return largest
+    if code.name in WIDE_CODES and link.fast:
+        largest = min(WIDE_SYMBOL, link.max_frame - frame.HEADER - frame.CHECK)
+    if largest < code.step:
+        raise UsageError(
+            f"{code.name} has symbols of at least {code.step} bytes, room is for {largest} here",
+            hint="--code zfec",
+        )
+    return largest - largest % code.step
+
+
+def _widest(code: Code, symbol: int, settings: Settings, link: Link) -> int:
+    """Source symbols of the widest block, with symbols of that many bytes."""
+    if code.name == "repeat":
+        widest = min(code.widest(symbol), max(1, MAX_GROUP_BYTES // symbol // 64))
+        # compact headers have room for no more
+        return min(widest, frame.COMPACT_MAX_SYMBOL) if link.compact else widest
+    if code.name in WIDE_CODES:
+        return max(1, min(WIDE, code.widest(symbol), WIDE_BYTES // symbol))
+    if settings.loss is not None:
+        fitting = range(1, code.widest(symbol) + 1)
+        sent = functools.partial(_symbols_sent, code, settings=settings)
+        return max(1, bisect.bisect_right(fitting, code.numbers(1), key=sent))
+    redundancy = DEFAULT_REDUNDANCY if settings.redundancy is None else settings.redundancy
+    return max(1, min(code.widest(symbol), int(code.numbers(1) / (1 + redundancy) + 1e-9)))
+
+
+def _symbols_sent(code: Code, k: int, settings: Settings) -> int:
+    """n: symbols of a block of k that one pass sends."""
+    if settings.loss is not None:
+        if code.name == "repeat" and k > 1:  # each symbol stands for itself
+            return k * copies_needed(1, 64, settings.loss, AUTO_FAILURE / k)
+        return copies_needed(k, 64 * k, settings.loss, AUTO_FAILURE) + code.spare
+    redundancy = DEFAULT_REDUNDANCY if settings.redundancy is None else settings.redundancy
+    n = k + math.ceil(k * redundancy - 1e-9)
+    if settings.redundancy is None:
+        most = 64 * k if code.name == "repeat" else code.walk(k)
+        n = max(n, copies_needed(k, most, AUTO_LOSS, AUTO_FAILURE))
+    return n
 
 
 def uses_compact(link: Link, cut: Geometry) -> bool:
@@ -259,9 +353,15 @@ def uses_compact(link: Link, cut: Geometry) -> bool:
     )
 
 
+def announcement_room(settings: Settings, link: Link) -> int:
+    """Bytes of announcement that one frame may carry: no longer than data frames are."""
+    longest = max(symbol_size(settings, link), 128)
+    return min(longest, link.max_frame - frame.HEADER - frame.CHECK)
+
+
 def manifest_copies(symbols: int, settings: Settings, failure: float = AUTO_FAILURE) -> int:
     """Times an object's announcement of that many symbols is sent per pass at least."""
-    needed = copies_needed(symbols, 64 * symbols, failure=failure) / symbols
+    needed = copies_needed(symbols, 64 * symbols, settings.planned_loss, failure) / symbols
     return max(MIN_MANIFESTS, math.ceil(needed / max(1, settings.passes)))
 
 
@@ -292,9 +392,9 @@ def _data_failure(cut: Geometry, settings: Settings) -> float:
 
 def group_frames(settings: Settings, link: Link, geometry: Geometry) -> int:
     """Frames that must share an interleaving group so that `settings.burst` is survived."""
-    if not link.rate or not settings.burst or geometry.n <= geometry.k:
+    if not settings.burst or geometry.n <= geometry.k:
         return geometry.n
-    outage = burst_frames(settings.burst, link, geometry)
+    outage = burst_frames(settings.burst, link, geometry) if link.rate else STALL
     spare = max(1, int((geometry.n - geometry.k) * BURST_SHARE))
     blocks = -(-outage // spare)
     return blocks * geometry.n

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode import frame
-from diode.admission import Admission, Anyone, Gate, Quarantine, Verdict
+from diode.admission import Admission, Anyone, Gate, Judged, NoIdentity, Opener, Quarantine
 from diode.announcements import Announcements
 from diode.code import by_id
 from diode.collector import Collector, Recovered
@@ -44,7 +44,7 @@ from diode.events import (
 from diode.frame import Kind, Reject
 from diode.incoming import Incoming
 from diode.limits import Limits
-from diode.objects import Manifest, Status
+from diode.objects import Status
 from diode.orphans import Orphans, Part
 from diode.parking import Parking
 from diode.reception import Reception
@@ -53,16 +53,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from diode.events import BlockSaved
-    from diode.frame import I64, U8, Bool
+    from diode.frame import I64, U8, Bool, Column
 
 
 class Receiver:
     """Frames of any number of senders and objects, in any order, to events."""
 
-    def __init__(self, limits: Limits | None = None, gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        gate: Gate | None = None,
+        opener: Opener | None = None,
+    ) -> None:
         self.limits = limits or Limits()
         self.quarantine = Quarantine(self.limits.quarantined)
-        self._admission = Admission(self.limits, gate or Anyone(), self._reject)
+        self._admission = Admission(
+            self.limits, gate or Anyone(), opener or NoIdentity(), self._reject
+        )
         self.rejected: Counter[str] = Counter()
         self.frames = 0
         self.late = 0
@@ -117,16 +124,28 @@ class Receiver:
             self._recovered(key, incoming, collector.restore(block, numbers, symbols))
         return self._drain()
 
+    def hold(self, key: Key, block: int) -> None:
+        """A block recovered in the last call is needed longer than that, until `give_back`."""
+        incoming = self.objects.get(key)
+        if incoming is not None:
+            incoming.collector.hold(block)
+
+    def give_back(self, key: Key, block: int) -> None:
+        """A block that was held is needed no longer."""
+        incoming = self.objects.get(key)
+        if incoming is not None:
+            incoming.collector.give_back(block)
+
     def resume(
         self, key: Key, announcement: bytes, done: Bool, parked: Sequence[int]
     ) -> list[Event]:
         """Go on with an object of an earlier run: its blocks done (blocks,), those parked.
 
-        An announcement that no longer passes limits and gate is dropped with its count.
+        An announcement that no longer passes limits, gate and opener is dropped with its count.
         """
         admitted = None if key in self.objects else self._admit(key, announcement)
         if admitted is not None:
-            incoming = self._open(key, *admitted, frame.crc32c(announcement))
+            incoming = self._open(key, admitted, frame.crc32c(announcement))
             collector = incoming.collector
             if len(done) == len(collector.done):
                 collector.mark_done(done)
@@ -174,7 +193,8 @@ class Receiver:
         if blocks:
             incoming.collector.mark_missing(blocks)
         else:
-            incoming.collector = Collector(incoming.manifest.geometry, incoming.collector.code)
+            old = incoming.collector
+            incoming.collector = Collector(old.geometry, old.code, old.check)
             self._parking.account(incoming)
 
     def gaps(self) -> list[GapSeen]:
@@ -200,7 +220,7 @@ class Receiver:
         if not right.all():
             self._reject(Reject.VERSION, int((~right).sum()))
         kinds = first & 0x0F
-        for kind in np.unique(kinds[right]).tolist():
+        for kind in _different(kinds[right]):
             mask = right & (kinds == kind)
             chosen = rows if mask.all() else rows[mask]
             if kind == Kind.COMPACT:
@@ -278,18 +298,18 @@ class Receiver:
             return True
         return False
 
-    def _admit(self, key: Key, data: bytes) -> tuple[Manifest, Verdict] | None:
-        """The manifest in these bytes if form, limits and gate let it in."""
+    def _admit(self, key: Key, data: bytes) -> Judged | None:
+        """What these bytes announce if form, limits, gate and opener let it in."""
         judged = self._admission.judge(key, data, self._now)
         if judged is None:
             return None
-        manifest, verdict = judged
-        if verdict.refusal is None:
+        refusal = judged.verdict.refusal
+        if refusal is None:
             self.quarantine.release(key)
             return judged
         if key not in self.objects and key not in self._finished:
-            if self.quarantine.add(key, verdict.refusal):
-                self._events.append(ObjectQuarantined(key, manifest, verdict.refusal.value))
+            if self.quarantine.add(key, refusal):
+                self._events.append(ObjectQuarantined(key, judged.manifest, refusal.value))
             for name in (key, frame.alias(*key)):
                 dropped = sum(len(part.blocks) for part in self._orphans.take(name))
                 if dropped:
@@ -302,7 +322,7 @@ class Receiver:
             self._reception(key.sender).numbered(key.number)
         if admitted is None:
             return
-        manifest, verdict = admitted
+        manifest = admitted.manifest
         incoming = self.objects.get(key)
         if manifest.status == Status.VOID:
             self.finish(key)
@@ -311,7 +331,7 @@ class Receiver:
         if incoming is not None:
             self._reject(Reject.CONFLICT, 1, f"{key}: a second manifest for this number")
             return
-        incoming = self._open(key, manifest, verdict, tag)
+        incoming = self._open(key, admitted, tag)
         self._events.append(ObjectAnnounced(key, manifest, data))
         if incoming.collector.complete:
             self._events.append(ObjectCompleted(key, manifest))
@@ -322,7 +342,8 @@ class Receiver:
             self._reception(key.sender).count(len(part.blocks), part.heard)
             self._collect(key, part.blocks, part.symbols, part.payload)
 
-    def _open(self, key: Key, manifest: Manifest, verdict: Verdict, tag: int) -> Incoming:
+    def _open(self, key: Key, admitted: Judged, tag: int) -> Incoming:
+        manifest = admitted.manifest
         code = by_id(manifest.code)
         assert code is not None, "Geometry.problem knows every code that by_id knows"
         blocks, limits = manifest.geometry.blocks, self.limits
@@ -336,8 +357,8 @@ class Receiver:
             self._events.append(ObjectEvicted(oldest, self.objects[oldest].manifest))
             self.forget(oldest)
         self._parking.blocks += blocks
-        collector = Collector(manifest.geometry, code)
-        incoming = Incoming(manifest, tag, collector, verdict, started=self._now)
+        collector = Collector(manifest.geometry, code, admitted.check)
+        incoming = Incoming(manifest, tag, collector, admitted.verdict, started=self._now)
         self.objects[key] = incoming
         self._bind(key)
         return incoming
@@ -351,7 +372,7 @@ class Receiver:
     def _take_data(self, rows: U8) -> None:
         parsed = frame.parse_full(rows)
         names = parsed.sender.astype(np.uint64) << np.uint64(32) | parsed.number
-        for name in np.unique(names).tolist():
+        for name in _different(names):
             mask = names == name
             key = Key(name >> 32, name & 0xFFFF_FFFF)
             self._reception(key.sender).heard(parsed.sequence[mask])
@@ -365,7 +386,7 @@ class Receiver:
 
     def _take_compact(self, rows: U8) -> None:
         parsed = frame.parse_compact(rows)
-        for name in np.unique(parsed.alias).tolist():
+        for name in _different(parsed.alias):
             mask = parsed.alias == name
             key = self._aliases.get(name)
             chosen = slice(None) if mask.all() else mask
@@ -446,3 +467,10 @@ class Receiver:
             self._counted.clear()
         events, self._events = self._events, []
         return events
+
+
+def _different(values: Column) -> list[int]:
+    """The different values, in order; most batches hold frames of one object, which is quick."""
+    if len(values) and (values == values[0]).all():
+        return [int(values[0])]
+    return [int(value) for value in np.unique(values)]

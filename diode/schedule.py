@@ -42,8 +42,8 @@ def spread(counts: Sequence[int], phases: Sequence[float]) -> tuple[I64, I64]:
 def symbol_numbers(geometry: Geometry, numbers: int, block: int, number_of_pass: int) -> I64:
     """The symbol numbers that pass sends of that block, int64 (frames,).
 
-    numbers: how many numbers the code has for this k. The walk leaves out the source symbols that
-    are zero by definition. number_of_pass counts from 0.
+    numbers: how many numbers the code lets a sender walk through for this k. The walk leaves out
+    the source symbols that are zero by definition. number_of_pass counts from 0.
     """
     known = geometry.k - geometry.source_symbols(block)
     there = numbers - known

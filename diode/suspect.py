@@ -6,8 +6,10 @@ become candidates, several contents for one number allowed, and each further sym
 occasion to decode without one of them; the block check decides. With one wrong symbol the
 first good one that comes settles it.
 
-The number of decodings is bounded: whoever sends wrong symbols on purpose gets work out of the
-receiver in proportion to what was sent, and then the block is begun anew from symbols to come.
+Decoding is bounded, in number and in bytes: whoever sends wrong symbols on purpose gets work out of
+the receiver in proportion to what was sent, and then the block is begun anew from symbols to
+come. A wide block cannot be decoded once for each of its thousands of symbols. There several are
+left out at a time, and the search waits until as many have come to stand in for them.
 """
 
 from __future__ import annotations
@@ -16,11 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode import block as block_layer
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from diode.block import BlockCheck
     from diode.code import Code
     from diode.frame import U8
     from diode.plan import Geometry
@@ -28,24 +29,34 @@ if TYPE_CHECKING:
 MAX_TRIALS = 1024
 """Decodings a suspect block may cost before it is begun anew: enough to leave out each symbol of
 the widest zfec block four times over, in well under ten seconds of work."""
-WIDEST = 255
-"""Source symbols of the widest zfec block."""
+MAX_WORK = 1 << 30
+"""Bytes of block that these decodings may add up to: some three seconds with the wide codes."""
+FEWEST = 8
+"""Decodings that a block may cost whatever its size."""
 
 
 class Suspect:
     """Candidates of one block: (symbol number, content), all different, in the order heard."""
 
     def __init__(
-        self, geometry: Geometry, code: Code, block: int, candidates: Iterable[tuple[int, bytes]]
+        self,
+        geometry: Geometry,
+        code: Code,
+        check: BlockCheck,
+        block: int,
+        candidates: Iterable[tuple[int, bytes]],
     ) -> None:
         self.candidates = dict.fromkeys(candidates)
         self.trials = 0
         self._geometry = geometry
         self._code = code
+        self._check = check
         self._block = block
         self._need = geometry.source_symbols(block)
-        # Fewer for the wide blocks of code `repeat`: a decoding of those costs as much more.
-        self._most = max(8, MAX_TRIALS * WIDEST // max(WIDEST, self._need))
+        block_bytes = self._need * geometry.symbol_size
+        self._most = max(FEWEST, min(MAX_TRIALS, MAX_WORK // block_bytes))
+        self._at_a_time = -(-2 * self._need // self._most)  # two searches are within bounds
+        self._searches = 0
 
     @property
     def hopeless(self) -> bool:
@@ -56,37 +67,59 @@ class Suspect:
         return candidate in self.candidates
 
     def offer(self, candidate: tuple[int, bytes]) -> U8 | None:
-        """Take one more candidate; the block's rows (k, S) if that settles it."""
-        rows = self._settle(candidate)
+        """Take one more candidate; the block's rows (k, S), not opened, if that settles it."""
+        enough = self._need + (self._searches + 1) * self._at_a_time
+        rows = None
+        if self._at_a_time == 1 or len(self.candidates) >= enough:
+            self._searches += 1
+            rows = self._settle(candidate)
         if rows is None:
             self.candidates[candidate] = None
         return rows
 
     def _settle(self, new: tuple[int, bytes]) -> U8 | None:
-        """Decode with the new candidate in and one old one out, each in turn."""
+        """Decode with the new candidate in and some old ones out, each in turn."""
         chosen, used = {new[0]: new[1]}, []
-        spare: dict[int, tuple[int, bytes]] = {}
+        same: dict[int, bytes] = {}  # another content of a number that is chosen, the first
+        others: dict[int, bytes] = {}
         for number, content in self.candidates:
             if number == new[0]:
                 continue
-            if number not in chosen and len(chosen) < self._need:
+            if number in chosen:
+                same.setdefault(number, content)
+            elif len(chosen) < self._need + self._code.spare:
                 chosen[number] = content
                 used.append(number)
-            else:  # the first to stand in: for another content of its number, or for any
-                spare.setdefault(number if number in chosen else -1, (number, content))
+            else:
+                others[number] = content
         if len(chosen) < self._need:
             return None
-        trials = [chosen]
-        for left_out in used:
-            instead = spare.get(left_out) or spare.get(-1)
-            if instead is not None:
-                trials.append({n: c for n, c in chosen.items() if n != left_out} | dict([instead]))
-        for trial in trials:
+        newest = list(others.items())[-self._at_a_time :]
+        for trial in self._trials(chosen, used, same, newest):
             self.trials += 1
             rows = self._decode(trial)
             if rows is not None or self.hopeless:
                 return rows
         return None
+
+    def _trials(
+        self,
+        chosen: dict[int, bytes],
+        used: list[int],
+        same: dict[int, bytes],
+        others: list[tuple[int, bytes]],
+    ) -> Iterator[dict[int, bytes]]:
+        """All that is chosen, then without some of those used and with others instead."""
+        yield chosen
+        for first in range(0, len(used), self._at_a_time):
+            left_out = used[first : first + self._at_a_time]
+            instead = {number: same[number] for number in left_out if number in same}
+            instead |= dict(others[: len(left_out) - len(instead)])
+            if len(instead) == len(left_out):
+                trial = dict(chosen)
+                for number in left_out:
+                    del trial[number]
+                yield trial | instead
 
     def _decode(self, chosen: dict[int, bytes]) -> U8 | None:
         """The block from these symbols, if its check is right."""
@@ -103,8 +136,10 @@ class Suspect:
                 parity.append(number)
         holes = np.flatnonzero(missing)
         if len(holes):
-            numbers = parity[: len(holes)]
+            numbers = parity[: len(holes) + self._code.spare]
             symbols = [np.frombuffer(chosen[number], np.uint8) for number in numbers]
-            self._code.fill(rows, holes, np.array(numbers, np.int64), np.stack(symbols))
-        right = block_layer.is_right(rows.reshape(-1), self._geometry.length(self._block))
+            if not self._code.fill(rows, holes, np.array(numbers, np.int64), np.stack(symbols)):
+                return None
+        flat = rows.reshape(-1).copy()  # opened where it lies, and its rows are wanted as they are
+        right = self._check.open(flat, self._geometry.length(self._block), self._block)
         return rows if right else None

@@ -4,7 +4,8 @@ The objects queued are sent in passes: every object once, then every object once
 a repeated pass comes after the whole previous one. Within a pass (passes.py), blocks are collected
 into interleaving groups, read from their source, coded, put into frames in the order
 on air, and handed out in slices of at most `SLICE_BYTES`; numbering and checks come last, when the
-order is final. What is held in memory is one group.
+order is final. What is held in memory is the group on air and the one that comes next, which may be
+assembled beside the sending (`Ahead`).
 
 A source can fail: it cannot be read, or it changed after it was announced. Its object is then
 announced void, as often as a manifest needs to be sure, and leaves the queue; a
@@ -15,8 +16,11 @@ The sender never knows what arrived. Its words are "sent" and "passes".
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,26 +29,26 @@ from msgspec.structs import replace
 from diode import frame, plan
 from diode.announcements import AnnouncementSymbols
 from diode.assembly import (
-    Group,
+    Assembled,
     Outgoing,
-    Place,
     Source,
+    Unenclosed,
     Unsigned,
-    announcement_rows,
+    announcement_frames,
+    assemble,
     describe,
-    interleave,
-    member_rows,
+    heartbeat_rows,
 )
 from diode.errors import SourceError
-from diode.frame import Beat, Frames, Kind
+from diode.frame import Beat, Frames
 from diode.objects import Status
 from diode.passes import Pass, frames_before, place_of
 from diode.plan import Link, Settings
-from diode.schedule import spread
 
 if TYPE_CHECKING:
-    from diode.assembly import Member, Signer
-    from diode.frame import U8
+    from diode.assembly import Encloser, Signer
+    from diode.block import BlockCheck
+    from diode.group import Group, Place
     from diode.objects import Manifest
 
 SLICE_BYTES = 256 << 10
@@ -89,6 +93,15 @@ class Progress:
     """Bytes of line time that they are expected to take."""
 
 
+Ahead = Callable[[Callable[[], Assembled]], Callable[[], Assembled]]
+"""Takes work that may be done beside, and returns what waits for its result."""
+
+
+def at_once(work: Callable[[], Assembled]) -> Callable[[], Assembled]:
+    """Do it when its result is needed."""
+    return work
+
+
 class Transmitter:
     """Queue objects with `add`, take frames with `step` until it returns None."""
 
@@ -101,18 +114,28 @@ class Transmitter:
         frames_before: int = 0,
         highest_number: int = 0,
         signer: Signer | None = None,
+        encloser: Encloser | None = None,
+        ahead: Ahead = at_once,
     ) -> None:
-        """frames_before: frames this sender id has ever sent, so that the count goes on."""
+        """frames_before: frames this sender id has ever sent, so that the count goes on.
+
+        ahead: how the next group is assembled while one is sent.
+        """
         self.sender = sender
-        self.settings = settings
-        self.link = link
         self._signer = signer or Unsigned()
+        self._encloser = encloser or Unenclosed()
+        self.settings = dataclasses.replace(settings, cipher=self._encloser.cipher)
+        self.link = link
         self.frames_sent = frames_before
         self.progress = Progress(passes=settings.passes)
         self._started_at: float | None = None
         self._highest = highest_number
-        self._queue: list[Outgoing] = []
+        self._queue: dict[Outgoing, None] = {}
         self._pass: Pass | None = None
+        self._over = False
+        """Whether all groups of the pass have been begun."""
+        self._ahead = ahead
+        self._coming: Callable[[], Assembled] | None = None
         self._start: Place | None = None
         self.place: Place | None = None
         """How far it has come; None before the first frame of a group is handed out."""
@@ -128,9 +151,11 @@ class Transmitter:
         passes_done: passes of it that an earlier run has sent, of the same content.
         """
         manifest = describe(source, self.settings, self.link)
-        symbols = self._announcement(number, manifest)
-        outgoing = Outgoing(number, source, manifest.geometry, manifest, symbols, passes_done)
-        self._queue.append(outgoing)
+        symbols, check = self._announcement(number, manifest)
+        outgoing = Outgoing(
+            number, source, manifest.geometry, manifest, symbols, check, passes_done
+        )
+        self._queue[outgoing] = None
         self._highest = max(self._highest, number)
         self.progress.objects += 1
         frames = self._frames_of(outgoing)
@@ -177,7 +202,10 @@ class Transmitter:
 
     def stop(self) -> None:
         """Send nothing more but the last heartbeat."""
-        self._pass = self._group = None
+        if self._coming is not None:
+            self._coming()  # whoever reads the sources must have finished before they are closed
+        self._pass = self._group = self._coming = None
+        self._over = False
         self._voiding.clear()
         for outgoing in self._queue:
             outgoing.source.close()
@@ -191,22 +219,42 @@ class Transmitter:
     # Passes and groups ----------------------------------------------------------------------
 
     def _next_group(self) -> Group | None:
-        """Collect, read and code the next interleaving group; None when all passes are done."""
-        while self._queue:
-            if self._pass is None:  # what is added from now on waits for the next
-                self._pass = Pass(self._queue, self.settings, self.link, self._start)
-                self.progress.number_of_pass += 1
-            members = self._pass.next_group()
-            if not members:
-                self._end_pass(self._pass)
-                self._pass = self._start = None
+        """The next interleaving group; None when all passes are done. The one after is begun."""
+        while self._coming is not None or self._begin_next():
+            coming, self._coming = self._coming, None
+            if coming is None:
+                self._end_pass()
                 continue
-            group = self._build(members)
-            if group is not None:
-                return group
+            assembled = coming()
+            for outgoing, reason in assembled.failed.items():
+                if not outgoing.gone:
+                    self._void(outgoing, reason)
+            self._begin_next()
+            if assembled.members:
+                place = place_of(assembled.members, self.progress.number_of_pass)
+                group = self._begun_before(assembled.group(place))
+                if group.next < len(group):
+                    return group
         return None
 
-    def _end_pass(self, over: Pass) -> None:
+    def _begin_next(self) -> bool:
+        """Have the next group assembled, or see that the pass is over; False: nothing is left."""
+        if self._over:
+            return True
+        if not self._queue:
+            return False
+        if self._pass is None:  # what is added from now on waits for the next
+            self._pass = Pass(tuple(self._queue), self.settings, self.link, self._start)
+            self.progress.number_of_pass += 1
+        members = self._pass.next_group()
+        if members:
+            self._coming = self._ahead(partial(assemble, members, self.sender, self.link))
+        self._over = not members
+        return True
+
+    def _end_pass(self) -> None:
+        over, self._pass, self._start, self._over = self._pass, None, None, False
+        assert over is not None
         for outgoing in over.objects:
             if outgoing.gone:
                 continue
@@ -225,7 +273,7 @@ class Transmitter:
     def _leave(self, outgoing: Outgoing) -> None:
         """Take an object out of the queue."""
         outgoing.gone = True
-        self._queue.remove(outgoing)
+        del self._queue[outgoing]
         outgoing.source.close()
 
     def _frames_of(self, outgoing: Outgoing) -> int:
@@ -235,73 +283,47 @@ class Transmitter:
 
     # Frames ---------------------------------------------------------------------------------
 
-    def _build(self, members: list[Member]) -> Group | None:
-        """Frames of these members in the order on air; None when every source among them failed."""
-        built: list[tuple[Member, U8]] = []
-        for member in members:
-            if member.outgoing.gone:
-                continue
-            try:
-                built.append((member, member_rows(member, self.sender, self.link)))
-            except SourceError as error:
-                self._void(member.outgoing, str(error))
-        built = [(m, r) for m, r in built if not m.outgoing.gone]
-        if not built:
-            return None
-        phases = [0.0 if m.block < 0 else 0.5 for m, _ in built]
-        order, index = spread([len(r) for _, r in built], phases)
-        frames = interleave([r for _, r in built], order, index)
-        place = place_of([m for m, _ in built], self.progress.number_of_pass)
-        return self._begun_before(Group(frames, place))
-
     def _begun_before(self, group: Group) -> Group:
         """Leave out what an earlier run has sent of the group with which this one starts."""
         start, self._start = self._start, None
         if start is not None and start.check == group.place.check:
-            group.next = min(start.frames, len(group.frames))
+            group.next = min(start.frames, len(group))
             self.progress.frames += group.next
         return group
 
-    @property
-    def _manifest_room(self) -> int:
-        """Bytes of announcement that one frame may carry: no longer than data frames are."""
-        longest = plan.symbol_size(self.settings, self.link)
-        return min(max(longest, 128), self.link.max_frame - frame.HEADER - frame.CHECK)
-
-    def _announcement(self, number: int, manifest: Manifest) -> AnnouncementSymbols:
-        announcement = self._signer.announce(self.sender, number, manifest)
-        return AnnouncementSymbols.of(announcement, self._manifest_room)
+    def _announcement(
+        self, number: int, manifest: Manifest
+    ) -> tuple[AnnouncementSymbols, BlockCheck]:
+        """The announcement as it goes on air, and what closes the object's blocks."""
+        signer = self._signer
+        enclosed = self._encloser.enclose(self.sender, number, manifest, signer.id)
+        announcement = signer.sign(self.sender, number, enclosed.announcement)
+        room = plan.announcement_room(self.settings, self.link)
+        return AnnouncementSymbols.of(announcement, room), enclosed.check
 
     def _void(self, outgoing: Outgoing, reason: str) -> None:
         """Announce that this object will never be whole, and forget it."""
         self._leave(outgoing)
         void = replace(outgoing.manifest, status=int(Status.VOID))
-        outgoing.announcement = self._announcement(outgoing.number, void)
+        outgoing.announcement, _ = self._announcement(outgoing.number, void)
         count = outgoing.announcement.count
         # One at a time, so that a burst between slices spares some.
         for copy in range(plan.manifest_copies(count, Settings())):
-            rows = announcement_rows(outgoing, self.sender, copy * count, count)
-            self._voiding.append(Frames.of_rows(rows))
+            self._voiding.append(announcement_frames(outgoing, self.sender, copy * count, count))
         self._events.append(SourceFailed(outgoing.number, outgoing.source.name, reason))
 
     def _heartbeat(self, now: float, beat: Beat) -> Frames:
         assert self._started_at is not None
         self._since_heartbeat = 0
-        body = np.zeros(1, frame.HEARTBEAT)
         rate = self.link.rate or 0
-        body["frames"] = self.frames_sent
-        body["uptime"] = int(now - self._started_at)
-        body["interval_ms"] = 1000 if rate else 0
-        body["rate"] = int(rate)
-        body["queue"] = len(self._queue)
-        body["pass"] = min(self.progress.number_of_pass, 0xFFFF)
-        body["passes"] = min(self.settings.passes, 0xFFFF)
-        rows = frame.blank_rows(1, frame.HEARTBEAT.itemsize)
-        number = self._highest
-        frame.fill_full(
-            rows, Kind.HEARTBEAT, code=beat, sender=self.sender, number=number, block=0, symbol=0
+        progress, passes = self.progress, self.settings.passes
+        rows = heartbeat_rows(
+            self.sender,
+            self._highest,
+            beat,
+            (self.frames_sent, int(now - self._started_at), 1000 if rate else 0, int(rate)),
+            (len(self._queue), min(progress.number_of_pass, 0xFFFF), min(passes, 0xFFFF)),
         )
-        frame.payload(rows)[0] = body.view(np.uint8)
         return Frames.of_rows(rows)
 
     @property
@@ -313,18 +335,13 @@ class Transmitter:
 
     def _slice(self, group: Group) -> Frames:
         """The next frames of the group: few enough that a stop or a heartbeat is prompt."""
-        frames = group.frames
         room = SLICE_BYTES
         if self.link.rate:
             room = max(1, min(room, int(self.link.rate * SLICE_SECONDS)))
-        start = int(frames.ends[group.next - 1]) if group.next else 0
-        last = int(np.searchsorted(frames.ends, start + room, side="right"))
-        last = min(max(last, group.next + 1), len(frames))
-        part = frames.part(group.next, last)
-        self.progress.frames += last - group.next
-        group.next = last
-        self.place = replace(group.place, frames=last)
-        if last == len(frames):
+        part = group.take(room)
+        self.progress.frames += len(part)
+        self.place = replace(group.place, frames=group.next)
+        if group.next == len(group):
             self._group = None
         return part
 

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,11 +77,37 @@ class Shell:
         line = process.stdout.readline()
         assert json.loads(line)["event"] == "listening", line
 
+    def reader(self, process: subprocess.Popen) -> int:
+        """The process that reads the carrier of a `recv`, which says that it listens."""
+        (child,) = children(process.pid)
+        return child
+
     def close(self) -> None:
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
             process.communicate()
+
+
+def children(parent: int) -> list[int]:
+    """The processes that this one has started and that are there."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, its_parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its_parent) == parent and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Return once it is true; AssertionError when it does not become so."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.01)
 
 
 def make(path: Path, size: int, seed: int = 1) -> bytes:

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import settings as hypothesis_settings
 
 from diode import events, frame
-from diode.admission import Gate
-from diode.assembly import Signer
+from diode.admission import Gate, Opener
+from diode.assembly import Encloser, Signer
 from diode.errors import SourceError
 from diode.events import Key
 from diode.limits import Limits
@@ -73,9 +73,11 @@ def transmit(
     settings: Settings | None = None,
     link: Link | None = None,
     signer: Signer | None = None,
+    encloser: Encloser | None = None,
 ) -> list[np.ndarray]:
     """The frames of these objects, numbered from 1."""
-    transmitter = Transmitter(sender, settings or Settings(), link or Link(), signer=signer)
+    keys = {"signer": signer, "encloser": encloser}
+    transmitter = Transmitter(sender, settings or Settings(), link or Link(), **keys)
     for number, thing in enumerate(objects, 1):
         source = thing if isinstance(thing, BytesSource) else BytesSource(thing)
         transmitter.add(number, source)
@@ -85,8 +87,13 @@ def transmit(
 class Listener:
     """A receiver with a sink and a store in memory."""
 
-    def __init__(self, limits: Limits | None = None, gate: Gate | None = None) -> None:
-        self.receiver = Receiver(limits, gate)
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        gate: Gate | None = None,
+        opener: Opener | None = None,
+    ) -> None:
+        self.receiver = Receiver(limits, gate, opener)
         self.delivered: dict[Key, bytes] = {}
         self.events: list[events.Event] = []
         self.parked: dict[tuple[Key, int], dict[int, np.ndarray]] = {}

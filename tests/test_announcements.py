@@ -27,7 +27,8 @@ def test_any_sufficient_set_of_symbols_gives_the_announcement() -> None:
     made = coded()
     assert made.count > 3
     heard, refused = listening()
-    numbers, symbols = made.symbols(2, made.count)  # begins in the middle, ends in parity
+    numbers = made.numbers(2, made.count)  # begins in the middle, ends in parity
+    symbols = made.symbols(numbers)
     found = [
         heard.take(KEY, made.tag, made.count, int(n), s)
         for n, s in zip(numbers, symbols, strict=True)
@@ -59,7 +60,8 @@ def test_refusals(count: int, number: int, size: int, reason: Reject) -> None:
 def test_the_least_recent_go_first_and_the_rest_is_still_completed() -> None:
     heard, refused = listening(4 * (OVERHEAD + 300))
     made = coded()
-    numbers, symbols = made.symbols(0, made.count)
+    numbers = made.numbers(0, made.count)
+    symbols = made.symbols(numbers)
     for n, s in zip(numbers[:-1], symbols[:-1], strict=True):
         heard.take(KEY, made.tag, made.count, int(n), s)
         heard.take(Key(9, int(n)), 1, 2, 0, s)  # a flood of beginnings

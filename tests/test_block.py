@@ -20,7 +20,7 @@ def array(data: bytes) -> np.ndarray:
 def closed(data: bytes, room: int) -> np.ndarray:
     flat = np.full(room, 0xEE, np.uint8)
     flat[: len(data)] = array(data)
-    block.close(flat, len(data))
+    block.CRC.close(flat, len(data), 0)
     return flat
 
 
@@ -40,7 +40,7 @@ def test_check_against_crcmod(data):
 def test_layout(data, zeros):
     flat = closed(data, len(data) + block.CHECK + zeros)
     assert flat.tobytes() == data + block.check(array(data)) + bytes(zeros)
-    assert block.is_right(flat, len(data))
+    assert block.CRC.open(flat, len(data), 0)
 
 
 @pytest.mark.parametrize("length", [0, 1, 24, 32])
@@ -48,11 +48,11 @@ def test_every_flipped_bit_is_seen(length):
     flat = closed(bytes(range(length)), 40)
     for bit in range(flat.size * 8):
         flat[bit // 8] ^= 1 << bit % 8
-        assert not block.is_right(flat, length)
+        assert not block.CRC.open(flat, length, 0)
         flat[bit // 8] ^= 1 << bit % 8
-    assert block.is_right(flat, length)
+    assert block.CRC.open(flat, length, 0)
 
 
 def test_another_length_is_wrong():
     flat = closed(bytes(range(1, 25)), 40)
-    assert [n for n in range(33) if block.is_right(flat, n)] == [24]
+    assert [n for n in range(33) if block.CRC.open(flat, n, 0)] == [24]

@@ -218,7 +218,7 @@ def test_what_comes_is_heard(card):
     assert heard == noise(3000)
     assert carrier.read(0) is None
     assert carrier.read(0.01) is None
-    assert carrier.signal.found == 3000
+    assert carrier.heard.found == 3000
     carrier.close()
     carrier.close()
     assert carrier.read(1) == b""

@@ -313,6 +313,25 @@ def test_impaired_receiver_by_pieces():
     assert wire.heard == []
 
 
+def test_impaired_receiver_of_datagrams():
+    """Whole datagrams are lost, doubled and late; bits flip inside them."""
+    sent = [numbered(300), None, numbered(300)]
+    spec = Impairment(drop=0.2, dup=0.1, reorder=5, seed=4)
+    receiver = ImpairedReceiver(Wire(*sent), spec, datagrams=True)
+    heard = []
+    while (part := receiver.read(1)) != b"":
+        heard += [bytes(piece) for piece in part.pieces()] if part else []
+    tally = receiver.tally
+    assert tally.pieces == 600
+    assert len(heard) == 600 - tally.pieces_dropped + tally.pieces_duplicated
+    assert {bytes(p) for p in numbered(300).pieces()} >= set(heard)
+    assert tally.pieces_dropped > 60 and tally.pieces_duplicated > 20 and tally.pieces_late > 60
+    flipping = ImpairedReceiver(Wire(numbered(300)), Impairment(flip=1e-2), datagrams=True)
+    part = flipping.read(1)
+    assert len(part) == 300 and (part.ends == numbered(300).ends).all()
+    assert part.data.tobytes() != numbered(300).data.tobytes()
+
+
 def test_impaired_receiver_that_loses_everything_still_ends():
     receiver = ImpairedReceiver(Wire(bytes(1000), None, bytes(1000)), Impairment(drop=1.0))
     assert receiver.read(5) is None
@@ -322,10 +341,27 @@ def test_impaired_receiver_that_loses_everything_still_ends():
 def test_stream_channel_keeps_bytes_when_nothing_is_lost():
     data = noise(5000)
     channel = StreamChannel(Impairment(reorder=0, drop=0.0, dup=1.0), None)
-    heard = b"".join(
-        channel.feed(np.frombuffer(data[i : i + 300], np.uint8)).tobytes()
-        for i in range(0, 5000, 300)
-    )
-    heard += channel.flush().tobytes()
+    heard = b"".join(channel.feed(data[i : i + 300]) for i in range(0, 5000, 300))
+    heard += channel.flush()
     assert len(heard) == 10_000
     assert heard[:256] == heard[256:512] == data[:256]
+
+
+def test_impaired_receiver_lets_nothing_past_it():
+    """What a carrier hears is told as it is; its other ways to read would go around the damage."""
+
+    class Sound:
+        rate = None
+        heard, ear = "what is heard", "an ear"
+
+        def read_into(self, room, timeout):
+            raise AssertionError
+
+    receiver = ImpairedReceiver(Sound(), Impairment())
+    assert (receiver.heard, receiver.ear) == ("what is heard", "an ear")
+    assert not hasattr(receiver, "read_into")
+    assert ImpairedReceiver(Carrier(), Impairment()).heard is None
+
+
+class Carrier:
+    rate = None

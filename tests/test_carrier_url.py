@@ -55,7 +55,7 @@ def test_parts(text, scheme, path, query):
         (
             "gopher:x",
             "no carrier 'gopher'",
-            "the carriers are audio:, file:, pcm:, serial:, wav: and -",
+            "the carriers are audio:, file:, pcm:, serial:, udp:, wav: and -",
         ),
         ("file:", "names no path", "file:PATH"),
         ("file:a%00b", "NUL", ""),
@@ -117,6 +117,22 @@ def test_facts_need_no_device():
     assert facts("-").kind == "bytes"
 
 
+@pytest.mark.parametrize(
+    ("url", "waits", "standard"),
+    [
+        ("serial:/dev/nowhere", False, False),
+        ("audio:", False, False),
+        ("file:x", True, False),
+        ("wav:x.wav", True, False),
+        ("pcm:x", True, False),
+        ("pcm:-?modem=auto", True, True),
+        ("-", True, True),
+    ],
+)
+def test_whether_a_medium_waits_and_is_standard(url, waits, standard):
+    assert (facts(url).waits, facts(url).standard) == (waits, standard)
+
+
 def test_facts_of_a_byte_carrier():
     about = facts("serial:/dev/nowhere?baud=9600")
     assert about.max_piece is None and about.batch == 0
@@ -142,6 +158,44 @@ def test_levels(text, level):
     assert parse(f"wav:x?level={text}").decibels("level", -3, -60, 0) == level
 
 
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("udp://10.9.0.2:5000", "10.9.0.2", 5000),
+        ("udp:10.9.0.2:5000?mtu=9000", "10.9.0.2", 5000),
+        ("udp://:65535", "", 65535),
+        ("udp://[fd00::2]:1", "fd00::2", 1),
+        ("udp://[fe80::2%25eth1]:1", "fe80::2%eth1", 1),
+        ("udp://receiver:5000", "receiver", 5000),
+        ("udp://receiver", "receiver", 0),
+    ],
+)
+def test_endpoints(text, host, port):
+    assert parse(text).endpoint() == (host, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["udp://a:b", "udp://fd00::2:5000", "udp://[::1", "udp://a:0", "udp://a:70000", "udp://a:5:5"],
+)
+def test_endpoints_that_are_none(text):
+    with pytest.raises(UsageError, match="not HOST:PORT") as caught:
+        parse(text).endpoint()
+    assert "udp://10.9.0.2:5000" in caught.value.hint
+
+
+def test_facts_of_a_carrier_of_datagrams():
+    """Both ends of a name are reckoned with as IPv4; nothing is looked up for it."""
+    about = facts("udp://nowhere.invalid:5000?rate=1G")
+    assert (about.kind, about.rate, about.max_piece) == ("datagrams", 125e6, 1472)
+    assert about.air_bytes(1472) == 1538  # 1500 in 38
+    assert about.air_bytes(1) == about.air_bytes(18) == 84  # the shortest frame of Ethernet
+    six = facts("udp://[fd00::2]:5000?mtu=9000")
+    assert (six.rate, six.max_piece) == (12.5e6, 8952)
+    assert six.air_bytes(8952) == 9038
+    assert facts("udp://[::1]:5000?rate=unlimited").rate is None
+
+
 def test_url_reads_as_it_was_written():
     for text in (
         "audio:",
@@ -151,6 +205,8 @@ def test_url_reads_as_it_was_written():
         "file:cap",
         "-",
         "-?rate=9600",
+        "udp://10.9.0.2:5000?rate=900M",
+        "udp://[::]:5000",
     ):
         assert str(parse(text)) == text
 
@@ -211,6 +267,21 @@ def test_pace_of_a_line_slower_than_a_byte_in_50_ms():
     assert not time.sleeps  # an idle line takes a byte at once
     pace.admit(1)
     assert time.sleeps == [pytest.approx(0.2)]
+
+
+def test_pace_of_datagrams_is_smooth_and_keeps_the_average():
+    """With a lead of a millisecond, no window of 10 ms holds more than that much too much."""
+    time = FakeTime(overshoot=0.00009)
+    pace = Pace(12.5e6, clock=time.clock, sleep=time.sleep, lead=0.001, slice_=0.0005)
+    assert pace.slice == 6250
+    start, moments = time.now, []
+    for _ in range(8000):
+        pace.admit(4 * 1538)
+        moments.append(time.now)
+    assert 8000 * 4 * 1538 / (moments[-1] - start) == pytest.approx(12.5e6, rel=1e-3)
+    for index in range(0, 7000, 97):
+        window = sum(moments[index] <= moment < moments[index] + 0.01 for moment in moments)
+        assert window * 4 * 1538 <= 12.5e6 * 0.011 + 4 * 1538
 
 
 def test_no_rate_no_waiting():

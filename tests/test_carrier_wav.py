@@ -348,8 +348,8 @@ def test_signal_and_meter(tmp_path):
     assert carrier.rate is None
     while carrier.read(None):
         pass
-    assert carrier.signal.found == 5000
-    assert carrier.meter.level_db == pytest.approx(-9, abs=0.5)
+    assert carrier.heard.found == 5000
+    assert carrier.heard.level_db == pytest.approx(-9, abs=0.5)
     assert not hasattr(carrier, "write")
     carrier.close()
     assert carrier.read(None) == b""

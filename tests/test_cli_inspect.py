@@ -21,7 +21,7 @@ def test_whole_capture(shell: Shell, line: str) -> None:
 
 def test_short_capture_and_the_rest_of_it(shell: Shell) -> None:
     make(shell.folder / "x", 2_000_000)
-    shell.run("send", "x", "--to", "file:cap")
+    shell.run("send", "x", "--to", "file:cap", "--code", "zfec", "--burst", "0s")
     line = (shell.folder / "cap").read_bytes()
     middle = len(line) // 2
     (shell.folder / "a").write_bytes(line[:middle])

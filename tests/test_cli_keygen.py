@@ -9,7 +9,7 @@ import pytest
 from cli import Shell
 
 from diode.errors import KeyFileError
-from diode.seal import SecretKey, public_keys, secret_key
+from diode.seal import PublicKey, SecretKey
 from diode.service import keys
 
 
@@ -27,8 +27,8 @@ def test_a_pair_is_made(shell: Shell) -> None:
     assert made.code == 0
     line, fingerprint = made.out.splitlines()
     assert (shell.folder / "plant7.pub").read_text() == line + "\n"
-    secret = secret_key((shell.folder / "plant7").read_text())
-    assert public_keys(line) == [secret.public]
+    secret = SecretKey.parse((shell.folder / "plant7").read_text())
+    assert PublicKey.parse(line) == [secret.public]
     assert fingerprint == secret.public.fingerprint
     assert secret.comment == "plant 7, outflow"
     assert (shell.folder / "plant7").read_text().startswith("# ")
@@ -40,7 +40,7 @@ def test_json(shell: Shell) -> None:
     made = shell.run("keygen", "k", "--json")
     (event,) = made.events("key")
     assert (event["secret_path"], event["public_path"]) == ("k", "k.pub")
-    assert public_keys(event["public"])[0].fingerprint == event["fingerprint"]
+    assert PublicKey.parse(event["public"])[0].fingerprint == event["fingerprint"]
     assert secret_word(shell.folder / "k") not in made.out + made.err
 
 
@@ -69,7 +69,9 @@ def test_force_replaces_both(shell: Shell) -> None:
     first = shell.run("keygen", "k").out
     second = shell.run("keygen", "k", "--force").out
     assert first != second
-    assert public_keys((shell.folder / "k.pub").read_text()) == public_keys(second.splitlines()[0])
+    assert PublicKey.parse((shell.folder / "k.pub").read_text()) == PublicKey.parse(
+        second.splitlines()[0]
+    )
     assert mode(shell.folder / "k") == 0o600
     assert sorted(os.listdir(shell.folder)) == ["k", "k.pub"]
 
@@ -118,23 +120,23 @@ def pair(tmp_path) -> str:
 
 
 def test_reading(pair: str) -> None:
-    secret = keys.read_secret(pair)
-    assert keys.read_public(pair + ".pub") == [secret.public]
-    assert keys.read_public(secret.public.line) == [secret.public]
+    secret = keys.read_secret(pair, SecretKey)
+    assert keys.read_public(pair + ".pub", PublicKey) == [secret.public]
+    assert keys.read_public(secret.public.line, PublicKey) == [secret.public]
 
 
 @pytest.mark.parametrize("wide", [0o640, 0o604, 0o610, 0o620, 0o602, 0o644, 0o666])
 def test_a_secret_that_others_can_use_is_refused(pair: str, wide: int) -> None:
     os.chmod(pair, wide)
     with pytest.raises(KeyFileError, match=f"mode {wide:04o}") as caught:
-        keys.read_secret(pair)
+        keys.read_secret(pair, SecretKey)
     assert "chmod 600" in caught.value.hint
 
 
 @pytest.mark.parametrize("narrow", [0o600, 0o400])
 def test_a_secret_of_its_owner_is_taken(pair: str, narrow: int) -> None:
     os.chmod(pair, narrow)
-    assert keys.read_secret(pair).comment == "x"
+    assert keys.read_secret(pair, SecretKey).comment == "x"
 
 
 def test_a_secret_of_somebody_else_is_refused(pair: str, monkeypatch) -> None:
@@ -143,19 +145,25 @@ def test_a_secret_of_somebody_else_is_refused(pair: str, monkeypatch) -> None:
     facts[4] = owner + 1000
     monkeypatch.setattr(keys.os, "fstat", lambda _: os.stat_result(facts))
     with pytest.raises(KeyFileError, match="belongs to another user"):
-        keys.read_secret(pair)
+        keys.read_secret(pair, SecretKey)
 
 
 def test_swapped_files_are_told_apart(pair: str) -> None:
     with pytest.raises(KeyFileError, match="is a public key") as caught:
-        keys.read_secret(pair + ".pub")
+        keys.read_secret(pair + ".pub", SecretKey)
     assert "without .pub" in caught.value.hint
     with pytest.raises(KeyFileError, match="is a secret key") as caught:
-        keys.read_public(pair)
+        keys.read_public(pair, PublicKey)
     assert ".pub" in caught.value.hint
 
 
-@pytest.mark.parametrize("read", [keys.read_secret, keys.read_public])
+READ = [
+    pytest.param(lambda path: keys.read_secret(path, SecretKey), id="secret"),
+    pytest.param(lambda path: keys.read_public(path, PublicKey), id="public"),
+]
+
+
+@pytest.mark.parametrize("read", READ)
 def test_a_secret_on_the_command_line_is_refused_and_not_repeated(read) -> None:
     secret = SecretKey(bytes(range(32)))
     with pytest.raises(KeyFileError, match="command line") as caught:
@@ -163,7 +171,7 @@ def test_a_secret_on_the_command_line_is_refused_and_not_repeated(read) -> None:
     assert secret.line.split()[1] not in str(caught.value) + caught.value.hint
 
 
-@pytest.mark.parametrize("read", [keys.read_secret, keys.read_public])
+@pytest.mark.parametrize("read", READ)
 def test_what_is_no_key_file(tmp_path, read) -> None:
     for name, content in [("empty", b""), ("binary", b"\xff\0" * 40), ("big", b"x" * 200_000)]:
         (tmp_path / name).write_bytes(content)

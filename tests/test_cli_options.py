@@ -98,7 +98,7 @@ def test_what_is_no_share(text: str) -> None:
 def test_shares_that_make_no_redundancy(text: str) -> None:
     share = Percent().convert(text, None, None)
     with pytest.raises(UsageError, match="redundancy"):
-        options.settings(None, share, 1, 0.5, None)
+        options.settings(None, share, None, 1, 0.5, None)
 
 
 @pytest.mark.parametrize(("text", "mode"), [("0440", 0o440), ("640", 0o640), ("0666", 0o666)])
@@ -135,10 +135,11 @@ def test_what_is_meant_when_nothing_is_said() -> None:
         {
             "code": None,
             "redundancy": None,
+            "loss": None,
             "passes": 1,
             "burst": 0.5,
             "symbol_size": None,
-            "line": "cobs",
+            "line": None,
             "impair": None,
             "json_": False,
             "quiet": False,
@@ -153,9 +154,17 @@ def test_everything_said() -> None:
     assert code == 0
     assert (given["impair"], given["line"]) == ("drop=5%", "rs")
     assert (given["json_"], given["quiet"], given["verbose"]) == (True, True, True)
-    wanted = ("code", "redundancy", "passes", "burst", "symbol_size")
+    wanted = ("code", "redundancy", "loss", "passes", "burst", "symbol_size")
     made = options.settings(*(given[name] for name in wanted))
     assert made == Settings("repeat", 0.5, 0, 2.0, 99)
+
+
+def test_loss_instead_of_redundancy() -> None:
+    code, given = parsed("--loss", "5%")
+    assert code == 0 and given["loss"] == 0.05
+    assert options.settings(None, None, 0.05, 1, 0.5, None).loss == 0.05
+    with pytest.raises(UsageError, match="contradict"):
+        options.settings(None, 0.25, 0.05, 1, 0.5, None)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +178,7 @@ def test_everything_said() -> None:
         "--symbol-size 1k",
         "--burst -1s",
         "--redundancy half",
+        "--loss some",
     ],
 )
 def test_bad_values_are_usage_errors(arguments: str) -> None:

@@ -92,7 +92,10 @@ def test_gigabyte_in_bounded_memory(shell: Shell, impair: str | None) -> None:
 
 def test_capture_with_every_fifth_piece_cut_out_is_completed_by_a_second_one(shell: Shell) -> None:
     content = make(shell.folder / "big.bin", 4_000_000)
-    assert shell.run("send", "big.bin", "--to", "file:whole").code == 0
+    assert (
+        shell.run("send", "big.bin", "--to", "file:whole", "--code", "zfec", "--burst", "0s").code
+        == 0
+    )
     line = (shell.folder / "whole").read_bytes()
     pieces = [line[i : i + 65536] for i in range(0, len(line), 65536)]
     for name, phase in (("cut1", 4), ("cut2", 2)):

@@ -10,7 +10,7 @@ from pair import BytesSource, transmit
 
 from diode import line
 from diode.frame import Frames
-from diode.seal import secret_key
+from diode.seal import SecretKey
 
 CONTENT_SIZE = 50_000
 
@@ -192,7 +192,7 @@ def test_signed_sending_is_reproducible(signing: Shell) -> None:
 def test_signed_content_with_a_wrong_digest_is_not_delivered(signing: Shell) -> None:
     source = BytesSource(b"content" * 100)
     source.digest = bytes(32)
-    signer = secret_key((signing.folder / "ours").read_text())
+    signer = SecretKey.parse((signing.folder / "ours").read_text())
     frames = Frames.of_pieces(transmit(source, signer=signer))
     (signing.folder / "cap").write_bytes(bytes(line.encoder("cobs").encode(frames).data))
     ran = recv(signing, "--verify", "ours.pub", "--json")

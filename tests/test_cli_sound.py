@@ -14,6 +14,7 @@ from diode.cli.listening import Silent, Sound, listening
 from diode.cli.progress import BarProgress
 from diode.cli.report import Report
 from diode.modem import Signal
+from diode.modem.hearing import Hearing, hearing
 from diode.modem.meter import Meter
 
 soundfile = pytest.importorskip("soundfile", reason="the audio extra is not installed")
@@ -124,6 +125,10 @@ class Carrier:
     def __init__(self, signal: Signal) -> None:
         self.signal = signal
         self.meter = Meter(48_000)
+
+    @property
+    def heard(self) -> Hearing:
+        return hearing(self.signal, self.meter)
 
 
 def test_what_is_heard_in_words() -> None:

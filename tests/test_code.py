@@ -152,13 +152,14 @@ PARITY = ZFEC.encode(BLOCK, np.array([4, 5]))
     ("block", "numbers"),
     [
         (BLOCK, [-1]),
-        (BLOCK, [0, 256]),
+        (BLOCK, [0, 1 << 24]),
         (BLOCK, [2**40]),
         (BLOCK[0], [0]),
         (BLOCK[None], [0]),
         (np.empty((0, 8), np.uint8), []),
         (np.empty((4, 0), np.uint8), [0]),
-        (np.empty((65_536, 1), np.uint8), [0]),
+        (np.empty((65_536, 64), np.uint8), [0]),
+        (BLOCK.astype(np.int64), [0]),
     ],
 )
 def test_wrong_encode_calls(code, block, numbers):
@@ -195,7 +196,7 @@ def test_wrong_fill_calls(engine, missing, numbers, symbols):
 @pytest.mark.parametrize("block", [a_block(4, 16)[:, ::2], a_block(4, 8).astype(np.int64)])
 def test_fill_in_place_wants_plain_memory(engine, block):
     before = block.copy()
-    with pytest.raises(ValueError, match="in place"):
+    with pytest.raises(ValueError, match="uint8"):
         ZFEC.fill(block, np.array([0]), np.array([4]), PARITY[:1])
     assert (block == before).all()
 
@@ -246,13 +247,27 @@ def test_repeat():
 
 def test_codes_by_name_and_number():
     for name, code in CODES.items():
-        assert by_name(name) is code and by_id(code.id) is code
-    assert {name: code.id for name, code in CODES.items()} == {"repeat": 0, "zfec": 1}
+        assert by_id(code.id) is code
+        if not code.lacks:
+            assert by_name(name) is code
+    numbers = {name: code.id for name, code in CODES.items()}
+    assert numbers == {"repeat": 0, "zfec": 1, "raptorq": 2, "leopard": 3}
     assert ZFEC.numbers(3) == 256
-    assert by_id(2) is None and by_id(-1) is None
+    assert by_id(4) is None and by_id(-1) is None
     with pytest.raises(UsageError) as caught:
         by_name("nonsense")
     assert "zfec" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("leopard", "reed-solomon-leopard"), ("raptorq", "raptorq")]
+)
+def test_a_code_that_is_not_installed(name, package, monkeypatch):
+    monkeypatch.setattr(type(CODES[name]), "lacks", package)
+    with pytest.raises(UsageError, match=f"{name} is not installed") as caught:
+        by_name(name)
+    assert caught.value.hint == f"pip install {package}"
+    assert by_id(CODES[name].id).name == name
 
 
 def test_the_environment_forces_an_engine(monkeypatch):

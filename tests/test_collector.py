@@ -12,7 +12,7 @@ from diode import block as block_layer
 from diode.code import CODES
 from diode.collector import Collector
 from diode.plan import Geometry
-from diode.suspect import MAX_TRIALS
+from diode.suspect import MAX_TRIALS, Suspect
 
 S = 16
 
@@ -20,20 +20,20 @@ S = 16
 class Blocks:
     """An object cut into coded blocks, and a collector for them."""
 
-    def __init__(self, blocks=3, k=5, code="zfec", short=0, seed=1):
+    def __init__(self, blocks=3, k=5, code="zfec", short=0, seed=1, symbol=S):
         self.code = CODES[code]
-        data = k * S - block_layer.CHECK
+        data = k * symbol - block_layer.CHECK
         size = blocks * data - short
-        self.geometry = Geometry(size, self.code.id, k, 2 * k, S)
+        self.geometry = Geometry(size, self.code.id, k, 2 * k, symbol)
         self.content = content(size, seed)
-        self.numbers = self.code.numbers(k)
+        self.numbers = self.code.walk(k)
         self.symbols = []
         for b in range(blocks):
-            flat = np.zeros(k * S, np.uint8)
+            flat = np.zeros(k * symbol, np.uint8)
             part = self.content[b * data : (b + 1) * data]
             flat[: len(part)] = np.frombuffer(part, np.uint8)
-            block_layer.close(flat, len(part))
-            self.symbols.append(self.code.encode(flat.reshape(k, S), np.arange(self.numbers)))
+            block_layer.CRC.close(flat, len(part), b)
+            self.symbols.append(self.code.encode(flat.reshape(k, symbol), np.arange(self.numbers)))
         self.collector = Collector(self.geometry, self.code)
         self.recovered = {}
 
@@ -316,6 +316,113 @@ def test_hostile_work_is_bounded(monkeypatch):
     # A symbol may cause a decoding for each of those before it; they end with the trials.
     assert decodings <= count * 60
     assert not blocks.recovered
+
+
+# Wide codes ---------------------------------------------------------------------------------
+
+leopard, raptorq = (
+    pytest.mark.skipif(bool(CODES[n].lacks), reason=f"{CODES[n].lacks} is not installed")
+    for n in ("leopard", "raptorq")
+)
+
+
+class NotYet:
+    """A code as zfec, of which k symbols do not suffice, nor any number below `enough`."""
+
+    spare = 4
+
+    def __init__(self, enough):
+        self.enough = enough
+        self.fills = 0
+        self.real = CODES["zfec"]
+
+    def numbers(self, k):
+        return self.real.numbers(k)
+
+    def fill(self, block, missing, numbers, symbols):
+        self.fills += 1
+        if len(block) - len(missing) + len(numbers) < self.enough:
+            return False
+        count = len(missing)
+        return self.real.fill(block, missing, numbers[:count], symbols[:count])
+
+
+def not_yet(enough):
+    blocks = Blocks(1, 5)
+    blocks.collector = Collector(blocks.geometry, NotYet(enough))
+    return blocks
+
+
+def test_a_code_that_wants_more_than_k():
+    blocks = not_yet(7)
+    blocks.give(*[(0, n) for n in (0, 1, 9, 10, 11)])
+    assert not blocks.recovered and blocks.collector.spoiled == []
+    tried = blocks.collector.code.fills
+    blocks.give((0, 9), (0, 1))  # nothing new: nothing is tried
+    assert blocks.collector.code.fills == tried == 1
+    blocks.give((0, 2))
+    assert not blocks.recovered
+    assert blocks.give((0, 12)) == [0] and blocks.right
+    assert blocks.collector.code.fills == 3
+
+
+def test_a_block_that_all_spare_symbols_do_not_solve_begins_anew():
+    blocks = not_yet(100)
+    blocks.give(*[(0, n) for n in range(50, 59)])
+    assert blocks.collector.held(0) == 0
+    assert blocks.give(*[(0, n) for n in range(5)]) == [0] and blocks.right
+
+
+@raptorq
+def test_raptorq_blocks_from_any_symbols():
+    for seed in range(60):
+        blocks = Blocks(1, 6, "raptorq", seed=seed)
+        order = randomness.Random(seed).sample(range(blocks.numbers), 6 + 4)
+        heard = 0
+        while not blocks.recovered:
+            blocks.give((0, order[heard]))
+            heard += 1
+        assert blocks.right and 6 <= heard <= 10
+
+
+@raptorq
+def test_a_wrong_symbol_in_a_raptorq_block():
+    for wrong in (0, 4, 20):
+        blocks = Blocks(1, 6, "raptorq")
+        blocks.give(*[(0, n) for n in (0, 1, 4, 20, 30, 40)], wrong={(0, wrong)})
+        assert blocks.collector.spoiled == [0]
+        for more in range(7, 7 + 2 + 4):
+            blocks.give((0, more))
+        assert blocks.right and blocks.recovered
+
+
+@leopard
+@pytest.mark.parametrize("wrong", [(3,), (1999,), (2001,), (1999, 1997), (1999, 7)])
+def test_wrong_symbols_of_a_wide_block_are_left_out_several_at_a_time(wrong, monkeypatch):
+    k = 2000
+    blocks = Blocks(1, k, "leopard", symbol=1024)
+    decodings = 0
+    real = type(blocks.code).fill
+
+    def counting(self, *arguments):
+        nonlocal decodings
+        decodings += 1
+        return real(self, *arguments)
+
+    monkeypatch.setattr(type(blocks.code), "fill", counting)
+    heard = [n for n in range(k + 2) if n not in (5, 6)]
+    blocks.give(*[(0, n) for n in heard], wrong={(0, n) for n in wrong})
+    assert blocks.collector.spoiled == [0]
+    bounds = Suspect(blocks.geometry, blocks.code, block_layer.CRC, 0, ())
+    apart = bounds._at_a_time
+    assert 1 < apart < k // 20
+    for first in range(k + 2, k + 2 + 4 * apart, 3):
+        blocks.give(*[(0, n) for n in range(first, first + 3)])
+        if blocks.recovered or not blocks.collector._suspects:
+            break
+    assert blocks.right and bool(blocks.recovered) == (wrong != (1999, 7))  # too far apart
+    assert not blocks.collector._suspects
+    assert decodings <= bounds._most + 1
 
 
 # Parking ------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ BAD_FIELDS = [
     ("negative", {"n": -1}),
     ("mtime", {"mtime": 1 << 63}),
     ("mtime", {"mtime": -(1 << 63) - 1}),
-    ("code 2", {"code": 2}),
+    ("code 77", {"code": 77}),
     ("code -1", {"code": -1}),
     ("k = 0", {"k": 0}),
     ("k = 256", {"k": 256}),
@@ -97,6 +97,40 @@ def test_problem_names_the_field(word, fields):
     if fields.get("mtime") != -(1 << 63) - 1:  # MessagePack has no such number
         with pytest.raises(Malformed):
             Announcement.parse(Announcement(but(**fields)).serialize())
+
+
+CONCEALED = but(type=0, name=b"", digest=b"", mtime=None, cipher=1)
+
+
+def test_a_manifest_that_conceals():
+    assert CONCEALED.problem() == ""
+    assert CONCEALED.concealed and CONCEALED.encrypted
+    assert Announcement.parse(Announcement(CONCEALED).serialize()).manifest == CONCEALED
+    whole = but(cipher=1)
+    assert whole.problem() == ""
+    assert whole.outer == CONCEALED and not whole.concealed
+    assert not GOOD.encrypted and not GOOD.concealed
+    assert whole.geometry.block_data == GOOD.geometry.block_data - 8
+    assert len(GOOD.serialize()) == len(whole.serialize()) - 1
+
+
+@pytest.mark.parametrize(
+    ("word", "fields"),
+    [
+        ("in the open", {"name": b"x"}),
+        ("in the open", {"mtime": 0}),
+        ("in the open", {"digest": bytes(32), "name": b"x"}),
+        ("cipher 2", {"cipher": 2}),
+        ("cipher -1", {"cipher": -1}),
+        ("name", {"cipher": 0}),
+        ("hold no data", {"k": 1, "symbol_size": 16, "size": 1}),
+    ],
+    ids=str,
+)
+def test_a_manifest_that_conceals_and_tells_is_malformed(word, fields):
+    manifest = msgspec.structs.replace(CONCEALED, **fields)
+    with pytest.raises(Malformed, match=word):
+        Announcement.parse(Announcement(manifest).serialize())
 
 
 # Announcement -------------------------------------------------------------------------------
@@ -195,8 +229,10 @@ def test_hostile_messagepack(hostile):
 def test_later_versions_append_elements():
     values = list(msgspec.structs.astuple(GOOD))
     assert Announcement.parse(packed([*values, "new", {"k": 1}])).manifest == GOOD
+    assert values[-1] == 0
+    assert Announcement.parse(packed(values[:-1])).manifest == GOOD, "it may be left out"
     with pytest.raises(Malformed):
-        Announcement.parse(packed(values[:-1]))
+        Announcement.parse(packed(values[:-2]))
     with pytest.raises(Malformed):
         Announcement.parse(packed([*values[:2], "a str", *values[3:]]))
     with pytest.raises(Malformed):

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import termios
@@ -211,7 +212,9 @@ def test_a_megabyte_into_the_sender_changes_nothing(shell: Shell) -> None:
 # Confinement --------------------------------------------------------------------------------
 
 ATTEMPTS = """
-import errno, fcntl, json, os, resource, socket, sys, termios
+import ctypes, errno, fcntl, json, os, resource, socket, sys, termios
+
+libc = ctypes.CDLL(None)
 
 def attempt(what, *arguments):
     try:
@@ -238,9 +241,8 @@ def spawn(program):
     if os.waitpid(pid, 0)[1]:
         raise OSError(errno.EPERM, "")
 
-def tell(**more):
-    status = dict(l.split(":", 1) for l in os.pread(STATUS, 1 << 14, 0).decode().splitlines())
-    found = {
+def found(**more):
+    return {
         "exec": attempt(os.execv, "/bin/true", ["true"]),
         "spawn": attempt(spawn, "/bin/true"),
         "socket": attempt(socket.socket),
@@ -253,16 +255,17 @@ def tell(**more):
         "signal": attempt(os.kill, os.getppid(), 0),
         "core": resource.getrlimit(resource.RLIMIT_CORE),
         "umask": os.umask(0o77),
+        "no_new_privs": libc.prctl(39, 0, 0, 0, 0),
+        "seccomp": libc.prctl(21, 0, 0, 0, 0),
         **more,
     }
-    found["no_new_privs"] = status["NoNewPrivs"].strip()
-    found["seccomp"] = status["Seccomp"].strip()
-    print(json.dumps(found), file=sys.stderr, flush=True)
+
+def tell(**more):
+    print(json.dumps(found(**more)), file=sys.stderr, flush=True)
 """
 
 RECEIVER = """
 import fcntl, os, sys
-STATUS = sys.argv[1]
 from diode.carrier.apart import apart
 from diode.service import receiver
 run = receiver.Session.run
@@ -286,9 +289,44 @@ def attempts(session, stop):
 receiver.Session.run = attempts
 """
 
+READER = """
+import fcntl, os, sys
+from diode.carrier import reader
+from diode.carrier.apart import apart
+from diode.cli import confinement
+confine, drain = confinement.reader, reader.Pump.drain
+port, both = sys.argv[2], []
+
+def opening(*arguments):
+    both.append(apart(os.open(port, os.O_RDWR | os.O_NOCTTY)))
+    return confine(*arguments)
+
+def attempts(pump, medium):
+    pump.notice(
+        json.dumps(
+            found(
+                **{
+                    "read inbox": attempt(os.listdir, "inbox"),
+                    "write inbox": attempt(create, "inbox/file"),
+                    "make folder": attempt(os.mkdir, "inbox/folder"),
+                    "remove in inbox": attempt(os.unlink, "inbox/there"),
+                    "truncate": attempt(os.truncate, "inbox/there", 0),
+                    "own program": attempt(open, "/proc/self/exe"),
+                    "write to link": attempt(os.write, both[0], b"x"),
+                    "drive modem lines": attempt(fcntl.ioctl, both[0], termios.TIOCMSET, bytes(4)),
+                    "open to write": attempt(os.open, port, os.O_WRONLY | os.O_NOCTTY),
+                    "open to read": attempt(os.open, port, os.O_RDONLY | os.O_NOCTTY),
+                }
+            )
+        )
+    )
+    drain(pump, medium)
+
+confinement.reader, reader.Pump.drain = opening, attempts
+"""
+
 SENDER = """
 import fcntl, os, sys
-STATUS = sys.argv[1]
 from diode.carrier.apart import apart
 from diode.cli import send
 transmit = send.transmit
@@ -323,13 +361,10 @@ DENIED = {
 }
 
 
-def attempts(shell: Shell, program: str, port: str, *arguments: str) -> dict:
+def attempts(shell: Shell, program: str, port: str, *arguments: str, code: int = 0) -> dict:
     """Run `diode` with a program that tries things once it is confined; what became of them."""
     (shell.folder / "victim").write_text("still here")
     os.chmod(shell.folder, 0o755)
-    # /proc/PID/status cannot be opened any more, so the program has it open from before.
-    program = "import os\n_status = os.open('/proc/thread-self/status', os.O_RDONLY)\n" + program
-    program = program.replace("STATUS = sys.argv[1]", "STATUS = _status")
     process = subprocess.Popen(
         [sys.executable, "-c", ATTEMPTS + program + MAIN, "-", port, *arguments],
         cwd=shell.folder,
@@ -340,10 +375,12 @@ def attempts(shell: Shell, program: str, port: str, *arguments: str) -> dict:
         stdout=subprocess.PIPE,
     )
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, (out + err).decode()
+    assert process.returncode == code, (out + err).decode()
     assert (shell.folder / "victim").read_text() == "still here"
-    told = next(line for line in err.decode().splitlines() if line.startswith('{"exec"'))
-    found = json.loads(told)
+    lines = err.decode().splitlines() + [
+        json.loads(line).get("message", "") for line in out.decode().splitlines()
+    ]
+    found = json.loads(next(line for line in lines if line.startswith('{"exec"')))
     found["out"] = out.decode()
     return found
 
@@ -356,7 +393,7 @@ def test_receiver_can_do_nothing_but_receive(shell: Shell) -> None:
     assert shell.run("send", "d", "--to", "file:capture").code == 0
     with Pty(shell.folder / "port") as port:
         line = (shell.folder / "capture").read_bytes()
-        feeding = threading.Thread(target=feed_later, args=(shell, port, line))
+        feeding = threading.Thread(target=feed_when, args=(shell, "inbox/inner/file", port, line))
         feeding.start()
         found = attempts(
             shell, RECEIVER, port.path,
@@ -375,19 +412,82 @@ def test_receiver_can_do_nothing_but_receive(shell: Shell) -> None:
     assert found["fifo"] in {"EPERM", "EACCES"}
     assert found["write to link"] == "EBADF"
     assert found["make inside"] == "done"
-    assert found["open to read"] == "done"  # it may come back
-    assert found["open to write"] == "EACCES"
+    assert found["open to read"] == found["open to write"] == "EACCES"  # that is the reader's
     assert found["core"] == [0, 0]
     assert found["umask"] == 0o027
-    assert (found["no_new_privs"], found["seccomp"]) == ("1", "2")
+    assert (found["no_new_privs"], found["seccomp"]) == (1, 2)
     if landlock.abi() >= 6:
         assert found["signal"] == "EPERM"
 
 
-def feed_later(shell: Shell, port: Pty, line: bytes) -> None:
-    """Play a line once the receiver has made its attempts."""
+@needs_landlock
+@needs_seccomp
+def test_the_reader_can_open_no_file(shell: Shell) -> None:
+    """T95, T96: from within the process that has the link, which goes on reading."""
+    content = make(shell.folder / "d/file", 20_000)
+    assert shell.run("send", "d", "--to", "file:capture").code == 0
+    make(shell.folder / "inbox/there", 10)
+    with Pty(shell.folder / "port") as port:
+        line = (shell.folder / "capture").read_bytes()
+        feeding = threading.Thread(target=feed_when, args=(shell, "inbox/.diode", port, line))
+        feeding.start()
+        found = attempts(
+            shell, READER, port.path,
+            *("recv", "inbox", "--once", "--json", "--sandbox", "required"),
+            *("--from", f"serial:{port.path}"),
+        )  # fmt: skip
+        feeding.join()
+        assert bytes(port.heard) == b""
+    assert (shell.folder / "inbox/d/file").read_bytes() == content
+    assert (shell.folder / "inbox/there").stat().st_size == 10
+    assert re.search(r'"reader": "landlock ABI \d+, seccomp on"', found["out"])
+    for what, errors in DENIED.items():
+        assert found[what] in errors, what
+    inbox = ("read inbox", "write inbox", "make folder", "remove in inbox", "own program")
+    for what in inbox:
+        assert found[what] == "EACCES", what
+    assert found["truncate"] == ("EACCES" if landlock.abi() >= 3 else "done")
+    for what in ("socket", "udp", "unix", "drive modem lines"):
+        assert found[what] == "EPERM", what
+    assert found["write to link"] == "EBADF"
+    assert found["open to read"] == "done"  # it may come back
+    assert found["open to write"] == "EACCES"
+    assert found["core"] == [0, 0]
+    assert found["umask"] == 0o077
+    assert (found["no_new_privs"], found["seccomp"]) == (1, 2)
+    if landlock.abi() >= 6:
+        assert found["signal"] == "EPERM"
+
+
+def test_who_has_the_files_never_has_the_link(shell: Shell) -> None:
+    """T95: what the two processes of a receiver hold, seen from outside."""
+    if not Path("/proc/self/fdinfo").is_dir():
+        pytest.skip("this system does not tell what is open")
+    with Pty(shell.folder / "port") as port:
+        process = shell.start("recv", "inbox", "--json", "--from", f"serial:{port.path}")
+        shell.listening(process)
+        reader = shell.reader(process)
+        inside, outside = held(reader), held(process.pid)
+        assert [number for number, name in outside.items() if name == port.path] == []
+        (link,) = [number for number, name in inside.items() if name == port.path]
+        info = Path(f"/proc/{reader}/fdinfo/{link}").read_text()
+        flags = int(re.search(r"^flags:\s*0([0-7]+)", info, re.MULTILINE)[1], 8)
+        assert flags & os.O_ACCMODE == os.O_RDONLY
+        assert [name for name in outside.values() if "/inbox" in name] != []
+        shared = ("anon_inode:[eventfd]", "pipe:", os.devnull)
+        assert [n for n in inside.values() if n != port.path and not n.startswith(shared)] == []
+
+
+def held(process: int) -> dict[int, str]:
+    """Descriptors of a process and what they are."""
+    folder = Path(f"/proc/{process}/fd")
+    return {int(each.name): os.readlink(each) for each in folder.iterdir()}
+
+
+def feed_when(shell: Shell, there: str, port: Pty, line: bytes) -> None:
+    """Play a line once a receiver has made that file or folder."""
     until = time.monotonic() + 30
-    while not (shell.folder / "inbox/inner/file").exists() and time.monotonic() < until:
+    while not (shell.folder / there).exists() and time.monotonic() < until:
         time.sleep(0.05)
     feed(port, line)
 
@@ -419,6 +519,155 @@ def test_sender_cannot_read_from_its_link(shell: Shell) -> None:
     assert found["open to read"] == "EACCES"
     assert found["core"] == [0, 0]
     assert found["umask"] == 0o077
+
+
+@needs_landlock
+@needs_seccomp
+@pytest.mark.parametrize("verb", ["inspect", "linktest"])
+def test_what_only_looks_can_write_its_result_and_nothing_else(shell: Shell, verb: str) -> None:
+    """T96: `inspect` and `linktest recv`, from within, while they read something hostile."""
+    make(shell.folder / "file", 20_000)
+    assert shell.run("send", "file", "--to", "file:capture").code == 0
+    sent = shell.run("linktest", "send", "--to", "file:test", "--seconds", "0.1")
+    assert sent.code == 0, sent.err
+    arguments = {
+        "inspect": ("inspect", "capture", "--json", "--sandbox", "required"),
+        "linktest": (
+            *("linktest", "recv", "--from", "file:test", "--save", "result", "--json"),
+            *("--loss-target", "1e-2", "--sandbox", "required"),
+        ),
+    }
+    found = attempts(shell, LOOKER, os.devnull, *arguments[verb])
+    for what, errors in DENIED.items():
+        assert found[what] in errors, what
+    for what in ("socket", "udp", "unix"):
+        assert found[what] == "EPERM", what
+    assert found["read other"] == "EACCES"
+    assert found["read capture"] == ("done" if verb == "inspect" else "EACCES")
+    assert found["write capture"] == "EACCES"
+    assert (found["no_new_privs"], found["seccomp"]) == (1, 2)
+    if verb == "linktest":
+        assert json.loads((shell.folder / "result").read_text())["event"] == "linktest"
+
+
+LOOKER = """
+import os
+from diode import line
+decoder = line.decoder
+told = []
+
+def attempts(name):
+    if not told:
+        told.append(name)
+        tell(
+            **{
+                "read other": attempt(open, "file"),
+                "read capture": attempt(open, "capture"),
+                "write capture": attempt(os.open, "capture", os.O_WRONLY),
+            }
+        )
+    return decoder(name)
+
+line.decoder = attempts
+"""
+SOCKET = """
+import diode.carrier
+opened = []
+
+def keeping(function):
+    def opens(*arguments, **options):
+        opened.append(function(*arguments, **options))
+        return opened[-1]
+    return opens
+
+def tell_of_socket(tell=tell):
+    link = opened[0]._socket
+    link.setblocking(False)
+    tell(
+        **{
+            "recv": attempt(link.recv, 1, socket.MSG_DONTWAIT),
+            "recvmsg": attempt(link.recvmsg, 1, 0, socket.MSG_DONTWAIT),
+            "read": attempt(os.read, link.fileno(), 1),
+            "sendto": attempt(link.sendto, b"x", ("127.0.0.1", 9)),
+            "sendmsg": attempt(link.sendmsg, [b"x"], [], 0, ("127.0.0.1", 9)),
+            "write": attempt(os.write, link.fileno(), b"x"),
+            "connect": attempt(link.connect, ("127.0.0.1", 9)),
+            "bind": attempt(link.bind, ("127.0.0.1", 0)),
+            "listen": attempt(link.listen),
+            "take off the filter": attempt(link.setsockopt, socket.SOL_SOCKET, 27, 0),
+        }
+    )
+"""
+SOCKET_SENDER = (
+    SOCKET
+    + """
+from diode.cli import send
+transmit = send.transmit
+diode.carrier.open_sending = keeping(diode.carrier.open_sending)
+
+def attempts(*arguments, **options):
+    tell_of_socket()
+    transmit(*arguments, **options)
+
+send.transmit = attempts
+"""
+)
+SOCKET_RECEIVER = (
+    SOCKET
+    + """
+from diode.carrier import reader
+diode.carrier.open_receiving = keeping(diode.carrier.open_receiving)
+
+def attempts(pump, medium):
+    tell_of_socket(lambda **more: pump.notice(json.dumps(found(**more))))
+
+reader.Pump.drain = attempts
+"""
+)
+
+
+@needs_landlock
+@needs_seccomp
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_socket_is_good_for_its_direction_only(shell: Shell, *, sends: bool) -> None:
+    """T94, T95: neither end can turn its socket round, nor make another one."""
+    make(shell.folder / "file", 20_000)
+    options = ("--json", "--sandbox", "required")
+    if sends:
+        arguments = ("send", "file", "--to", "udp://127.0.0.1:9", *options)
+        found = attempts(shell, SOCKET_SENDER, "-", *arguments)
+        assert {found[what] for what in ("recv", "recvmsg", "read")} == {"EBADF"}
+        assert {found[what] for what in ("sendto", "sendmsg")} == {"done"}
+    else:
+        # Nobody sends, and the carrier ends at once: what matters is what is refused.
+        arguments = ("recv", "inbox", "--from", "udp://127.0.0.1:0", *options)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        arguments = tuple(a.replace(":0", f":{port}") for a in arguments)
+        found = attempts(shell, SOCKET_RECEIVER, "-", *arguments, code=4)
+        assert {found[what] for what in ("sendto", "sendmsg", "write")} == {"EBADF"}
+        assert {found[what] for what in ("recv", "recvmsg")} == {"EAGAIN"}
+    for what in ("connect", "bind", "listen", "take off the filter", "socket", "udp", "unix"):
+        assert found[what] == "EPERM", what
+
+
+def test_the_sender_of_datagrams_never_reads_its_socket(shell: Shell) -> None:
+    """T94: by the system calls of a whole `send`."""
+    make(shell.folder / "file", 200_000)
+    calls = traced(shell, "socket(AF_INET", "send", "file", "--to", "udp://127.0.0.1:9")
+    made = [c for c in calls if c.startswith("socket(AF_INET")]
+    assert len(made) == 1 and "SOCK_DGRAM" in made[0]
+    link = re.compile(r"\w+\((\d+)<")
+    on_socket = [c for c in calls if (found := link.match(c)) and int(found[1]) >= first()]
+    assert any(c.startswith("sendmsg(") for c in on_socket)
+    assert [c for c in on_socket if READING.match(c)] == []
+    assert [c for c in calls if c.startswith(("connect(", "bind(")) and "AF_INET" in c] == []
+    assert [
+        c
+        for c in calls
+        if c.startswith(("poll(", "ppoll(", "epoll_ctl(")) and f"fd={first()}<" in c
+    ] == []
 
 
 FREE = """

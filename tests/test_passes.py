@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pair import BytesSource, Listener, content, everything, examples
 
 from diode import frame
-from diode.assembly import Place
 from diode.events import Key
 from diode.frame import Kind
+from diode.group import Place
 from diode.plan import Link, Settings
 from diode.transmitter import ObjectSent, SourceFailed, Transmitter
 

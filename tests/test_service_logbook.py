@@ -13,9 +13,10 @@ from pair import BytesSource, Listener, content
 from ptys import FakeTime
 
 from diode import line
-from diode.assembly import Place, describe
+from diode.assembly import describe
 from diode.errors import DestinationError
 from diode.frame import Frames
+from diode.group import Place
 from diode.plan import Link, Settings
 from diode.service import resuming
 from diode.service.logbook import (

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,13 @@ from diode import events, line
 from diode.errors import DestinationError
 from diode.events import Key
 from diode.frame import Frames
+from diode.keyring import Keyring
 from diode.limits import Limits
 from diode.objects import Manifest
 from diode.ordering import GivenUp
 from diode.plan import Link, Settings
+from diode.receiver import Receiver
+from diode.seal import SecretKey
 from diode.service import receiver
 from diode.service.receiver import Session, Short, Stop
 from diode.sink import Delivered
@@ -104,9 +108,14 @@ def on_line(frames: list[np.ndarray]) -> bytes:
     return bytes(line.encoder("cobs").encode(Frames.of_pieces(frames)).data)
 
 
-def capture(*objects: bytes | BytesSource, settings: Settings = SMALL, first: int = 1) -> bytes:
+def capture(
+    *objects: bytes | BytesSource,
+    settings: Settings = SMALL,
+    first: int = 1,
+    signer: SecretKey | None = None,
+) -> bytes:
     """The line's bytes of these objects."""
-    transmitter = Transmitter(7, settings, Link(), highest_number=first - 1)
+    transmitter = Transmitter(7, settings, Link(), highest_number=first - 1, signer=signer)
     for number, thing in enumerate(objects, first):
         source = thing if isinstance(thing, BytesSource) else BytesSource(thing, b"%d" % number)
         transmitter.add(number, source)
@@ -357,6 +366,24 @@ def test_evicted_object_is_told_and_forgotten(tmp_path: Path) -> None:
     session.evict(Key(9, 9), "never heard of")
     assert session.refused == len(refusals)
     inbox.close()
+
+
+def test_parts_that_no_longer_count_go_first(tmp_path: Path) -> None:
+    """Without a signature now asked for, an old part makes room before a signed one does."""
+    secret = SecretKey.generate()
+    plain = BytesSource(content(60_000, 1), b"plain")
+    signed = BytesSource(content(60_000, 2), b"signed")
+    with closing(Inbox(str(tmp_path / "in"))) as inbox:
+        session_of(inbox, capture(signed, first=2, signer=secret)[:40_000]).run(Stop())
+    with closing(Inbox(str(tmp_path / "in"))) as inbox:
+        session_of(inbox, capture(plain, first=9)[:40_000]).run(Stop())
+    parts = tmp_path / "in/.diode/parts"
+    assert sorted(p.name for p in parts.iterdir()) == ["00000007-2", "00000007-9"]
+    with closing(Inbox(str(tmp_path / "in"), quota=70_000)) as inbox:
+        session = session_of(inbox, capture(BIG, first=3, signer=secret)[:40_000])
+        session.receiver = Receiver(session.limits, Keyring([secret.public]))
+        session.run(Stop())
+    assert sorted(p.name for p in parts.iterdir()) == ["00000007-2", "00000007-3"]
 
 
 def test_wanted_symbols_of_an_evicted_object_are_no_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
@@ -41,7 +42,9 @@ def test_identity_is_drawn_once(folder: Path) -> None:
     with SenderState(str(folder)) as second:
         assert (second.sender, second.number, second.frames) == (sender, 4, 1000)
         assert second.reserve(2) == 5
-    assert held(folder) == {"sender": sender, "number": 6, "frames": 1000}
+    secret = base64.b64encode(first.secret).decode()
+    assert second.secret == first.secret
+    assert held(folder) == {"sender": sender, "number": 6, "frames": 1000, "secret": secret}
     assert folder.stat().st_mode & 0o077 == 0
     assert (folder / "sender.json").stat().st_mode & 0o177 == 0
 
@@ -58,7 +61,8 @@ def test_reserving_nothing_still_keeps_the_identity(folder: Path) -> None:
     with SenderState(str(folder)) as first:
         assert first.reserve(0) == 1
         sender = first.sender
-    assert held(folder) == {"sender": sender, "number": 0, "frames": 0}
+        secret = base64.b64encode(first.secret).decode()
+    assert held(folder) == {"sender": sender, "number": 0, "frames": 0, "secret": secret}
 
 
 def test_number_is_durable_before_it_may_be_used(

@@ -51,7 +51,8 @@ def split(frames):
 def made(announcement, key=KEY, room=1000, numbers=None):
     """The frames of an announcement."""
     symbols = AnnouncementSymbols.of(announcement, room)
-    numbers, payloads = symbols.symbols(0, numbers or symbols.count)
+    numbers = symbols.numbers(0, numbers or symbols.count)
+    payloads = symbols.symbols(numbers)
     rows = frame.blank_rows(len(numbers), payloads.shape[1])
     frame.fill_full(
         rows,
@@ -87,7 +88,7 @@ def test_signed_object_crosses(link):
 def test_the_receiver_knows_the_signer():
     listener = guarded(THEIRS, OURS).hear(transmit(content(300_000), signer=OURS)[:50])
     verdict = listener.receiver.objects[KEY].verdict
-    assert verdict == (None, "plant 7", OURS.public.fingerprint)
+    assert verdict == (None, "plant 7", OURS.public.id)
 
 
 def test_signed_objects_are_for_receivers_without_keys_too():
@@ -144,7 +145,7 @@ def test_refused_objects_get_nothing(link, signer, keys, reason):
 
 @pytest.mark.parametrize("moved", [Key(7, 2), Key(8, 1)], ids=["number", "sender"])
 def test_a_signature_moved_is_wrong(moved):
-    genuine = OURS.announce(*KEY, manifest_of(transmit(THING)))
+    genuine = OURS.sign(*KEY, Announcement(manifest_of(transmit(THING))))
     listener = guarded().hear(made(genuine, moved))
     assert quarantined(listener) == [(moved, "bad-signature")]
 
@@ -216,7 +217,7 @@ def test_unsigned_between_every_two_frames():
 
 def test_forged_with_the_tag_of_the_genuine_one_does_not_block_it():
     """A CRC can be made to agree; what was judged must not be recognized by it."""
-    genuine = OURS.announce(*KEY, manifest_of(transmit(THING, signer=OURS)))
+    genuine = OURS.sign(*KEY, Announcement(manifest_of(transmit(THING, signer=OURS))))
     tag = AnnouncementSymbols.of(genuine, 1000).tag
     forged = Announcement(msgspec.structs.replace(genuine.manifest, name=b"evil"))
     rows = np.stack(made(with_tag(forged, tag)))
@@ -275,8 +276,8 @@ def test_a_forgery_of_what_was_delivered_is_late():
 def test_a_forged_void_ends_nothing(signer):
     frames = transmit(THING, signer=OURS)
     void = msgspec.structs.replace(manifest_of(frames), status=int(Status.VOID))
-    announcement = signer.announce(*KEY, void) if signer else Announcement(void)
-    borrowed = Announcement(void, OURS.announce(*KEY, manifest_of(frames)).sections)
+    announcement = signer.sign(*KEY, Announcement(void)) if signer else Announcement(void)
+    borrowed = Announcement(void, OURS.sign(*KEY, Announcement(manifest_of(frames))).sections)
     forged = made(announcement) + made(borrowed)
     listener = guarded().hear(forged).hear(frames[:20]).hear(forged).hear(frames[20:])
     assert not listener.of(ObjectVoided)
@@ -285,7 +286,7 @@ def test_a_forged_void_ends_nothing(signer):
 
 def test_a_signed_void_ends_a_quarantine_too():
     void = msgspec.structs.replace(manifest_of(transmit(THING)), status=int(Status.VOID))
-    listener = guarded().hear(transmit(THING)).hear(made(OURS.announce(*KEY, void)))
+    listener = guarded().hear(transmit(THING)).hear(made(OURS.sign(*KEY, Announcement(void))))
     assert [e.key for e in listener.of(ObjectVoided)] == [KEY]
     assert listener.receiver.quarantine.total == 0
 

@@ -52,7 +52,7 @@ def forget_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take_blocks_for_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diode.block.is_right", lambda *_: True)
+    monkeypatch.setattr("diode.block.Crc.open", lambda *_: True)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from inboxes import descriptors, reachable, unprivileged
 from diode.errors import SourceError
 from diode.objects import Type
 from diode.source.files import DirectorySource, FileSource
-from diode.source.folder import Found, find
+from diode.source.folder import LINKED, Found, find
 
 
 def found(path: Path | str, name: str | None = None) -> list[Found]:
@@ -156,6 +156,20 @@ def test_file_that_goes_away_while_the_tree_is_read(top: Path) -> None:
     shutil.rmtree(top / "b")
     assert names(list(walk)) == ["top/c/3"]
     assert left_out == {str(top / "b"): "No such file or directory"}
+
+
+def test_files_with_other_names(top: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x")
+    (top / "inside").hardlink_to(secret)
+    (top / "alone").write_bytes(b"y")
+    left_out: dict[str, str] = {}
+    assert names(list(find(str(top), None, left_out.__setitem__))) == ["top/alone"]
+    assert left_out == {str(top / "inside"): LINKED}
+    assert "--hard-links" in LINKED
+    everything = list(find(str(top), None, left_out.__setitem__, hard_links=True))
+    assert names(everything) == ["top/alone", "top/inside"]
+    assert names(found(top / "inside")) == ["inside"]  # named itself: that is what is wanted
 
 
 def test_entry_that_cannot_be_examined_is_named(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:

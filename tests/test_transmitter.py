@@ -257,7 +257,7 @@ def test_a_short_rest_joins_the_last_group():
     while transmitter.step(0.0) is not None:
         if transmitter._group is not None:
             groups[id(transmitter._group)] = transmitter._group
-    lengths = [len(g.frames) for g in groups.values()]
+    lengths = [len(g) for g in groups.values()]
     assert len(lengths) > 2
     assert all(n >= group for n in lengths)
     assert max(lengths) < 1.7 * group
@@ -273,7 +273,7 @@ def test_groups_are_bounded_in_memory(monkeypatch, limit):
     while (frames := transmitter.step(0.0)) is not None:
         sent += [p.copy() for p in frames.pieces()]
         if transmitter._group is not None:
-            largest = max(largest, len(transmitter._group.frames.data))
+            largest = max(largest, transmitter._group.bytes)
     one_block = plan.geometry(len(thing), settings, link)
     assert largest <= max(limit, one_block.n * plan.frame_bytes(link, one_block)) * 1.1
     assert Listener().hear(sent).delivered == {Key(7, 1): thing, Key(7, 2): content(100)}

@@ -6,6 +6,7 @@
     wav:PATH?modem=bell202                        sound in a file
     pcm:-?modem=bell202&format=s16le&rate=48000   sound as raw samples on stdout or stdin
     audio:?device=NAME&modem=cable                sound, live, on a sound card
+    udp://HOST:PORT?rate=900M&mtu=1500            datagrams over one fibre strand
 
 A carrier has one direction, and its type says so: `SendingCarrier` has no way to read and
 `ReceivingCarrier` none to write, down to the mode of the descriptor beneath. A sending
@@ -40,6 +41,7 @@ __all__ = [
     "CARRIERS",
     "CarrierFacts",
     "CarrierUrl",
+    "IntoCarrier",
     "Notice",
     "ReceivingCarrier",
     "SendingCarrier",
@@ -58,6 +60,7 @@ CARRIERS = {
     "wav": "diode.carrier.wav",
     "pcm": "diode.carrier.pcm",
     "audio": "diode.carrier.audio",
+    "udp": "diode.carrier.udp",
     "-": "diode.carrier.pipe",
 }
 """Scheme to module."""
@@ -80,13 +83,15 @@ class SendingCarrier(Protocol):
 
 
 class ReceivingCarrier(Protocol):
-    """A medium to listen to."""
+    """A medium to listen to. One of sound also has `heard` (modem/hearing.py), one
+    that counts what the medium or the kernel lost `counts`, by names of the `link` event.
+    """
 
     rate: float | None
     """Bytes per second of line time; None when it has none."""
 
-    def read(self, timeout: float | None) -> bytes | None:
-        """What has arrived, at least one byte, once there is some.
+    def read(self, timeout: float | None) -> bytes | Frames | None:
+        """What has arrived, at least one byte, once there is some; of datagrams, as pieces.
 
         b'' means that the carrier has ended, None that nothing came within `timeout` seconds
         (timeout None: wait without end).
@@ -94,6 +99,25 @@ class ReceivingCarrier(Protocol):
 
     def close(self) -> None:
         """Let go of the medium. A second call does nothing."""
+
+
+ROOM = 1 << 16
+"""Bytes that a carrier may want to read at once, at most."""
+
+
+class IntoCarrier(ReceivingCarrier, Protocol):
+    """A medium that reads straight into memory that is shared with another process (separate.py).
+
+    For media that are so fast that a copy counts. Who has the method is known by it.
+    """
+
+    def read_into(self, room: memoryview, timeout: float | None) -> tuple[int, int] | None:
+        """Read what has arrived into `room`: (bytes, piece). As `read`, None after the timeout,
+        and (0, 0) at the end.
+
+        piece: 0 for a stretch of a byte stream; else the size of the datagrams that stand there
+        one behind the other, of which the last may be shorter. `room` has ROOM bytes or more.
+        """
 
 
 class Member(Protocol):
@@ -168,7 +192,8 @@ def open_receiving(
 
     impairment = Impairment.parse(impair)
     carrier = _member(parsed).receiving(parsed, notice=notice, clock=clock, sleep=sleep)
-    return ImpairedReceiver(carrier, impairment, clock=clock)
+    datagrams = _member(parsed).facts(parsed).kind == "datagrams"
+    return ImpairedReceiver(carrier, impairment, datagrams=datagrams, clock=clock)
 
 
 def _member(url: CarrierUrl) -> Member:

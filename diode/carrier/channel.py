@@ -3,7 +3,8 @@
 Two stages, each a pure function of its seed and of the count of pieces or bytes that went
 before: `PieceFaults` selects pieces by index, `ByteFaults` edits the bytes that are left and
 keeps the ends of the pieces true. `Channel` is both, for a sender that knows where frames end;
-`StreamChannel` cuts a byte stream into pieces of 256 bytes first, if pieces matter at all.
+`StreamChannel` cuts a byte stream into pieces of 256 bytes first, if pieces matter at all;
+`DatagramChannel` is for a receiver to which they come apart.
 
 Everything is done on whole batches. The cost of a fault is that of its occurrences, and a
 batch in which nothing happens is passed on uncopied.
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.frame import EMPTY, Frames, join
+from diode.frame import EMPTY, Frames, flat, join
 
 if TYPE_CHECKING:
     from diode.carrier.impairment import Impairment
-    from diode.frame import I64, U8, Bool
+    from diode.frame import I64, U8, Bool, Received
 
 PIECE = 256
 """Bytes of a piece where frames cannot be seen."""
@@ -282,16 +283,21 @@ class StreamChannel:
         self._cutting = impairment.by_piece
         self._rest = np.empty(0, np.uint8)  # less than a piece
 
-    def feed(self, data: U8) -> U8:
+    def feed(self, data: Received) -> bytes:
         """The bytes that come out now; up to a piece, and what is late, stays inside."""
+        array = flat(data)
         if not self._cutting:
-            return self._channel.apply(Frames(data, np.array([len(data)], np.int64))).data
-        data = np.concatenate([self._rest, data])
+            whole = Frames(array, np.array([len(array)], np.int64))
+            return self._channel.apply(whole).data.tobytes()
+        return self._cut(np.concatenate([self._rest, array]))
+
+    def _cut(self, data: U8) -> bytes:
         whole = len(data) - len(data) % PIECE
         self._rest = data[whole:].copy()
-        return self._channel.apply(Frames.of_rows(data[:whole].reshape(-1, PIECE))).data
+        rows = Frames.of_rows(data[:whole].reshape(-1, PIECE))
+        return self._channel.apply(rows).data.tobytes()
 
-    def flush(self) -> U8:
+    def flush(self) -> bytes:
         """The bytes still inside; for when the stream ends or falls silent."""
         rest, self._rest = self._rest, self._rest[:0]
         last = (
@@ -299,4 +305,21 @@ class StreamChannel:
             if len(rest)
             else EMPTY
         )
-        return join(last, self._channel.flush()).data
+        return join(last, self._channel.flush()).data.tobytes()
+
+
+class DatagramChannel:
+    """An impairment at work on datagrams, which are the pieces."""
+
+    def __init__(self, impairment: Impairment, rate: float | None) -> None:
+        self._channel = Channel(impairment, rate)
+        self.tally = self._channel.tally
+
+    def feed(self, data: Received) -> Frames:
+        """The datagrams that come out now; what is late stays inside."""
+        assert isinstance(data, Frames), "a carrier of datagrams gives datagrams"
+        return self._channel.apply(data)
+
+    def flush(self) -> Frames:
+        """The datagrams still inside."""
+        return self._channel.flush()

@@ -22,8 +22,6 @@ import time
 import tty
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from diode.carrier.channel import StreamChannel
 from diode.carrier.impairment import Impairment
 from diode.carrier.pace import LEAD
@@ -100,9 +98,9 @@ class Coupling:
             credit -= len(data)
             if data:
                 self.bytes_in += len(data)
-                self._give(self._channel.feed(np.frombuffer(data, np.uint8)).tobytes())
+                self._give(self._channel.feed(data))
             elif credit >= 1:  # the line is silent
-                self._give(self._channel.flush().tobytes())
+                self._give(self._channel.flush())
             self._stopping.wait(_TICK)
 
     def _take(self, sending: select.poll, room: int) -> bytes:

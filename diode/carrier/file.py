@@ -30,7 +30,7 @@ KEYS = frozenset({"append", "rate"})
 
 def facts(url: CarrierUrl) -> CarrierFacts:
     """The rate asked for, if any."""
-    return CarrierFacts(url.line_rate())
+    return CarrierFacts(url.line_rate(), waits=True)
 
 
 def sending(

@@ -1,9 +1,9 @@
 """Any carrier, made worse on purpose (`--impair SPEC`; the models: impairment.py).
 
 The sending side knows where frames end, so whole frames are dropped, doubled and delayed.
-The receiving side sees only bytes: there a piece is 256 bytes, cut wherever the
-stream stands, and what is held back to fill a piece or to come late is let go
-when the line falls silent. `tally` says what was done.
+The receiving side does so with datagrams. Of a stream it sees only bytes: there a piece is 256
+bytes, cut wherever the stream stands. What is held back to fill a piece or to come
+late is let go when the line falls silent. `tally` says what was done.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from diode.carrier.channel import Channel, StreamChannel
+from diode.carrier.channel import Channel, DatagramChannel, StreamChannel
 from diode.carrier.impairment import Impairment
 
 if TYPE_CHECKING:
     from diode.carrier import ReceivingCarrier, SendingCarrier
     from diode.carrier.pace import Clock
+    from diode.carrier.sound import Ear
     from diode.frame import Frames
+    from diode.modem.hearing import Hearing
 
 __all__ = ["ImpairedReceiver", "ImpairedSender", "Impairment"]
 
@@ -59,26 +59,43 @@ class ImpairedReceiver:
         carrier: ReceivingCarrier,
         impairment: Impairment,
         *,
+        datagrams: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
+        """datagrams: whether that is what the carrier gives, else a stream of bytes."""
         self.rate = carrier.rate
         self._carrier = carrier
         self._clock = clock
-        self._channel = StreamChannel(impairment, carrier.rate)
+        self._channel: DatagramChannel | StreamChannel = (
+            DatagramChannel(impairment, carrier.rate)
+            if datagrams
+            else StreamChannel(impairment, carrier.rate)
+        )
         self.tally = self._channel.tally
 
-    def __getattr__(self, name: str) -> object:
-        """What else the carrier offers: a carrier of sound its `meter` and `signal`."""
-        return getattr(self._carrier, name)
+    @property
+    def heard(self) -> Hearing | None:
+        """What a carrier of sound hears; None for all others."""
+        return getattr(self._carrier, "heard", None)
 
-    def read(self, timeout: float | None) -> bytes | None:
+    @property
+    def ear(self) -> Ear | None:
+        """The ear of a carrier of sound; None for all others."""
+        return getattr(self._carrier, "ear", None)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the carrier counts."""
+        return getattr(self._carrier, "counts", {})
+
+    def read(self, timeout: float | None) -> bytes | Frames | None:
         """What is left of what arrived; None and b'' as for any carrier."""
         end = None if timeout is None else self._clock() + timeout
         while True:
             data = self._carrier.read(None if end is None else max(0.0, end - self._clock()))
             if not data:  # silence, or the end
-                return self._channel.flush().tobytes() or data
-            if heard := self._channel.feed(np.frombuffer(data, np.uint8)).tobytes():
+                return self._channel.flush() or data
+            if heard := self._channel.feed(data):
                 return heard
 
     def close(self) -> None:

@@ -9,6 +9,10 @@ The schedule is absolute. A sleep that overshoots by 0.1 ms makes the next one s
 the average rate is exact as long as nobody is later than LEAD; and when somebody was, the
 line has stood idle, the model restarts at now, and the most that follows at once is LEAD.
 
+A network card plays at its own speed whatever the pace is to be, so there LEAD is not what waits in
+the kernel but the longest burst that a receiver has to take: it is a millisecond (`lead`),
+and half of it may be late without the average suffering.
+
 Time comes from outside (`clock`, `sleep`), so tests run on scheduled time and never wait.
 """
 
@@ -31,12 +35,22 @@ two writes, and a hundred writes a second, which cost next to nothing at any rat
 class Pace:
     """The schedule of a line that plays `rate` bytes a second."""
 
-    def __init__(self, rate: float, *, clock: Clock, sleep: Sleep) -> None:
+    def __init__(
+        self,
+        rate: float,
+        *,
+        clock: Clock,
+        sleep: Sleep,
+        lead: float = LEAD,
+        slice_: float = SLICE,
+    ) -> None:
+        """lead, slice_: seconds of line time that may be ahead, that are written at once."""
         self._rate = rate
+        self._lead = lead
         self._clock = clock
         self._sleep = sleep
         self._played = clock()
-        self.slice = max(1, int(rate * SLICE))
+        self.slice = max(1, int(rate * slice_))
         """Most bytes that should be written at once."""
 
     def admit(self, count: int) -> None:
@@ -44,8 +58,8 @@ class Pace:
         now = self._clock()
         ahead = max(0.0, self._played - now)
         line = count / self._rate
-        # On a line so slow that one byte outlasts LEAD, it is enough that the line is idle.
-        if (wait := min(ahead, ahead + line - LEAD)) > 0:
+        # On a line so slow that one byte outlasts `lead`, it is enough that the line is idle.
+        if (wait := min(ahead, ahead + line - self._lead)) > 0:
             self._sleep(wait)
         self._played = max(self._played, now) + line
 

@@ -15,6 +15,7 @@ the samples takes them as they fall due, and a full pipe holds the sender back.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -89,7 +90,7 @@ FORMATS = {
 def facts(url: CarrierUrl) -> CarrierFacts:
     """The modem's rate, and how it takes pieces."""
     _format(url), _channels(url)
-    return sound.facts(url)
+    return dataclasses.replace(sound.facts(url), waits=True, standard=url.path == "-")
 
 
 def sending(

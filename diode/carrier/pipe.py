@@ -32,7 +32,7 @@ STDIN, STDOUT = 0, 1
 
 def facts(url: CarrierUrl) -> CarrierFacts:
     """The rate asked for, if any."""
-    return CarrierFacts(url.line_rate())
+    return CarrierFacts(url.line_rate(), waits=True, standard=True)
 
 
 def sending(

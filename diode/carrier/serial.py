@@ -10,11 +10,11 @@ our clock and the line on the UART's, a few per cent apart at worst; where the d
 much it still holds (TIOCOUTQ), that has the last word.
 
 USB adapters are pulled out and come back. A port that fails in mid-transmission is closed
-and opened again by name, first after 0.1 s, then at intervals that double up to 2 s, for
-`reopen` seconds; then the slice that was interrupted is written again and the pass goes on.
-Losing the 50 ms that were in the old kernel buffer is the code's business. The receiver does
-the same between its reads, and ends (b'') when the port stays away. A by-id name is found for
-the port at first, since the adapter may come back as another /dev/ttyUSB number.
+and opened again by name (absence.py), for `reopen` seconds; then the slice that was
+interrupted is written again and the pass goes on. Losing the 50 ms that were in the old
+kernel buffer is the code's business. The receiver does the same between its reads, and ends
+(b'') when the port stays away. A by-id name is found for the port at first, since the
+adapter may come back as another /dev/ttyUSB number.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from diode.carrier.absence import PATIENCE, Absence
 from diode.carrier.pace import LEAD, Pace
 from diode.carrier.ports import stable_name
 from diode.carrier.url import CarrierFacts, CarrierUrl
@@ -46,7 +47,6 @@ BITS = 10
 DEFAULT_BAUD = 115_200
 MAX_BAUD = 12_000_000
 """The fastest rate that USB UARTs offer (FT232H)."""
-DEFAULT_REOPEN = 30.0
 ROUNDED = 0.01
 """Share by which a driver may miss the rate without a word. A UART reads well up to about
 4 % off, and the other end has its own error."""
@@ -78,37 +78,13 @@ def _baud(url: CarrierUrl) -> int:
 
 
 def _reopen(url: CarrierUrl) -> float:
-    return url.number("reopen", DEFAULT_REOPEN, 0, 1e9)
+    return url.number("reopen", PATIENCE, 0, 1e9)
 
 
 class _Port(Protocol):
     baud: int
 
     def close(self) -> None: ...
-
-
-class _Return:
-    """When to look again for a port that is gone. Good for one absence."""
-
-    def __init__(self, patience: float, clock: Clock) -> None:
-        """`patience`: seconds until it is given up."""
-        self._clock = clock
-        self._delay = 0.1
-        self._due = clock() + self._delay
-        self._end = clock() + patience
-
-    def wait(self) -> float:
-        """Seconds until the next attempt is due, not beyond the end."""
-        return max(0.0, min(self._due, self._end) - self._clock())
-
-    def over(self) -> bool:
-        """Whether patience is at its end."""
-        return self._clock() >= self._end
-
-    def missed(self) -> None:
-        """An attempt failed: the next one is later."""
-        self._delay = min(2.0, self._delay * 2)
-        self._due = self._clock() + self._delay
 
 
 class SerialSender:
@@ -119,7 +95,7 @@ class SerialSender:
         path: str,
         baud: int,
         *,
-        reopen: float = DEFAULT_REOPEN,
+        reopen: float = PATIENCE,
         notice: Callable[[str], None],
         clock: Clock = time.monotonic,
         sleep: Sleep = time.sleep,
@@ -162,7 +138,7 @@ class SerialSender:
 
     def _put(self, part: memoryview) -> None:
         """Write one slice, again and again until it got out whole."""
-        absence: _Return | None = None
+        absence: Absence | None = None
         while True:
             try:
                 if self._port is not None:
@@ -172,10 +148,10 @@ class SerialSender:
             except OSError as error:
                 self._notice(f"{self._path}: gone ({error.strerror or error}), reopening")
                 self.close()
-            absence = absence or _Return(self._patience, self._clock)
+            absence = absence or Absence(self._patience, self._clock)
             self._find_again(absence)
 
-    def _find_again(self, absence: _Return) -> None:
+    def _find_again(self, absence: Absence) -> None:
         """Open the port once it is there again; CarrierError when patience is at its end."""
         while True:
             if absence.over():
@@ -208,7 +184,7 @@ class SerialReceiver:
         path: str,
         baud: int,
         *,
-        reopen: float = DEFAULT_REOPEN,
+        reopen: float = PATIENCE,
         notice: Callable[[str], None],
         clock: Clock = time.monotonic,
         sleep: Sleep = time.sleep,
@@ -220,7 +196,7 @@ class SerialReceiver:
         self._notice = notice
         self._clock = clock
         self._sleep = sleep
-        self._absence: _Return | None = None
+        self._absence: Absence | None = None
         self._port: ReceivingPort | None = ReceivingPort(path, baud)
         self._again = stable_name(path)
         _mention_rounding(path, baud, self._port, notice)
@@ -263,12 +239,12 @@ class SerialReceiver:
         self._shut()
         # A port that fails again before it could be waited on has not been back.
         if self._absence is None:
-            self._absence = _Return(self._patience, self._clock)
+            self._absence = Absence(self._patience, self._clock)
             if self._patience:
                 self._notice(f"{self._path}: gone ({reason}), reopening")
         return None, True
 
-    def _look_again(self, absence: _Return) -> None:
+    def _look_again(self, absence: Absence) -> None:
         absence.missed()
         try:
             self._port = ReceivingPort(self._again, self._baud)

@@ -29,6 +29,7 @@ import numpy as np
 from diode import modem as modems
 from diode.carrier.url import CarrierFacts, CarrierUrl
 from diode.errors import CarrierError
+from diode.modem.hearing import Hearing, hearing
 from diode.modem.meter import Meter
 
 if TYPE_CHECKING:
@@ -266,16 +267,15 @@ class SoundReceiver:
     ) -> None:
         """`rate`: line bytes per second where the source takes time, else None."""
         self.rate = rate
-        self.meter = ear.meter
         self.ear = ear
         self._source = source
         self._clock = clock
         self._over = False
 
     @property
-    def signal(self) -> Signal:
-        """What the demodulator hears."""
-        return self.ear.signal
+    def heard(self) -> Hearing:
+        """What is heard now, in numbers."""
+        return hearing(self.ear.signal, self.ear.meter)
 
     def read(self, timeout: float | None) -> bytes | None:
         """The line bytes heard; None after `timeout` seconds without any; b'' at the end."""

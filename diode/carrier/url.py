@@ -4,6 +4,7 @@
     scheme://path?...                      the same; two slashes are dropped
     audio:?key=value                       a carrier that has no path
     -?...                                  stdin or stdout, by the direction
+    udp://host:port?...                    an address instead of a path; [::1]:port by IPv6
 
 The first `?` starts the query; a `?` that belongs to a file name is written `%3F`. Values
 take decimal suffixes (`rate=900M`). Everything is strict: an unknown scheme or key, a key
@@ -29,8 +30,11 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([kMG]?)")
 _SUFFIX = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _DECIBELS = re.compile(r"(-?[0-9]+(?:\.[0-9]*)?)(?:dB)?", re.IGNORECASE)
+_ENDPOINT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]*))(?::([0-9]{1,5}))?")
 _PATHLESS = {"audio"}
 """Schemes whose path may be empty."""
+_ADDRESSED = {"udp"}
+"""Schemes whose path is an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,9 @@ class CarrierFacts:
 
     rate: float | None
     """Bytes per second of line time; None: as fast as it goes."""
-    kind: Literal["bytes"] = "bytes"
-    """What it carries: a stream of bytes in which frames have to be found again."""
+    kind: Literal["bytes", "datagrams"] = "bytes"
+    """What it carries: a stream of bytes in which frames have to be found again, or datagrams
+    that come whole or not at all, each of them one frame."""
     max_piece: int | None = None
     """Longest line piece that the medium keeps whole; None: any length is as good."""
     batch: int = 0
@@ -50,6 +55,10 @@ class CarrierFacts:
     behind it. A recording begins anew instead."""
     air_bytes: Callable[[float], float] = float
     """Line time of a piece of that many bytes, in bytes at `rate`."""
+    waits: bool = False
+    """Whether what is not read yet waits in the medium, as in files and pipes, or gets lost."""
+    standard: bool = False
+    """Whether it is standard input or output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +84,16 @@ class CarrierUrl:
             raise _unknown_scheme(text, scheme, schemes)
         path = path.removeprefix("//")
         if not path and scheme not in _PATHLESS:
-            raise UsageError(f"{text!r} names no path", hint=f"write {scheme}:PATH")
+            example = "//HOST:PORT" if scheme in _ADDRESSED else "PATH"
+            raise UsageError(f"{text!r} names no path", hint=f"write {scheme}:{example}")
         if "\0" in path:
             raise UsageError(f"{text!r} has a NUL in its path")
         return cls(scheme, path, query)
 
     def __str__(self) -> str:
         tail = "&".join(f"{key}={value}" for key, value in self.query.items())
-        body = self.scheme if self.scheme == "-" else f"{self.scheme}:{self.path}"
+        slashes = "//" if self.scheme in _ADDRESSED else ""
+        body = self.scheme if self.scheme == "-" else f"{self.scheme}:{slashes}{self.path}"
         return f"{body}?{tail}" if tail else body
 
     def only(self, keys: Collection[str]) -> None:
@@ -150,6 +161,17 @@ class CarrierUrl:
         if text not in {"0", "1"}:
             raise UsageError(f"{self}: {key}={text} is neither 0 nor 1", hint=f"write {key}=1")
         return text == "1"
+
+    def endpoint(self) -> tuple[str, int]:
+        """The path as host and port; an empty host where none is named, port 0 likewise."""
+        match = _ENDPOINT.fullmatch(self.path)
+        port = int(match[3] or 0) if match else -1
+        if match is None or port > 0xFFFF or (match[3] and not port):
+            raise UsageError(
+                f"{self}: {self.path!r} is not HOST:PORT",
+                hint=f"for example {self.scheme}://10.9.0.2:5000 or {self.scheme}://[fd00::2]:5000",
+            )
+        return match[1] or match[2], port
 
     def line_rate(self) -> float | None:
         """`rate=` in bits per second, as bytes per second; None when it is not given.

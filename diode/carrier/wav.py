@@ -18,6 +18,7 @@ A WAV may be read from a pipe. libsndfile then waits for whole blocks, so a read
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import os
@@ -68,7 +69,7 @@ PIPE_BLOCKS = 20
 def facts(url: CarrierUrl) -> CarrierFacts:
     """The modem's rate, and how it takes pieces."""
     _bits(url), _channels(url)
-    return sound.facts(url)
+    return dataclasses.replace(sound.facts(url), waits=True)
 
 
 def sending(

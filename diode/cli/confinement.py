@@ -1,8 +1,14 @@
-"""What `send` and `recv` may still do once their carrier is open, by carrier.
+"""What each process may still do once it has what it works with.
+
+A process that has a carrier, the sender or the reader of a receiver, by carrier:
 
     serial:     its device in its one direction, if it may have to be opened again
     audio:      the sound devices, the sound system's settings, sockets of this machine
-    all others  nothing; what they use is open
+    all others  nothing; what they use is open. A socket of udp: neither can be replaced nor
+                changed, and is used in its one direction only (carrier/sockets.py)
+
+The rest of a receiver has its folders and no carrier at all; `inspect`, which opens one recording
+after the other, may read these and nothing else.
 
 A device that comes back is another file, so it is the folder that stays open for it, mostly
 /dev. Who runs as an ordinary user of the group `dialout` gives away nothing by that; who must
@@ -25,16 +31,50 @@ _SOUND_DEVICES = ("/dev/snd", "/dev/shm")  # noqa: S108  shared with the sound s
 _SOUND_SETTINGS = ("/usr/share/alsa", "/etc/alsa", "/etc/asound.conf", "/etc/pulse", "/proc/asound")
 
 
-def receiver(report: Report, url: str, folders: tuple[str, ...], mode: int, sandbox: str) -> str:
-    """Confine a receiver whose carrier and sink are open; what was done, in words.
+def reader(url: str, sandbox: str) -> confine.Confinement:
+    """Confine this process, which has a carrier open and only reads it.
 
-    folders: the sink's. mode: of delivered files. sandbox: auto, required or off.
+    sandbox: auto, required or off. Raises ConfinementError where it is required and not to be had.
+    """
+    confine.no_core()
+    os.umask(confine.STRICT_UMASK)
+    if sandbox == "off":
+        return confine.Confinement()
+    done = confine.confine(_bounds(url, sends=False))
+    if sandbox == "required":
+        confine.required(done)
+    return done
+
+
+def receiver(
+    report: Report, folders: tuple[str, ...], mode: int, sandbox: str, files: tuple[str, ...] = ()
+) -> str:
+    """Confine what works on what another process reads; what was done, in words.
+
+    folders: the sink's. mode: of delivered files. files: to be read later on.
     """
     os.umask(confine.umask_for(mode))
     temporary = tempfile.gettempdir()
     # A temporary folder of ours is removed at the end, for which its parent has to be written.
     parents = tuple(f for f in map(os.path.dirname, folders) if f == temporary)
-    return _confine(report, _bounds(url, sends=False, own=folders, remove=parents), sandbox)
+    bounds = confine.Bounds(sends=False, own=folders, read=files, remove=parents, apart=_apart())
+    return _confine(report, bounds, sandbox)
+
+
+def inspector(report: Report, urls: tuple[str, ...], sandbox: str) -> str:
+    """Confine a process that is going to open and read these carriers itself."""
+    os.umask(confine.STRICT_UMASK)
+    each = [_bounds(url, sends=False) for url in urls]
+    bounds = confine.Bounds(
+        sends=False,
+        read=(*(path for bound in each for path in bound.read), *map(_path, urls)),
+        link=tuple(path for bound in each for path in bound.link),
+        devices=tuple(path for bound in each for path in bound.devices),
+        standard=next((b.standard for b in each if b.standard is not None), None),
+        apart=_apart(),
+        local_sockets=any(bound.local_sockets for bound in each),
+    )
+    return _confine(report, bounds, sandbox)
 
 
 def sender(
@@ -52,13 +92,13 @@ def _bounds(
     url: str,
     *,
     sends: bool,
-    own: tuple[str, ...],
+    own: tuple[str, ...] = (),
     read: tuple[str, ...] = (),
     remove: tuple[str, ...] = (),
 ) -> confine.Bounds:
     parsed = carrier.parse(url)
     sound = parsed.scheme == "audio"
-    standard = parsed.scheme == "-" or (parsed.scheme == "pcm" and parsed.path == "-")
+    standard = carrier.facts(url).standard
     return confine.Bounds(
         sends=sends,
         own=own,
@@ -70,6 +110,12 @@ def _bounds(
         apart=_apart(),
         local_sockets=sound,
     )
+
+
+def _path(url: str) -> str:
+    """The file that a carrier reads; nothing where it reads none."""
+    parsed = carrier.parse(url)
+    return parsed.path if parsed.scheme in {"file", "wav", "pcm"} else os.devnull
 
 
 def _device_folders(url: CarrierUrl) -> tuple[str, ...]:
@@ -95,9 +141,14 @@ def _confine(report: Report, bounds: confine.Bounds, sandbox: str) -> str:
     done = confine.confine(bounds)
     if sandbox == "required":
         confine.required(done)
-    report.detail(f"sandbox: {done}")
-    for what in done.missing:
-        report.detail(f"sandbox: {what}")
+    return told(report, "sandbox", done)
+
+
+def told(report: Report, what: str, done: confine.Confinement) -> str:
+    """Tell who asks for it what was done and what was not; the first, in words."""
+    report.detail(f"{what}: {done}")
+    for missing in done.missing:
+        report.detail(f"{what}: {missing}")
     return str(done)
 
 

@@ -18,7 +18,7 @@ from diode.service.resuming import Queue, queue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diode.assembly import Signer, Source
+    from diode.assembly import Source
     from diode.cli.report import Report
     from diode.objects import Manifest
     from diode.plan import Link, Settings
@@ -65,11 +65,11 @@ class Course:
         line: str,
         settings: Settings,
         link: Link,
-        signer: Signer,
+        keys: tuple[str, ...],
     ) -> None:
         """All that makes a command the same, and the run that it has begun before, if any."""
         whole = [os.fsencode(os.path.abspath(path)) for path in paths]
-        terms = (settings, link.rate, link.max_frame, link.unit, signer.identity)
+        terms = (settings, link.rate, link.max_frame, link.unit, keys)
         self._key = key_of(whole, name, url, line, terms)
         self._about = escape(f"{' '.join(paths)} to {url}")[:ABOUT]
         self._resumable = STDIN not in paths

@@ -85,7 +85,7 @@ def command(
     files: tuple[str, ...],
     baud: int,
     impair: str,
-    line: str,
+    line: str | None,
     json_: bool,
     quiet: bool,
     verbose: bool,
@@ -107,7 +107,7 @@ def command(
         started = time.monotonic()
         with (
             Coupling(baud, impairment) as coupling,
-            _ends(folder, sent, coupling, baud, line) as ends,
+            _ends(folder, sent, coupling, baud, line or "cobs") as ends,
         ):
             _watch(report, ends, coupling, len(sent), started)
         return _conclude(report, sent, Path(folder) / "inbox", ends, coupling, started)

@@ -6,14 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from diode import carrier, frame, line
-from diode.cli import options
+from diode.cli import confinement, options
+from diode.cli.output import Plot
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, size
 from diode.errors import NothingHeard, Partial, UsageError
-from diode.frame import Kind
+from diode.frame import Kind, flat, portions
 from diode.inspection import Inspection, Seen, code_name
 from diode.objects import Type, escape
 from diode.service.receiver import PIECE
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".au")
 """Ends of names that say that a capture is a sound."""
+SOUND = {"wav", "pcm", "audio"}
+"""Schemes of carriers of sound."""
 
 _KINDS = {int(kind) for kind in Kind}
 
@@ -39,12 +41,14 @@ _KINDS = {int(kind) for kind in Kind}
     "--plot", type=click.Path(), help="Draw a sound: waterfall, frames, eye, tone energies."
 )
 @options.impair
+@options.sandbox
 @options.manners
 def command(
     captures: tuple[str, ...],
-    line_name: str,
+    line_name: str | None,
     plot: str | None,
     impair: str | None,
+    sandbox: str,
     json_: bool,
     quiet: bool,
     verbose: bool,
@@ -64,11 +68,12 @@ def command(
     inspection = Inspection()
     heard = noise = 0
     rejected: Counter[str] = Counter()
-    for capture in captures:
-        decoder = line.decoder(line_name)
-        if plot is not None and len(captures) > 1:
-            raise UsageError("a picture shows one capture", hint=f"diode inspect {captures[0]}")
-        heard += _read(report, _url(capture), impair, decoder, inspection, plot)
+    urls = tuple(map(_url, captures))
+    target = None if plot is None else _plot(plot, urls)
+    confinement.inspector(report, urls, sandbox)
+    for url in urls:
+        decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
+        heard += _read(report, url, impair, decoder, inspection, target)
         noise += decoder.noise
         rejected += decoder.rejected
     objects = inspection.resolved()
@@ -104,18 +109,17 @@ def _read(
     impair: str | None,
     decoder: Decoder,
     inspection: Inspection,
-    plot: str | None,
+    plot: Plot | None,
 ) -> int:
     medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
-    picture = _picture(medium, url) if plot is not None else None
+    picture = _picture(medium) if plot is not None else None
     heard = 0
     try:
         with progress(report, "reading") as bar:
             while data := medium.read(None):
-                heard += len(data)
-                array = np.frombuffer(data, np.uint8)
-                for start in range(0, len(array), PIECE):
-                    _take(report, decoder.feed(array[start : start + PIECE]), inspection)
+                heard += len(flat(data))
+                for portion in portions(data, PIECE):
+                    _take(report, decoder.feed(portion), inspection)
                 bar.update(heard, None, size(heard))
             _take(report, decoder.flush(), inspection)
             if picture is not None and plot is not None:
@@ -126,13 +130,20 @@ def _read(
     return heard
 
 
-def _picture(medium: carrier.ReceivingCarrier, url: str) -> Picture:
-    """A picture of what the carrier is about to hear."""
+def _plot(path: str, urls: tuple[str, ...]) -> Plot:
+    """The picture to draw, while files can still be made."""
+    if len(urls) > 1:
+        raise UsageError("a picture shows one capture", hint=f"diode inspect {urls[0]}")
+    if carrier.parse(urls[0]).scheme not in SOUND:
+        raise UsageError(f"{urls[0]} has no sound to draw", hint="--plot goes with a sound file")
+    return Plot(path)
+
+
+def _picture(medium: carrier.ReceivingCarrier) -> Picture:
+    """A picture of what a carrier of sound is about to hear."""
     from diode.cli.picture import Picture
 
-    ear: Ear | None = getattr(medium, "ear", None)
-    if ear is None:
-        raise UsageError(f"{url} has no sound to draw", hint="--plot goes with a sound file")
+    ear: Ear = getattr(medium, "ear")  # noqa: B009  carriers of sound have it
     picture = Picture(ear.modem, ear.rate)
     ear.overhear = picture.feed
     return picture
@@ -200,9 +211,10 @@ def _tell_object(report: Report, key: Key, seen: Seen) -> int:
         "object",
         sender=key.sender,
         number=key.number,
-        name=escape(manifest.name),
+        name=None if manifest.concealed else escape(manifest.name),
         size=manifest.size,
-        sha256=manifest.digest.hex(),
+        sha256=None if manifest.concealed else manifest.digest.hex(),
+        encrypted=manifest.encrypted,
         void=seen.void,
         code=code_name(manifest),
         k=cut.k,
@@ -223,10 +235,12 @@ def _tell_object(report: Report, key: Key, seen: Seen) -> int:
         )
     else:
         state = "complete"
-    report.result(f"{key}  {escape(manifest.name)}, {what}: {state}")
+    name = "encrypted, name not known here" if manifest.concealed else escape(manifest.name)
+    digest = "" if manifest.concealed else f"; sha256 {manifest.digest.hex()[:16]}"
+    report.result(f"{key}  {name}, {what}: {state}")
     report.result(
         f"    {code_name(manifest)}, {plural(cut.blocks, 'block')} of {cut.k} x {cut.symbol_size} "
         f"bytes; {plural(seen.manifests, 'manifest')}, {plural(seen.data_frames, 'data frame')} "
-        f"({seen.repeated:,} repeated); sha256 {manifest.digest.hex()[:16]}"
+        f"({seen.repeated:,} repeated){digest}"
     )
     return int(lacking > 0 and not seen.void)

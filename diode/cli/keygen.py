@@ -1,22 +1,33 @@
-"""diode keygen: a pair of keys to sign objects with and to verify them."""
+"""diode keygen: a pair of keys to sign and verify with, or to encrypt and decrypt with."""
 
 from __future__ import annotations
 
 import click
 
-from diode import seal
 from diode.cli import options
 from diode.cli.report import Report
+from diode.envelope import Identity
+from diode.keytext import clean_comment
 from diode.objects import escape
+from diode.seal import SecretKey
 from diode.service import keys
 
 
-@click.command(short_help="make a pair of keys to sign with")
+@click.command(short_help="make a pair of keys to sign or to encrypt with")
 @click.argument("name", metavar="NAME")
+@click.option("--encrypt", is_flag=True, help="A pair to encrypt and decrypt with.")
 @click.option("--comment", default="", help="What to call the key: shown as the signer.")
 @click.option("--force", is_flag=True, help="Replace keys of that name. They are gone then.")
 @options.manners
-def command(name: str, comment: str, force: bool, json_: bool, quiet: bool, verbose: bool) -> int:
+def command(
+    name: str,
+    encrypt: bool,
+    comment: str,
+    force: bool,
+    json_: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
     """Make a secret key NAME, to sign with, and a public one NAME.pub, to verify with.
 
     \b
@@ -26,9 +37,18 @@ def command(name: str, comment: str, force: bool, json_: bool, quiet: bool, verb
 
     NAME stays on the sending machine. NAME.pub is one line of text: carry it to the receivers, or
     type it there, and compare the fingerprint that is printed at both ends.
+
+    With --encrypt, NAME decrypts and stays on the receiving machine, and NAME.pub goes to the
+    senders:
+
+    \b
+      diode keygen archive --encrypt
+      diode send report.pdf --encrypt-to archive.pub --to 'serial:/dev/ttyUSB0?baud=115200'
+      diode recv inbox --identity archive --from 'serial:/dev/ttyUSB1?baud=115200'
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    secret = seal.SecretKey.generate(seal.clean_comment(comment))
+    kind = Identity if encrypt else SecretKey
+    secret = kind.generate(clean_comment(comment))
     path = keys.write_pair(name, secret, force=force)
     public = secret.public
     report.event(
@@ -40,5 +60,6 @@ def command(name: str, comment: str, force: bool, json_: bool, quiet: bool, verb
     )
     report.result(public.line)
     report.result(public.fingerprint)
-    report.say(f"{escape(name)} signs, {escape(path)} verifies")
+    does = ("decrypts", "encrypts") if encrypt else ("signs", "verifies")
+    report.say(f"{escape(name)} {does[0]}, {escape(path)} {does[1]}")
     return 0

@@ -6,33 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diode.errors import CarrierError, DestinationError
-
 if TYPE_CHECKING:
+    from diode.cli.output import Plot
     from diode.service.linktest import Result
 
 STEPS = 100
 """Points of the loss over time."""
 
 
-def draw(path: str, results: list[Result]) -> None:
-    """Write the picture. Raises CarrierError without matplotlib, DestinationError without room."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise CarrierError(
-            "pictures are drawn by matplotlib, which is not installed",
-            hint="pip install 'diode-fec[plot]'",
-        ) from error
-    figure = Figure(figsize=(10, 2.8 * len(results)), layout="constrained")
+def draw(plot: Plot, results: list[Result]) -> None:
+    """Draw and write the picture. Raises DestinationError."""
+    figure = plot.figure(10, 2.8 * len(results))
     axes: Any = figure.subplots(len(results), 2, squeeze=False)
     for (over, bursts), result in zip(axes, results, strict=True):
         _loss(over, result)
         _bursts(bursts, result)
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise DestinationError(f"{path}: cannot be drawn: {error}", hint="name a .png") from error
+    plot.draw(figure)
 
 
 def _loss(axes: Any, result: Result) -> None:

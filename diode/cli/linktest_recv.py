@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier
+from diode import carrier, line
 from diode.advice import Level
-from diode.cli import INTERRUPTED, linktest_report, options, signals
+from diode.cli import (
+    INTERRUPTED,
+    confinement,
+    linktest_plot,
+    linktest_report,
+    options,
+    reading,
+    signals,
+)
+from diode.cli.output import Output, Plot
 from diode.cli.progress import progress
 from diode.cli.report import Report, size
-from diode.errors import DestinationError, NothingHeard, Partial, UsageError
+from diode.errors import NothingHeard, Partial, UsageError
 from diode.service.linktest import Listener
 
 if TYPE_CHECKING:
-    from diode.modem import Signal
-    from diode.modem.meter import Meter
-
-HUM = (45.0, 65.0)
-"""Where mains hum lies, in Hz."""
+    from diode.carrier import ReceivingCarrier
+    from diode.modem.hearing import Hearing
 
 
 @click.command(short_help="measure what arrives, advise settings")
@@ -46,17 +51,21 @@ HUM = (45.0, 65.0)
 @options.heard_line
 @click.option("--save", type=click.Path(), help="Write the result to a file, as JSON.")
 @click.option("--plot", type=click.Path(), help="Draw loss over time and the bursts.")
+@options.buffer
 @options.impair
+@options.sandbox
 @options.manners
 def command(
     url: str,
     idle: float | None,
     target: float,
     bytes_: int,
-    line_name: str,
+    line_name: str | None,
     save: str | None,
     plot: str | None,
+    buffer: int,
     impair: str | None,
+    sandbox: str,
     json_: bool,
     quiet: bool,
     verbose: bool,
@@ -74,40 +83,66 @@ def command(
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     if not 0 < target < 1:
         raise UsageError(f"--loss-target {target:g} is no probability", hint="--loss-target 1e-9")
-    medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
+    saving = None if save is None else Output(save)
+    plotting = None if plot is None else Plot(plot)
+    medium, reader = reading.opened(report, url, impair, sandbox, buffer)
     try:
-        listener = _listen(report, medium, url, idle, line_name)
+        confined = confinement.receiver(report, (), 0, sandbox)
+        report.event("listening", url=url, sandbox=confined, reader=reader)
+        name = options.line_for(carrier.facts(url), line_name, line.AUTO)
+        listener = _listen(report, medium, idle, name)
     finally:
         medium.close()
-    results = listener.results()
-    if listener.tally.last is None:
-        heard = f": {size(listener.line_bytes)} heard, no test in it" if listener.line_bytes else ""
-        if listener.tally.others:
-            heard = f": {listener.tally.others:,} frames heard, all of something else"
-        raise NothingHeard(
-            f"no link test was heard{heard}",
-            hint="on the other end: diode linktest send --to URL; then see wiring and speed",
-        )
-    figures = linktest_report.Figures(
-        listener.tally.last, results, bytes_, target, listener.tally.wrong
-    )
-    fields = figures.fields()
-    report.event("linktest", **fields)
-    if not report.json:
-        linktest_report.show(report, figures)
-    if save is not None:
-        _save(save, fields)
-    if plot is not None:
-        from diode.cli.linktest_plot import draw
-
-        draw(plot, figures.results)
+    figures = _figures(listener, bytes_, target)
+    _tell(report, figures, reading.dropped(medium), saving)
+    if plotting is not None:
+        linktest_plot.draw(plotting, figures.results)
     if listener.stopped:
         return INTERRUPTED
     return 0 if figures.best() is not None else Partial.exit_code
 
 
+def _figures(listener: Listener, bytes_: int, target: float) -> linktest_report.Figures:
+    """What the test said. NothingHeard where there was none."""
+    if listener.tally.last is None:
+        raise _nothing(listener)
+    return linktest_report.Figures(
+        listener.tally.last, listener.results(), bytes_, target, listener.tally.wrong
+    )
+
+
+def _tell(
+    report: Report, figures: linktest_report.Figures, dropped: dict[str, int], saving: Output | None
+) -> None:
+    fields = figures.fields() | dropped
+    report.event("linktest", **fields)
+    _tell_dropped(report, dropped["dropped_bytes"])
+    if not report.json:
+        linktest_report.show(report, figures)
+    if saving is not None:
+        saving.write(_json(fields))
+
+
+def _tell_dropped(report: Report, count: int) -> None:
+    if count:
+        report.warn(
+            f"{count:,} bytes were dropped here for want of room, and count as lost: this computer "
+            "is too slow for the test, or give it more --buffer"
+        )
+
+
+def _nothing(listener: Listener) -> NothingHeard:
+    heard = f": {size(listener.line_bytes)} heard, no test in it" if listener.line_bytes else ""
+    if listener.tally.others:
+        heard = f": {listener.tally.others:,} frames heard, all of something else"
+    return NothingHeard(
+        f"no link test was heard{heard}",
+        hint="on the other end: diode linktest send --to URL; then see wiring and speed",
+    )
+
+
 def _listen(
-    report: Report, medium: carrier.ReceivingCarrier, url: str, idle: float | None, line_name: str
+    report: Report, medium: ReceivingCarrier, idle: float | None, line_name: str
 ) -> Listener:
     with progress(report, "listening") as bar:
 
@@ -116,33 +151,21 @@ def _listen(
             bar.update(tally.frames, None, f"{tally.frames:,} test frames heard")
 
         listener = Listener(medium, idle, line_name, shown=shown)
-        if hasattr(medium, "meter"):
-            listener.sample = lambda: _sample(medium)
-        report.event("listening", url=url)
+        listener.sample = lambda: _sample(getattr(medium, "heard", None))
         with signals.asking(listener.stop):
             listener.run()
     return listener
 
 
-def _sample(medium: carrier.ReceivingCarrier) -> tuple[Level, float | None]:
-    """Level and clock as the sound carrier has them now."""
-    meter: Meter = getattr(medium, "meter")  # noqa: B009  only carriers of sound have it
-    signal: Signal = getattr(medium, "signal")  # noqa: B009
+def _sample(heard: Hearing | None) -> tuple[Level, float | None] | None:
+    """Level and clock as a sound carrier has them now; None of any other."""
+    if heard is None:
+        return None
     level = Level(
-        meter.level_db,
-        meter.peak_db,
-        meter.clipped,
-        meter.dc,
-        float(meter.spectrum(1, *HUM)[0]),
-        signal.snr_db,
+        heard.level_db, heard.peak_db, heard.clipped, heard.dc, heard.hum_db, heard.snr_db
     )
-    return level, signal.clock_ppm
+    return level, heard.clock_ppm
 
 
-def _save(path: str, fields: dict[str, object]) -> None:
-    try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(json.dumps({"event": "linktest", **fields}, indent=1) + "\n")
-    except OSError as error:
-        name = os.fspath(path)
-        raise DestinationError(f"{name}: cannot be written: {error.strerror}") from error
+def _json(fields: dict[str, object]) -> bytes:
+    return json.dumps({"event": "linktest", **fields}, indent=1).encode("ascii") + b"\n"

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from diode import line, modem
 from diode.advice import Advice, Channel, advise, level_advice
-from diode.carrier import CarrierFacts
+from diode.carrier import CarrierFacts, ethernet
 from diode.cli import options
 from diode.cli.report import plural, seconds, size
 from diode.errors import UsageError
@@ -19,7 +19,7 @@ from diode.service.linktest import SYNCHRONOUS
 
 if TYPE_CHECKING:
     from diode.cli.report import Report
-    from diode.linktest import Segment
+    from diode.linktest import Segment, Way
     from diode.service.linktest import Result
 
 BAR = 32
@@ -94,7 +94,12 @@ class Figures:
         way, advice = self.results[index].heard.segment.way, self.advice[index]
         assert advice is not None
         url = f"'URL?modem={way.modem}'" if way.modem else "URL"
-        return f"diode send FILE --to {url} {advice.options(way.line)}"
+        return f"diode send FILE --to {url} {advice.options(_choice(way))}"
+
+
+def _choice(way: Way) -> str | None:
+    """What --line has to say of it; None where there is no choice."""
+    return None if way.line == line.DATAGRAM else way.line
 
 
 def link(segment: Segment) -> Link:
@@ -109,6 +114,8 @@ def link(segment: Segment) -> Link:
             air_bytes=spoken.air_bytes,
         )
         return options.link(facts, encoder)
+    if segment.way.line == line.DATAGRAM:
+        return options.link(ethernet.facts(segment.rate or None, segment.length), encoder)
     return Link(float(segment.rate) or None, encoder.max_frame, encoder.line_bytes)
 
 
@@ -152,7 +159,7 @@ def _fields(result: Result, advice: Advice | None) -> dict[str, Any]:
         }
     if advice is not None:
         fields |= {
-            "options": advice.options(segment.way.line),
+            "options": advice.options(_choice(segment.way)),
             "failure": advice.failure,
             "seconds": advice.seconds,
             "line_bytes": round(advice.line_bytes),

@@ -87,7 +87,8 @@ def ways(url: str, line: str | None) -> list[tuple[Way, Link]]:
     parsed = carrier.parse(url)
     if parsed.scheme not in SOUNDS:
         facts = carrier.facts(url)
-        return [(Way(name), _link(facts, name)) for name in ([line] if line else ["cobs", "rs"])]
+        name = options.line_for(facts, line, "")
+        return [(Way(each), _link(facts, each)) for each in ([name] if name else ["cobs", "rs"])]
     names = [parsed.query["modem"]] if "modem" in parsed.query else list(IN_TURN)
     found = []
     for name in names:

@@ -1,6 +1,9 @@
-"""What a sound carrier hears, in one line for people, in fields for programs, as a waterfall.
+"""What a carrier has to say of itself while it is listened to.
 
-Carriers without sound have nothing to say; for them there is `Silent`.
+A sound carrier: its level and modem, in one line for people, in fields for programs, as a
+waterfall.
+A carrier of datagrams: those that the kernel dropped or that were not meant. The others have
+nothing to say; for them there is `Silent`.
 """
 
 from __future__ import annotations
@@ -9,11 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from diode.carrier import ReceivingCarrier
-    from diode.modem import Signal
-    from diode.modem.meter import Meter
+    from diode.modem.hearing import Hearing
 
-WIDTH = 64
-"""Columns of a waterfall."""
 BAR = 10
 """Columns of the level bar."""
 QUIETEST = -60.0
@@ -23,13 +23,16 @@ DEPTH = 40.0
 TOO_LOUD = 0.001
 """Share of samples at full scale from which on the input is called overdriven."""
 
+UNHEARD = "check the wiring, that both ends agree on the speed, and that the sender runs"
+
 _SHADES = " .:-=+*#%@"
-_SPEECH, _WIDE = (0.0, 4_000.0), (0.0, 22_000.0)
-_WIDE_MODEMS = {"cable", "fsk"}
 
 
 class Listening(Protocol):
     """What can be told of a carrier that is listened to."""
+
+    unheard: str
+    """What to do when nothing is heard at all."""
 
     def text(self) -> str:
         """A line for people, or an empty one."""
@@ -40,9 +43,14 @@ class Listening(Protocol):
     def waterfall(self) -> str:
         """The spectrum of the last quarter of a second as one line of characters, or nothing."""
 
+    def summary(self) -> str:
+        """At the end, what is not as it should be; or nothing."""
+
 
 class Silent:
-    """A carrier that has no sound."""
+    """A carrier that has nothing to say."""
+
+    unheard = UNHEARD
 
     def text(self) -> str:
         return ""
@@ -53,69 +61,105 @@ class Silent:
     def waterfall(self) -> str:
         return ""
 
+    def summary(self) -> str:
+        return ""
+
+
+TROUBLES = {
+    "kernel_dropped": "dropped by this machine's kernel",
+    "foreign": "from other addresses",
+    "truncated": "cut short",
+    "empty": "empty",
+}
+"""Counts of a carrier that are worth a word when they are not 0."""
+
+
+class Counting(Silent):
+    """A carrier that counts what came of it, such as one of datagrams."""
+
+    unheard = (
+        "is a firewall in the way, does the sender have a neighbour entry for this machine? "
+        "diode doctor says what is missing, with --to URL on the sender, here with --from URL"
+    )
+
+    def __init__(self, carrier: Any) -> None:
+        self._carrier = carrier
+
+    def text(self) -> str:
+        return self.summary()
+
+    def fields(self) -> dict[str, Any]:
+        return dict(self._carrier.counts)
+
+    def summary(self) -> str:
+        counts = self._carrier.counts
+        told = [f"{counts[n]:,} {what}" for n, what in TROUBLES.items() if counts.get(n)]
+        return f"datagrams: {', '.join(told)}" if told else ""
+
 
 class Sound:
-    """A carrier with a demodulator and a meter."""
+    """A carrier that has `heard`."""
+
+    unheard = UNHEARD
 
     def __init__(self, carrier: Any) -> None:
         self._carrier = carrier
 
     @property
-    def _signal(self) -> Signal:
-        signal: Signal = self._carrier.signal
-        return signal
-
-    @property
-    def _meter(self) -> Meter:
-        meter: Meter = self._carrier.meter
-        return meter
+    def _heard(self) -> Hearing:
+        heard: Hearing = self._carrier.heard
+        return heard
 
     def text(self) -> str:
-        signal, meter = self._signal, self._meter
-        level = meter.level_db
-        filled = round(BAR * min(1.0, max(0.0, 1 - level / QUIETEST)))
-        parts = [f"[{'=' * filled}{' ' * (BAR - filled)}] {level:4.0f} dB {signal.modem}"]
-        if meter.clipped > TOO_LOUD:
+        heard = self._heard
+        filled = round(BAR * min(1.0, max(0.0, 1 - heard.level_db / QUIETEST)))
+        parts = [f"[{'=' * filled}{' ' * (BAR - filled)}] {heard.level_db:4.0f} dB {heard.modem}"]
+        if heard.clipped > TOO_LOUD:
             parts.append("OVERDRIVEN")
-        if signal.snr_db is not None:
-            parts.append(f"SNR {signal.snr_db:.0f} dB")
-        if signal.clock_ppm is not None:
-            parts.append(f"clock {signal.clock_ppm:+.0f} ppm")
-        if signal.offset_hz is not None:
-            parts.append(f"offset {signal.offset_hz:+.1f} Hz")
-        if signal.error_rate is not None:
-            parts.append(f"{signal.error_rate:.1%} wrong")
-        parts.append(f"{signal.found:,} found, {signal.lost:,} not")
-        return ", ".join(parts) if signal.carrier else ", ".join([*parts, "no carrier"])
+        if heard.snr_db is not None:
+            parts.append(f"SNR {heard.snr_db:.0f} dB")
+        if heard.clock_ppm is not None:
+            parts.append(f"clock {heard.clock_ppm:+.0f} ppm")
+        if heard.offset_hz is not None:
+            parts.append(f"offset {heard.offset_hz:+.1f} Hz")
+        if heard.error_rate is not None:
+            parts.append(f"{heard.error_rate:.1%} wrong")
+        parts.append(f"{heard.found:,} found, {heard.lost:,} not")
+        return ", ".join(parts) if heard.carrier else ", ".join([*parts, "no carrier"])
 
     def fields(self) -> dict[str, Any]:
-        signal, meter = self._signal, self._meter
+        heard = self._heard
         return {
-            "modem": signal.modem,
-            "carrier": signal.carrier,
-            "level_db": round(meter.level_db, 1),
-            "peak_db": round(meter.peak_db, 1),
-            "clipped": round(meter.clipped, 4),
-            "snr_db": _rounded(signal.snr_db, 1),
-            "clock_ppm": _rounded(signal.clock_ppm, 0),
-            "offset_hz": _rounded(signal.offset_hz, 2),
-            "symbol_error_rate": _rounded(signal.error_rate, 4),
-            "modem_found": signal.found,
-            "modem_lost": signal.lost,
+            "modem": heard.modem,
+            "carrier": heard.carrier,
+            "level_db": round(heard.level_db, 1),
+            "peak_db": round(heard.peak_db, 1),
+            "clipped": round(heard.clipped, 4),
+            "snr_db": _rounded(heard.snr_db, 1),
+            "clock_ppm": _rounded(heard.clock_ppm, 0),
+            "offset_hz": _rounded(heard.offset_hz, 2),
+            "symbol_error_rate": _rounded(heard.error_rate, 4),
+            "modem_found": heard.found,
+            "modem_lost": heard.lost,
         }
 
     def waterfall(self) -> str:
-        low, high = _WIDE if self._signal.modem in _WIDE_MODEMS else _SPEECH
-        levels = self._meter.spectrum(WIDTH, low, high)
-        top = max(float(levels.max()), QUIETEST)
-        steps = ((levels - top + DEPTH) / DEPTH * len(_SHADES)).astype(int)
-        shades = "".join(_SHADES[min(max(step, 0), len(_SHADES) - 1)] for step in steps)
-        return f"{low / 1000:.0f} |{shades}| {high / 1000:.0f} kHz"
+        heard = self._heard
+        top = max([*heard.spectrum, QUIETEST])
+        brightest = len(_SHADES) - 1
+        steps = [int((level - top + DEPTH) / DEPTH * len(_SHADES)) for level in heard.spectrum]
+        shades = "".join(_SHADES[min(max(step, 0), brightest)] for step in steps)
+        return f"{heard.low / 1000:.0f} |{shades}| {heard.high / 1000:.0f} kHz"
+
+    def summary(self) -> str:
+        return ""
 
 
 def listening(carrier: ReceivingCarrier) -> Listening:
     """What can be told of this carrier."""
-    return Sound(carrier) if hasattr(carrier, "meter") else Silent()
+    if getattr(carrier, "heard", None) is not None:
+        return Sound(carrier)
+    return Counting(carrier) if getattr(carrier, "counts", None) else Silent()
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diode.errors import UsageError
+from diode.line import DATAGRAM
 from diode.plan import Link, Settings
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 
 
 class Size(click.ParamType[int]):
-    """Bytes: 1500, 10M, 4GiB."""
+    """Bytes: 1500, 10M, 4GiB; within low … high."""
 
     name = "size"
+
+    def __init__(self, low: int = 0, high: int | None = None) -> None:
+        self.low, self.high = low, high
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
@@ -39,7 +43,10 @@ class Size(click.ParamType[int]):
             self.fail(f"{value!r} is not a size such as 1500, 10M or 4GiB", param, ctx)
         if len(match[1]) > _MAX_DIGITS:
             self.fail(f"{value!r} is more than there can be", param, ctx)
-        return int(Decimal(match[1]) * _SIZE[unit])
+        count = int(Decimal(match[1]) * _SIZE[unit])
+        if count < self.low or (self.high is not None and count > self.high):
+            self.fail(f"{value!r} is not within {self.low:,} … {self.high:,} bytes", param, ctx)
+        return count
 
 
 class Duration(click.ParamType[float]):
@@ -123,9 +130,14 @@ impair = click.option(
 line = click.option(
     "--line",
     type=click.Choice(["cobs", "rs"]),
-    default="cobs",
+    help="Byte framing: cobs for clean lines, rs for noisy ones.  [default: cobs]",
+)
+buffer = click.option(
+    "--buffer",
+    type=Size(1 << 16, 1 << 30),
+    default="32MiB",
     show_default=True,
-    help="Byte framing: cobs for clean lines, rs for noisy ones.",
+    help="Memory for what is heard while the disk, or this computer, is too slow.",
 )
 sandbox = _stack(
     click.option(
@@ -149,18 +161,23 @@ heard_line = click.option(
     "--line",
     "line_name",
     type=click.Choice(["auto", "cobs", "rs"]),
-    default="auto",
-    show_default=True,
-    help="Byte framing; auto follows the sender.",
+    help="Byte framing; auto follows the sender.  [default: auto]",
 )
 planning = _stack(
     click.option(
-        "--code", type=click.Choice(["zfec", "repeat"]), help="Erasure code.  [default: by size]"
+        "--code",
+        type=click.Choice(["zfec", "repeat", "raptorq", "leopard"]),
+        help="Erasure code.  [default: by size and link]",
     ),
     click.option(
         "--redundancy",
         type=Percent(),
         help="Parity on top of the data.  [default: 25%, more for small files]",
+    ),
+    click.option(
+        "--loss",
+        type=Percent(),
+        help="Frame loss to plan for, instead of --redundancy: as much parity as it takes.",
     ),
     click.option(
         "--passes",
@@ -174,7 +191,7 @@ planning = _stack(
         type=Duration(),
         default="500ms",
         show_default=True,
-        help="Outage to survive, on carriers with a known rate.",
+        help="Outage to survive; on carriers without a known rate 1,000 frames, or 0.",
     ),
     click.option(
         "--symbol-size", type=int, metavar="BYTES", help="Payload of a frame.  [default: by rate]"
@@ -183,9 +200,25 @@ planning = _stack(
 )
 
 
+def line_for(facts: CarrierFacts, asked: str | None, otherwise: str) -> str:
+    """The name of the line on that carrier. UsageError when one was asked for that has no choice.
+
+    otherwise: what it is on a carrier of bytes when none was asked for.
+    """
+    if facts.kind == "bytes":
+        return asked or otherwise
+    if asked is not None:
+        raise UsageError(
+            f"--line {asked} is for carriers of bytes; here each frame is a datagram of its own",
+            hint="leave out --line",
+        )
+    return DATAGRAM
+
+
 def settings(
     code: str | None,
     redundancy: float | None,
+    loss: float | None,
     passes: int,
     burst: float,
     symbol_size: int | None,
@@ -193,7 +226,7 @@ def settings(
     keep_order: bool = False,
 ) -> Settings:
     """What the planning options say."""
-    return Settings(code, redundancy, passes, burst, symbol_size, keep_order)
+    return Settings(code, redundancy, passes, burst, symbol_size, keep_order, loss)
 
 
 def link(facts: CarrierFacts, encoder: Encoder) -> Link:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diode.errors import CarrierError, UsageError
 from diode.modem import AUTO, timing
 from diode.modem.afsk import NAMED, Afsk
 from diode.modem.afsk import Demodulator as FskDemodulator
@@ -28,6 +27,7 @@ from diode.modem.tones import energies, raised
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from diode.cli.output import Plot
     from diode.modem import F32, Modem
     from diode.modem.profile import Profile
 
@@ -124,18 +124,9 @@ class Picture:
                     self._frames.append((name, attempt))
             attempts.clear()
 
-    def draw(self, path: str, title: str) -> None:
-        """Write the picture, in the format that the suffix says. Raises CarrierError."""
-        try:
-            import matplotlib as mpl
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise CarrierError(
-                "pictures are drawn by matplotlib, which is not installed",
-                hint="pip install 'diode-fec[plot]'",
-            ) from error
-        mpl.rcParams["font.size"] = 9
-        figure = Figure(figsize=(12, 7.5), layout="constrained")
+    def draw(self, plot: Plot, title: str) -> None:
+        """Draw and write the picture. Raises DestinationError."""
+        figure = plot.figure(12, 7.5)
         halves: Any = figure.subfigures(2, 1, height_ratios=[1.2, 1])
         top, below = halves
         self._waterfall(top.subplots(), title)
@@ -151,12 +142,7 @@ class Picture:
             for axes in (eye, tones):
                 axes.text(0.5, 0.5, "no frame was found", ha="center", va="center")
                 axes.set_axis_off()
-        try:
-            figure.savefig(path, dpi=110)
-        except OSError as error:
-            raise CarrierError(f"{path}: cannot be written: {error.strerror}") from error
-        except ValueError as error:
-            raise UsageError(f"{path}: {error}", hint="for example --plot out.png") from error
+        plot.draw(figure)
 
     def _waterfall(self, axes: Any, title: str) -> None:
         seconds = self._spectrum.samples / self._rate

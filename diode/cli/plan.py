@@ -28,10 +28,11 @@ def command(
     url: str,
     code: str | None,
     redundancy: float | None,
+    loss: float | None,
     passes: int,
     burst: float,
     symbol_size: int | None,
-    line: str,
+    line: str | None,
     json_: bool,
     quiet: bool,
     verbose: bool,
@@ -45,21 +46,24 @@ def command(
     The device in the URL is not opened and may be left out.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    settings = options.settings(code, redundancy, passes, burst, symbol_size)
-    link = _link(url, line)
+    settings = options.settings(code, redundancy, loss, passes, burst, symbol_size)
+    link, name = _link(url, line)
     forecast = predict(bytes_, settings, link)
     report.event("plan", **_fields(forecast))
     if not report.json:
-        _print(forecast, link, line)
+        _print(forecast, link, name)
     return 0
 
 
-def _link(url: str, line_name: str) -> Link:
-    encoder = line.encoder(line_name)
+def _link(url: str, line_asked: str | None) -> tuple[Link, str]:
+    """What planning has to know, and the name of the line."""
     scheme, colon, rest = url.partition(":")
+    rest = rest.removeprefix("//")
     if colon and (not rest or rest.startswith("?")):
         url = f"{scheme}:any{rest}"
-    return options.link(carrier.facts(url), encoder)
+    facts = carrier.facts(url)
+    name = options.line_for(facts, line_asked, "cobs")
+    return options.link(facts, line.encoder(name)), name
 
 
 def _fields(forecast: Forecast) -> dict[str, object]:

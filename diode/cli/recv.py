@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diode import carrier, line
-from diode.cli import INTERRUPTED, confinement, options, signals, verifying
+from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
 from diode.cli.listening import listening
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
@@ -18,6 +18,7 @@ from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.limits import Limits
 from diode.objects import escape
 from diode.ordering import Strict
+from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Stop after one object.")
 @click.option("--count", type=click.IntRange(1), help="Stop after that many objects.")
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
-@verifying.option
+@verifying.verify_option
+@verifying.identity_option
 @options.heard_line
 @click.option(
     "--names",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     help="With --ordered: wait that long for a missing object.  [default: for ever]",
 )
 @click.option("--state", type=click.Path(), help="Folder for unfinished objects and the ledger.")
+@options.buffer
 @options.impair
 @options.sandbox
 @options.manners
@@ -74,7 +77,8 @@ def command(
     count: int | None,
     idle: float | None,
     verify: tuple[str, ...],
-    line_name: str,
+    identities: tuple[str, ...],
+    line_name: str | None,
     names: str,
     mode: int,
     max_object: int | None,
@@ -83,6 +87,7 @@ def command(
     ordered: bool,
     give_up_after: float | None,
     state: str | None,
+    buffer: int,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -103,25 +108,27 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, json_, ordered, give_up_after)
-    stop = Stop(1 if once or inbox == "-" else count, idle)
     limits = Limits() if max_object is None else Limits(max_object=max_object)
-    gate = verifying.gate(report, verify)
-    decoder = line.decoder(line_name)
+    gate, opener = verifying.gate(report, verify), verifying.opener(report, identities)
+    decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with contextlib.ExitStack() as stack:
-        medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
+        medium, reader = reading.opened(report, url, impair, sandbox, buffer)
         stack.callback(medium.close)
         sink = _sink(inbox, state, mode, names, quota, expire)
         stack.callback(sink.close)
-        confined = confinement.receiver(report, url, sink.folders, mode, sandbox)
+        confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, listening(medium))
-            report.event("listening", url=url, sandbox=confined)
-            session = Session(medium, decoder, sink, watcher, limits, gate=gate)
+            report.event("listening", url=url, sandbox=confined, reader=reader)
+            disk = Beside()  # a thread, which shares the confinement only if it starts after it
+            stack.callback(disk.close)
+            session = Session(
+                medium, decoder, sink, watcher, limits, gate=gate, opener=opener, disk=disk
+            )
             if ordered:
                 session.order = Strict(sink.delivered_up_to, give_up_after)
-            sink.evicted, sink.lost = session.evict, session.lost
             with signals.asking(session.stop):
-                session.run(stop)
+                session.run(Stop(1 if once or inbox == "-" else count, idle))
     return _conclude(report, session, watcher)
 
 
@@ -150,6 +157,10 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
     watcher.link(session)
     if watcher.untold:
         report.warn(f"{watcher.untold:,} more refusals were only counted")
+    if dropped := reading.dropped(session.carrier)["dropped_bytes"]:
+        report.warn(f"{dropped:,} bytes of the line were dropped for want of room in the buffer")
+    if summary := watcher.heard.summary():
+        report.warn(summary)
     receiver = session.receiver
     short = session.short()
     gaps = receiver.gaps()
@@ -184,7 +195,7 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         )
         raise NothingHeard(
             f"nothing was heard{noise}",
-            hint="check the wiring, that both ends agree on the speed, and that the sender runs",
+            hint=watcher.heard.unheard,
         )
     heard = max(1, receiver.frames + receiver.lost)
     report.say(

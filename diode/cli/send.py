@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import click
 
 from diode import carrier, line
-from diode.assembly import Unsigned, describe
-from diode.cli import confinement, options
+from diode.assembly import describe
+from diode.cli import confinement, options, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
@@ -24,12 +25,24 @@ from diode.source import folder
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
-    from diode.assembly import Signer, Source
+    from diode.assembly import Source
+    from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
     from diode.source.stream import StreamSource
 
 STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What of the command line is not about what is sent."""
+
+    impair: str | None
+    state: str
+    sandbox: str
+    fresh: bool
+    hard_links: bool
 
 
 @dataclass(slots=True)
@@ -56,6 +69,7 @@ class Sending:
                     size=manifest.size,
                     sha256=manifest.digest.hex(),
                     passes=event.passes,
+                    encrypted=manifest.encrypted,
                 )
                 self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
             else:
@@ -78,8 +92,11 @@ class Sending:
 @click.option(
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
-@click.option("--sign", "key_file", metavar="KEYFILE", help="Sign with this secret key.")
+@click.option(
+    "--hard-links", is_flag=True, help="Send files below a folder that have other names too."
+)
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
+@signing.options
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @options.planning
 @options.impair
@@ -91,14 +108,17 @@ def command(
     name: str | None,
     state: str | None,
     key_file: str | None,
+    encrypt_to: tuple[str, ...],
+    hard_links: bool,
     fresh: bool,
     keep_order: bool,
     code: str | None,
     redundancy: float | None,
+    loss: float | None,
     passes: int,
     burst: float,
     symbol_size: int | None,
-    line: str,
+    line: str | None,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -117,22 +137,15 @@ def command(
     On a line, a run that was killed goes on where it was when the same command is given again.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    settings = options.settings(code, redundancy, passes, burst, symbol_size, keep_order=keep_order)
+    settings = options.settings(
+        code, redundancy, loss, passes, burst, symbol_size, keep_order=keep_order
+    )
     if url.partition("?")[0] == "-" and json_:
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
-    signer = _signer(report, key_file)
+    keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
-    return _send(report, paths, name, url, settings, signer, line, impair, folder, sandbox, fresh)
-
-
-def _signer(report: Report, key_file: str | None) -> Signer:
-    if key_file is None:
-        return Unsigned()
-    from diode.service import keys
-
-    secret = keys.read_secret(key_file)
-    report.detail(f"signing with {secret.public.fingerprint}")
-    return secret
+    how = How(impair, folder, sandbox, fresh, hard_links)
+    return _send(report, paths, name, url, settings, keys, line, how)
 
 
 def _send(
@@ -141,28 +154,30 @@ def _send(
     name: str | None,
     url: str,
     settings: Settings,
-    signer: Signer,
-    line_name: str,
-    impair: str | None,
-    state_folder: str,
-    sandbox: str,
-    fresh: bool,
+    keys: Keys,
+    line_asked: str | None,
+    how: How,
 ) -> int:
-    encoder = line.encoder(line_name)
     facts = carrier.facts(url)
+    line_name = options.line_for(facts, line_asked, "cobs")
+    encoder = line.encoder(line_name)
     link = options.link(facts, encoder)
     with contextlib.ExitStack() as stack:
-        state = stack.enter_context(SenderState(state_folder))
-        listing = _list(report, paths, name)
+        state = stack.enter_context(SenderState(how.state))
+        listing = _list(report, paths, name, how.hard_links)
         # Before gigabytes are hashed: a port that is not there is told at once.
-        medium = carrier.open_sending(url, impair=impair, notice=report.warn)
+        medium = carrier.open_sending(url, impair=how.impair, notice=report.warn)
         stack.callback(medium.close)
         sources = _hash(report, listing, stack)
         if not sources:
             raise SourceError("there is nothing to send")
-        confinement.sender(report, url, state_folder, paths, listing.spool, sandbox)
-        course = Course(report, state, facts.live, fresh=fresh)
-        course.named(paths, name, url, line_name, settings, link, signer)
+        confinement.sender(report, url, how.state, paths, listing.spool, how.sandbox)
+        # A thread shares the confinement only if it starts after it.
+        pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
+        course = Course(report, state, facts.live, fresh=how.fresh)
+        encloser = keys.enclosing(state.secret)
+        settings = replace(settings, cipher=encloser.cipher)
+        course.named(paths, name, url, line_name, settings, link, keys.names)
         queue = course.take_up([(s, describe(s, settings, link)) for s in sources], settings)
         transmitter = Transmitter(
             state.sender,
@@ -170,7 +185,9 @@ def _send(
             link,
             frames_before=max(state.frames, course.frames),
             highest_number=state.number,
-            signer=signer,
+            signer=keys.signer,
+            encloser=encloser,
+            ahead=lambda work: pool.submit(work).result,
         )
         manifests = queue.fill(transmitter)
         course.begin(transmitter)
@@ -199,7 +216,7 @@ class Listing:
     unreadable: list[str] = field(default_factory=list)
 
 
-def _list(report: Report, paths: tuple[str, ...], name: str | None) -> Listing:
+def _list(report: Report, paths: tuple[str, ...], name: str | None, hard_links: bool) -> Listing:
     """Everything the paths name, nothing of it read yet."""
     if name is not None and len(paths) > 1:
         raise UsageError("--name goes with a single PATH", hint="send them one by one, or a folder")
@@ -220,7 +237,7 @@ def _list(report: Report, paths: tuple[str, ...], name: str | None) -> Listing:
                 )
             listing.stdin = name or "stdin"
         else:
-            listing.found += folder.find(path, name, skipped)
+            listing.found += folder.find(path, name, skipped, hard_links=hard_links)
     return listing
 
 

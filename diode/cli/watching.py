@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from diode import events
-from diode.cli import verifying
+from diode.cli import reading, verifying
 from diode.cli.listening import Listening, Silent
 from diode.cli.progress import Interval, Ration, Shown
 from diode.cli.report import Report, plural, size
@@ -91,6 +91,7 @@ class Watcher:
             number=key.number,
             signed_by=incoming.verdict.signed_by,
             signed_by_key=incoming.verdict.fingerprint,
+            encrypted=manifest.encrypted,
             seconds=round(took, 3),
             loss=round(loss, 6),
             duplicate=how.duplicate,
@@ -196,6 +197,7 @@ class Watcher:
             unwritten=session.unwritten,
             waiting=len(session.waiting),
             untold=self.untold,
+            **reading.figures(session.carrier),
             reasons=dict(receiver.rejected + session.line.rejected),
             **self.heard.fields(),
         )

@@ -19,15 +19,25 @@ class Repeat:
 
     id = 0
     name = "repeat"
-    max_k = 65_535
+    step = 1
+    spare = 0
+    package = ""
+    lacks = ""
+
+    def widest(self, symbol_size: int) -> int:  # noqa: ARG002  the same for every size
+        return 65_535
 
     def numbers(self, k: int) -> int:
         return k
 
+    def walk(self, k: int) -> int:
+        return k
+
     def encode(self, block: U8, numbers: I64) -> U8:
-        check_encode(block, numbers, self.max_k, block.shape[0])
+        check_encode(self, block, numbers)
         return block[numbers]
 
-    def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> None:
+    def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> bool:
         """Nothing can be missing; anything else breaks a rule of `Code.fill`."""
-        check_fill(block, missing, numbers, symbols, self.max_k, block.shape[0])
+        check_fill(self, block, missing, numbers, symbols)
+        return True

@@ -91,13 +91,22 @@ class Zfec:
 
     id = 1
     name = "zfec"
-    max_k = 255
+    step = 1
+    spare = 0
+    package = ""
+    lacks = ""
+
+    def widest(self, symbol_size: int) -> int:  # noqa: ARG002  the same for every size
+        return 255
 
     def numbers(self, k: int) -> int:  # noqa: ARG002  256 for every k; other codes differ
         return NUMBERS
 
+    def walk(self, k: int) -> int:
+        return self.numbers(k)
+
     def encode(self, block: U8, numbers: I64) -> U8:
-        check_encode(block, numbers, self.max_k, NUMBERS)
+        check_encode(self, block, numbers)
         k, size = block.shape
         out = np.empty((len(numbers), size), np.uint8)
         source = numbers < k
@@ -108,7 +117,8 @@ class Zfec:
             out[parity] = engine().encode(np.ascontiguousarray(block), wanted)
         return out
 
-    def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> None:
-        check_fill(block, missing, numbers, symbols, self.max_k, NUMBERS)
+    def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> bool:
+        check_fill(self, block, missing, numbers, symbols)
         if len(missing):
             engine().fill(block, missing.tolist(), numbers.tolist(), np.ascontiguousarray(symbols))
+        return True

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PROGRAMS = ("execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd")
-_NETWORK: tuple[str, ...] = ("socket", "connect", "bind", "listen", "accept", "accept4")
+_NETWORK: tuple[str, ...] = (
+    *("socket", "connect", "bind", "listen", "accept", "accept4", "setsockopt"),
+)
 _PLACES = (
     *("mount", "umount", "umount2", "pivot_root", "chroot", "unshare", "setns"),
     *("open_by_handle_at", "quotactl", "swapon", "swapoff", "acct"),

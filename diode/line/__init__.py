@@ -5,6 +5,9 @@ split; checked frames out). A decoder hands up only frames whose own check passe
 finding frames again *is* trying the check at every place one could begin; what it
 refused it counts. Members are chosen by name in `LINES`; a receiver that is not told which
 one listens with `auto`, which asks all of them until one finds frames.
+
+A carrier of datagrams keeps frames apart by itself. There is nothing to choose then: its line is
+`datagram`, in which a frame is what it is (datagram.py).
 """
 
 from __future__ import annotations
@@ -12,13 +15,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from diode.errors import UsageError
-from diode.line import auto, cobs, rs
+from diode.line import auto, cobs, datagram, rs
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
-    from diode.frame import U8, Frames
+    from diode.frame import U8, Frames, Received
 
 
 class Encoder(Protocol):
@@ -45,7 +48,7 @@ class Decoder(Protocol):
     noise: int
     """Bytes so far that belonged to no accepted frame."""
 
-    def feed(self, data: U8 | bytes) -> list[U8]:
+    def feed(self, data: Received) -> list[U8]:
         """The frames completed by these bytes, as rows grouped by length."""
 
     def flush(self) -> list[U8]:
@@ -63,7 +66,12 @@ LINES: dict[str, Line] = {
     "cobs": Line(cobs.Encoder, cobs.Decoder),
     "rs": Line(rs.Encoder, rs.Decoder),
 }
-"""The members by name."""
+"""The members for a stream of bytes, by name."""
+
+DATAGRAM = "datagram"
+"""The name of the line of a carrier that keeps frames apart."""
+
+_EVERY = {**LINES, DATAGRAM: Line(datagram.Encoder, datagram.Decoder)}
 
 AUTO = "auto"
 """The name under which a receiver asks all members."""
@@ -71,18 +79,18 @@ AUTO = "auto"
 
 def encoder(name: str) -> Encoder:
     """A new encoder of the line of that name. Raises UsageError for an unknown one."""
-    if name not in LINES:
+    if name not in _EVERY:
         raise UsageError(f"there is no line {name!r} to send on", hint=f"one of {_names(*LINES)}")
-    return LINES[name].encoder()
+    return _EVERY[name].encoder()
 
 
 def decoder(name: str) -> Decoder:
     """A new decoder of the line of that name, or `auto`. Raises UsageError for an unknown one."""
     if name == AUTO:
         return auto.Auto({name: line.decoder for name, line in LINES.items()})
-    if name not in LINES:
+    if name not in _EVERY:
         raise UsageError(f"there is no line {name!r}", hint=f"one of {_names(*LINES, AUTO)}")
-    return LINES[name].decoder()
+    return _EVERY[name].decoder()
 
 
 def _names(*names: str) -> str:

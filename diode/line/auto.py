@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diode.frame import flat
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from diode.frame import U8
+    from diode.frame import U8, Received
     from diode.line import Decoder
 
 QUIET = 1 << 16
@@ -47,9 +49,9 @@ class Auto:
         self._quiet = bytearray()  # since the last frame, while locked
         self._unheard = 0  # bytes since the last frame, while asking
 
-    def feed(self, data: U8 | bytes) -> list[U8]:
+    def feed(self, data: Received) -> list[U8]:
         """The frames completed by these bytes, as rows grouped by length."""
-        array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+        array = flat(data)
         out: list[U8] = []
         first = 0
         while first < len(array):

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.frame import EMPTY, MAX_FRAME, MIN_FRAME, Frames, Reject, check_rows
+from diode.frame import EMPTY, MAX_FRAME, MIN_FRAME, Frames, Reject, check_rows, flat
 from diode.line.salvage import GROUP, salvage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from diode.frame import U8, Bool
+    from diode.frame import U8, Bool, Received
 
     Index = NDArray[np.int64]
 
@@ -170,13 +170,13 @@ class Decoder:
         self._work = np.empty(0, np.uint8)
         self._keep = np.empty(0, np.bool_)
 
-    def feed(self, data: U8 | bytes) -> list[U8]:
+    def feed(self, data: Received) -> list[U8]:
         """The frames completed by these bytes, as rows grouped by length.
 
         data: uint8, any shape (bytes,). Rows are in the order they came, own their memory,
         and there may be several groups of one length.
         """
-        array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+        array = flat(data)
         out: list[U8] = []
         for first in range(0, len(array), _SLICE):
             out += self._slice(array[first : first + _SLICE])

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.frame import EMPTY, MIN_FRAME, Frames, Reject, check_rows
+from diode.frame import EMPTY, MIN_FRAME, Frames, Reject, check_rows, flat
 from diode.line.codeword import DATA, PARITY, WORD, correct, parity, valid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from diode.frame import U8, Bool
+    from diode.frame import U8, Bool, Received
 
     Index = NDArray[np.int64]
 
@@ -130,13 +130,13 @@ class Decoder:
         self.noise = 0
         self._tail = np.empty(0, np.uint8)  # bytes no frame has been looked for at
 
-    def feed(self, data: U8 | bytes) -> list[U8]:
+    def feed(self, data: Received) -> list[U8]:
         """The frames completed by these bytes, as rows grouped by length.
 
         data: uint8, shape (bytes,). Rows are in the order they came, own their memory, and
         there may be several groups of one length.
         """
-        array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+        array = flat(data)
         out: list[U8] = []
         for first in range(0, len(array), _SLICE):
             work = np.concatenate([self._tail, array[first : first + _SLICE]])

@@ -12,34 +12,65 @@ import contextlib
 import os
 import resource
 import stat
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from diode import seal
+from diode import keytext
 from diode.errors import KeyFileError
 from diode.objects import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from diode.seal import PublicKey, SecretKey
+    from diode.keytext import Public, Secret
 
 MAX_KEY_FILE = 1 << 16
-_REMARK = (
-    "# A secret key of diode. It stays on the machine that signs, readable by its owner alone.\n"
-)
+OPTIONS = {
+    "diode-ed25519-pub": "--verify",
+    "diode-ed25519-secret": "--sign",
+    "diode-x25519-pub": "--encrypt-to",
+    "diode-x25519-secret": "--identity",
+}
+"""Which option takes a key of which kind."""
+_REMARKS = {
+    "diode-ed25519-secret": "# A secret key of diode. It stays on the machine that signs, readable "
+    "by its owner alone.\n",
+    "diode-x25519-secret": "# A secret key of diode. It stays on the machine that decrypts, "
+    "readable by its owner alone.\n",
+}
+_Public = TypeVar("_Public", bound="Public")
+_Secret = TypeVar("_Secret", bound="Secret")
 
 
-def read_secret(path: str) -> SecretKey:
-    """The secret key in that file. KeyFileError where it is not one, or not kept secret."""
-    if path.startswith(seal.SECRET):
-        _never_here()
+class Pair(Protocol):
+    """A secret key with a public half (seal.SecretKey, envelope.Identity)."""
+
+    @property
+    def KIND(self) -> str: ...
+
+    @property
+    def line(self) -> str: ...
+
+    @property
+    def public(self) -> Public: ...
+
+
+def no_core_dumps() -> None:
+    """From now on this process, which is going to hold a secret, writes none."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def read_secret(path: str, kind: type[_Secret]) -> _Secret:
+    """The secret key in that file. KeyFileError where it is not one, or not kept secret."""
+    if path.startswith(keytext.SECRET):
+        _never_here()
+    no_core_dumps()
+    option = OPTIONS[kind.KIND]
     with _explained(path), _opened(path) as descriptor:
         text, facts = _text(descriptor), os.fstat(descriptor)
-        if text.startswith(seal.PUBLIC):
+        if text.startswith(keytext.PUBLIC):
             raise KeyFileError(
-                f"{escape(path)} is a public key, which cannot sign",
-                hint="--sign takes the secret key, the file without .pub",
+                f"{escape(path)} is a public key, and {option} needs a secret one",
+                hint=f"{option} takes the secret key, the file without .pub",
             )
         if facts.st_uid not in (os.geteuid(), 0):
             raise KeyFileError(
@@ -52,40 +83,51 @@ def read_secret(path: str) -> SecretKey:
                 hint=f"chmod 600 {escape(path)}, if nobody has read it yet",
             )
     try:
-        return seal.secret_key(text)
+        return kind.parse(text)
     except KeyFileError as error:
-        hint = "--sign takes a secret key of diode keygen"
+        hint = f"{option} takes a secret key of diode keygen"
         raise KeyFileError(f"{escape(path)}: {error}", hint=hint) from None
 
 
-def read_public(source: str) -> list[PublicKey]:
+def read_public(source: str, kind: type[_Public]) -> list[_Public]:
     """The public keys in that file, or in that line itself. KeyFileError where there is none."""
+    option = OPTIONS[kind.KIND]
     try:
-        if source.startswith(seal.PUBLIC + " "):
-            return seal.public_keys(source)
-        if source.startswith(seal.SECRET):
+        if source.startswith(tuple(f"{word} " for word in keytext.PUBLIC)):
+            return kind.parse(source)
+        if source.startswith(keytext.SECRET):
             _never_here()
         with _explained(source), _opened(source) as descriptor:
             text = _text(descriptor)
     except KeyFileError as error:
-        hint = error.hint or "--verify takes a .pub file of diode keygen, or the line in it"
+        hint = error.hint or f"{option} takes a .pub file of diode keygen, or the line in it"
         raise KeyFileError(str(error), hint=hint) from None
     try:
-        return seal.public_keys(text)
+        return kind.parse(text)
     except KeyFileError as error:
-        hint = f"--verify takes a public key: {escape(source)}.pub, perhaps"
+        hint = f"{option} takes a public key: {escape(source)}.pub, perhaps"
         raise KeyFileError(f"{escape(source)}: {error}", hint=hint) from None
 
 
-def write_pair(path: str, secret: SecretKey, *, force: bool = False) -> str:
+def write_pair(path: str, secret: Pair, *, force: bool = False) -> str:
     """Write the secret key to `path` (0600) and its public half to `path`.pub (0644).
 
     The path of the public key. KeyFileError where one of them is there already and `force`
     does not say to replace it, or where they cannot be written.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     public = path + ".pub"
-    contents = {path: (_REMARK + secret.line, 0o600), public: (secret.public.line, 0o644)}
+    lines = {
+        path: (_REMARKS[secret.KIND] + secret.line, 0o600),
+        public: (secret.public.line, 0o644),
+    }
+    _write_new(lines, force=force)
+    return public
+
+
+def _write_new(contents: Mapping[str, tuple[str, int]], *, force: bool) -> None:
+    """Write all of these files, text and mode each, or none."""
+    no_core_dumps()
+    path = next(iter(contents))
     there = [p for p in contents if os.path.lexists(p)]
     if there and not force:
         raise KeyFileError(
@@ -107,7 +149,6 @@ def write_pair(path: str, secret: SecretKey, *, force: bool = False) -> str:
                 _remove(name)
             raise
         _sync(os.path.dirname(path) or ".")
-    return public
 
 
 def _never_here() -> NoReturn:
@@ -173,5 +214,8 @@ def _opened(path: str) -> Iterator[int]:
 def _text(descriptor: int) -> str:
     content = os.read(descriptor, MAX_KEY_FILE)
     if not content.isascii():
-        raise KeyFileError("this is no key file: it is not ASCII text")
+        raise KeyFileError(
+            "this is no key file: it is not ASCII text",
+            hint="diode keygen NAME makes keys",
+        )
     return content.decode()

@@ -20,6 +20,7 @@ import numpy as np
 from diode import line
 from diode.advice import Level
 from diode.alignment import Damage, compare
+from diode.frame import flat, portions
 from diode.linkstats import Losses, losses
 from diode.linktest import MAX_SEGMENTS, Heard, Tally
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from diode.carrier import ReceivingCarrier, SendingCarrier
-    from diode.frame import U8
+    from diode.frame import U8, Received
     from diode.line import Decoder
     from diode.linktest import Segment
 
@@ -55,7 +56,7 @@ LONG_ENOUGH = 2.0
 LUMP = 0.050
 """Seconds of line that arrive at once: what a sender keeps ahead of its line."""
 SYNCHRONOUS = {"robust", "telephone", "cable"}
-"""Modems with frames of their own, which let no wrong byte through."""
+"""Modems with frames of their own, which let no wrong byte through. Nor do datagrams."""
 
 
 # Sending ------------------------------------------------------------------------------------
@@ -166,11 +167,11 @@ class Listener:
         while not self.stopped:
             allowed = self._allowed()
             data = self.carrier.read(WAIT if allowed is None else min(WAIT, allowed))
-            if data == b"":
+            if isinstance(data, bytes) and not data:
                 self._take(decoder.flush() for decoder in decoders)
                 return
-            for start in range(0, len(data or b""), PIECE):
-                self._hear(decoders, (data or b"")[start : start + PIECE])
+            for portion in portions(data or b"", PIECE):
+                self._hear(decoders, portion)
             self.shown()
             if allowed is not None and self.clock() - self._last >= allowed:
                 return
@@ -202,15 +203,15 @@ class Listener:
         frames = 4 * segment.length / segment.rate if segment.rate else 0.0
         return min(LONGEST_SILENCE, max(SILENCE, frames))
 
-    def _hear(self, decoders: Sequence[Decoder], data: bytes) -> None:
-        self.line_bytes += len(data)
+    def _hear(self, decoders: Sequence[Decoder], data: Received) -> None:
+        self.line_bytes += len(flat(data))
         before = self._current
-        array = np.frombuffer(data, np.uint8)
-        touched = self._take(decoder.feed(array) for decoder in decoders)
+        touched = self._take(decoder.feed(data) for decoder in decoders)
         for part in {id(p): p for p in [before, *touched] if p is not None}.values():
-            wanted = part.heard.segment.way.modem not in SYNCHRONOUS
+            way = part.heard.segment.way
+            wanted = way.modem not in SYNCHRONOUS and way.line != line.DATAGRAM
             if wanted and len(part.tap) < TAP and len(self._parts) <= MAX_TAPS:
-                part.tap += data
+                part.tap += flat(data).data
 
     def _take(self, batches: Iterable[list[U8]]) -> list[Part]:
         """Count frames; the segments that were among them."""
@@ -256,6 +257,8 @@ class Listener:
             return Clock(float(np.median(part.ppm)), (max(part.ppm) - min(part.ppm)) / 2)
         segment = part.heard.segment
         if self.carrier.rate is None or not segment.rate or part.levels or len(part.times) < 2:
+            return None
+        if segment.way.line == line.DATAGRAM:  # paced by a program, not by a line
             return None
         (began, first), (ended, last) = part.times
         each = line.encoder(segment.way.line).line_bytes(segment.length)

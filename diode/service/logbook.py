@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from diode.assembly import Place  # noqa: TC001  msgspec reads the annotation
 from diode.errors import DestinationError
+from diode.group import Place  # noqa: TC001  msgspec reads the annotation
 from diode.objects import escape
 
 if TYPE_CHECKING:

@@ -1,7 +1,9 @@
 """The receiving loop: carrier -> line -> receiver -> sink.
 
-One thread reads, decodes and stores; `Session.run` returns when the carrier ends, when
-enough was delivered, or when nothing was heard for the time allowed.
+`Session.run` reads and decodes, and returns when the carrier ends, when enough was delivered, or
+when nothing was heard for the time allowed. What the sink has to do is done by a `Disk`
+(disk.py), which may be another thread: each event is carried out in two halves, what is asked of
+the sink, and what follows from its answer.
 
 Trouble with the disk (DestinationError) ends nothing while there is something to hear. An object
 that has no room is announced again with its next manifest; a block that cannot be written is
@@ -13,16 +15,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from diode import events
-from diode.admission import Anyone, Gate
+from diode.admission import Anyone, Gate, NoIdentity, Opener
 from diode.errors import DestinationError
+from diode.frame import flat, portions
 from diode.limits import Limits
-from diode.ordering import AsTheyCome, GivenUp, Order, Turn
+from diode.ordering import AsTheyCome, Order, Turn
 from diode.receiver import Receiver
+from diode.service.disk import AtOnce, Disk
 from diode.sink.trouble import Lost
 
 if TYPE_CHECKING:
@@ -30,9 +33,10 @@ if TYPE_CHECKING:
 
     from diode.carrier import ReceivingCarrier
     from diode.events import Key
-    from diode.frame import U8
+    from diode.frame import I64, U8, Received
     from diode.line import Decoder
     from diode.objects import Manifest
+    from diode.service.observer import Observer
     from diode.sink import Delivered, Sink
 
 PIECE = 1 << 18
@@ -46,37 +50,8 @@ TOLD = 60.0
 CHECKPOINT = 1.0
 """Seconds between two checkpoints of unfinished objects."""
 WAIT = 0.5
-
-
-class Observer(Protocol):
-    """Is told what happens, to show or to log it."""
-
-    def event(self, event: events.Event, session: Session) -> None:
-        """Something the receiver saw."""
-
-    def delivered(self, key: Key, manifest: Manifest, how: Delivered, session: Session) -> None:
-        """An object is in its place."""
-
-    def known(self, key: Key, manifest: Manifest, session: Session) -> None:
-        """An object is heard again that was delivered before."""
-
-    def refused(self, key: Key, manifest: Manifest, why: str, session: Session) -> None:
-        """An object will not be delivered, or must come again."""
-
-    def trouble(self, error: DestinationError, needed: int, session: Session) -> None:
-        """The disk does not take what came; `needed` bytes are still to be written."""
-
-    def notice(self, text: str) -> None:
-        """The sink has something to tell."""
-
-    def held(self, key: Key, manifest: Manifest, session: Session) -> None:
-        """A whole object waits for those before it."""
-
-    def gave_up(self, gap: GivenUp, session: Session) -> None:
-        """Objects that others waited for are waited for no longer."""
-
-    def tick(self, session: Session) -> None:
-        """Some bytes, or some time, have passed."""
+SOON = 0.02
+"""Seconds to wait for the carrier while the disk has something to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +83,9 @@ class Session:
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.monotonic
     gate: Gate = field(default_factory=Anyone)
+    opener: Opener = field(default_factory=NoIdentity)
     order: Order = field(default_factory=AsTheyCome)
+    disk: Disk = field(default_factory=AtOnce)
     receiver: Receiver = field(init=False)
     delivered: int = 0
     refused: int = 0
@@ -126,6 +103,10 @@ class Session:
     """Complete objects that cannot be delivered for now."""
     held: dict[Key, Manifest] = field(default_factory=dict)
     """Complete objects whose turn has not come."""
+    unanswered: dict[Key, bool] = field(default_factory=dict)
+    """Objects of which the sink has yet to say whether they are news; which are whole."""
+    delivering: set[Key] = field(default_factory=set)
+    """Complete objects that the sink is delivering."""
     stopped: bool = False
     """Whether `stop` was called."""
     started: float = 0.0
@@ -136,26 +117,41 @@ class Session:
     _stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
-        self.receiver = Receiver(self.limits, self.gate)
+        self.receiver = Receiver(self.limits, self.gate, self.opener)
 
     def run(self, stop: Stop) -> None:
         """Receive until the carrier ends or `stop` says so; then keep what is unfinished."""
         self._stop = stop
         self.started = self.last_frame = self._checkpoint = self.clock()
+        self.sink.evicted, self.sink.lost = self.disk.tell(self.evict), self.disk.tell(self.lost)
+        unwanted = []
         for old in self.sink.unfinished():
             self._act(self.receiver.resume(old.key, old.announcement, old.done, old.parked))
+            if old.key not in self.receiver.objects:
+                unwanted.append(old.key)  # of a run that asked for no signature, or had more room
+        self.sink.first_to_go(unwanted)
         self._pass_on_notices()
         try:
             while not self._enough():
-                data = self.carrier.read(WAIT if stop.idle is None else min(WAIT, stop.idle))
-                if data == b"":
+                data = self.carrier.read(self._patience())
+                if isinstance(data, bytes) and not data:
                     self._take(self.line.flush())
                     break
                 self._hear(data or b"")
+                self.disk.settle(wait=self._counted())
                 self.observer.tick(self)
+            self.disk.settle(wait=True)
         finally:
             self._act(self.receiver.park_all())
             self._keep()
+            self.disk.settle(wait=True)
+            self._pass_on_notices()
+
+    def _patience(self) -> float:
+        """Seconds to wait for the carrier."""
+        if self.disk.busy:
+            return SOON
+        return WAIT if self._stop.idle is None else min(WAIT, self._stop.idle)
 
     def stop(self) -> None:
         """Make `run` return soon, with everything in order. May be called by a signal handler."""
@@ -188,8 +184,7 @@ class Session:
         self.held.pop(key, None)
         incoming = self.receiver.forget(key)
         if incoming is not None:
-            self.refused += 1
-            self.observer.refused(key, incoming.manifest, why, self)
+            self._refused(key, incoming.manifest, why)
 
     def _enough(self) -> bool:
         idle = self._stop.idle
@@ -197,9 +192,7 @@ class Session:
         return self._counted() or silent or self._turned_away()
 
     def _turned_away(self) -> bool:
-        """Whether too few objects are left to come, since their senders are done and the gate
-        refused the others.
-        """
+        """Whether too few are left to come: their senders are done and others were refused."""
         if self._stop.count is None or not self._silent or self.receiver.objects:
             return False
         refused = sum(key.sender in self._silent for key in self.receiver.quarantine.keys)
@@ -210,22 +203,22 @@ class Session:
         return self.delivered + self.refused + self.known
 
     @property
-    def unsigned(self) -> bool:
-        """Whether fewer objects came than asked for, and the gate refused some."""
+    def unaccepted(self) -> bool:
+        """Whether fewer objects came than asked for, and some were refused."""
         count = self._stop.count
-        return count is not None and self._done < count and self.receiver.quarantine.total > 0
+        return count is not None and self._done < count and self.receiver.quarantine.unsigned > 0
 
     def _counted(self) -> bool:
         if self.stopped:
             return True
         # One that waits for room counts: whoever asked for so many is told that there is none.
-        return self._stop.count is not None and self._done + len(self.waiting) >= self._stop.count
+        under_way = len(self.waiting.keys() | self.delivering)
+        return self._stop.count is not None and self._done + under_way >= self._stop.count
 
-    def _hear(self, data: bytes) -> None:
-        self.line_bytes += len(data)
-        array = np.frombuffer(data, np.uint8)
-        for start in range(0, len(array), PIECE):
-            self._take(self.line.feed(array[start : start + PIECE]))
+    def _hear(self, data: Received) -> None:
+        self.line_bytes += len(flat(data))
+        for portion in portions(data, PIECE):
+            self._take(self.line.feed(portion))
         now = self.clock()
         if now - self._checkpoint >= CHECKPOINT:
             self._checkpoint = now
@@ -234,24 +227,40 @@ class Session:
     def _keep(self) -> None:
         """A checkpoint: what came since the last one goes to disk, what waits is tried again."""
         for saved in self.receiver.save():
-            try:
-                self.sink.park(saved.key, saved.block, saved.numbers, saved.symbols)
-            except DestinationError as error:
-                self.receiver.unsave(saved.key, saved.block)
-                self._troubled(error)
-                break  # and what else came stays in memory until the next checkpoint
-        try:
-            self.sink.checkpoint()
-            for key, manifest in list(self.waiting.items()):
-                self._deliver(key, manifest)
-                self._release(key.sender)
-            for gap in self.order.overdue(self.clock()):
-                self.sink.give_up(*gap)
-                self.observer.gave_up(gap, self)
-                self._release(gap.sender)
-        except DestinationError as error:
-            self._troubled(error)
+            self._do(
+                partial(self.sink.park, saved.key, saved.block, saved.numbers, saved.symbols),
+                instead=partial(self.receiver.unsave, saved.key, saved.block),
+                size=saved.symbols.nbytes,
+            )
+        self._do(self.sink.checkpoint)
+        for key, manifest in list(self.waiting.items()):
+            self._deliver(key, manifest)
+        for gap in self.order.overdue(self.clock()):
+            self._do(partial(self.sink.give_up, *gap))
+            self.observer.gave_up(gap, self)
+            self._release(gap.sender)
         self._pass_on_notices()
+
+    def _do(
+        self,
+        work: Callable[[], object],
+        then: Callable[[Any], object] = lambda _: None,
+        instead: Callable[[], object] = lambda: None,
+        *,
+        size: int = 0,
+    ) -> None:
+        """Have the sink do something, `then` go on with its answer, or `instead` where the disk
+        did not take it. size: bytes that this keeps in memory.
+        """
+
+        def answered(answer: object) -> None:
+            if isinstance(answer, DestinationError):
+                self._troubled(answer)
+                instead()
+            else:
+                then(answer)
+
+        self.disk.do(work, answered, size)
 
     def _pass_on_notices(self) -> None:
         while self.sink.notices:
@@ -286,70 +295,99 @@ class Session:
     def _act(self, happened: Iterable[events.Event]) -> None:
         """Carry out what the receiver's events ask of the sink."""
         for event in happened:
-            try:
-                told = self._carry_out(event)
-            except DestinationError as error:
-                told = self._put_off(event, error)
-            if told:
+            if self._carry_out(event):
                 self.observer.event(event, self)
 
-    def _put_off(self, event: events.Event, error: DestinationError) -> bool:
-        """The disk did not take it: see to it that it comes again."""
-        self._troubled(error)
+    def _carry_out(self, event: events.Event) -> bool:
+        """Do what one event asks; whether the observer should hear of it now."""
         match event:
-            case events.ObjectAnnounced(key):
-                self.receiver.forget(key)  # its next manifest announces it again
-                if len(self.homeless) < self.limits.objects:
-                    self.homeless.add(key)
+            case events.ObjectAnnounced():
+                self._announced(event)
                 return False
-            case events.BlockRecovered(key, block):
-                self.receiver.begin_anew(key, [block])
-            case _:
-                pass
-        return True
-
-    def _carry_out(self, event: events.Event) -> bool:  # noqa: C901  a table of events
-        """Do what one event asks of the sink; whether the observer should hear of it."""
-        match event:
-            case events.ObjectAnnounced(key, manifest, announcement):
-                if not self.sink.announce(key, manifest, announcement):
-                    self.receiver.finish(key)
-                    self._heard_before(key, manifest)
-                    self.order.settled(key)
-                    self._release(key.sender)
-                    return False
-                self.homeless.discard(key)
             case events.BlockRecovered(key, block, offset, data):
-                self.sink.write(key, block, offset, data)
+                self._write(key, block, offset, data)
             case events.BlockParked(key, block, numbers, symbols):
-                self.sink.park(key, block, numbers, symbols)
+                self._do(partial(self.sink.park, key, block, numbers, symbols), size=symbols.nbytes)
             case events.BlockWanted(key, block):
-                self._act(self.receiver.restore(key, block, *self.sink.parked(key, block)))
+                self._do(partial(self.sink.parked, key, block), partial(self._restore, key, block))
             case events.ObjectCompleted(key, manifest):
-                incoming = self.receiver.objects.get(key)
-                if incoming is not None and incoming.collector.complete and not self._counted():
-                    self._complete(key, manifest)
+                self._completed(key, manifest)
             case events.ObjectEvicted(key, manifest):
                 self.waiting.pop(key, None)
-                self.sink.discard(key)
-                self.refused += 1
-                self.observer.refused(key, manifest, "too many unfinished objects", self)
+                self._do(partial(self.sink.discard, key))
+                self._refused(key, manifest, "too many unfinished objects")
             case events.ObjectVoided(key, manifest):
                 self.waiting.pop(key, None)
-                self.sink.void(key, manifest)
-                self.refused += 1
-                self.observer.refused(key, manifest, "void: its source failed", self)
-                self.order.settled(key)
-                self._release(key.sender)
+                self._do(partial(self.sink.void, key, manifest))
+                self._refused(key, manifest, "void: its source failed")
+                self._settled(key)
             case events.SenderFellSilent(sender):
                 self._silent = {s for s in self._silent if s in self.receiver.senders}
                 self._silent.add(sender)
         return True
 
-    def _heard_before(self, key: Key, manifest: Manifest) -> None:
-        if self.sink.contradicts(key, manifest):
-            self.refused += 1
-            self.observer.refused(key, manifest, REUSED, self)
+    def _announced(self, event: events.ObjectAnnounced) -> None:
+        key, manifest = event.key, event.manifest
+        self.unanswered[key] = False
+
+        def known(news: bool) -> None:
+            whole = self.unanswered.pop(key)
+            if news:
+                self.homeless.discard(key)
+                self.observer.event(event, self)
+                if whole:
+                    self._completed(key, manifest)
+            else:
+                self.receiver.finish(key)
+                contradicts = partial(self.sink.contradicts, key, manifest)
+                self._do(contradicts, partial(self._heard_before, key, manifest))
+                self._settled(key)
+
+        def no_room() -> None:
+            self.unanswered.pop(key)
+            self.receiver.forget(key)  # its next manifest announces it again
+            if len(self.homeless) < self.limits.objects:
+                self.homeless.add(key)
+
+        self._do(partial(self.sink.announce, key, manifest, event.announcement), known, no_room)
+
+    def _write(self, key: Key, block: int, offset: int, data: U8) -> None:
+        self.receiver.hold(key, block)
+
+        def missing() -> None:
+            self.receiver.give_back(key, block)
+            self.receiver.begin_anew(key, [block])
+
+        self._do(
+            partial(self.sink.write, key, block, offset, data),
+            lambda _: self.receiver.give_back(key, block),
+            missing,
+            size=data.nbytes,
+        )
+
+    def _restore(self, key: Key, block: int, parked: tuple[I64, U8]) -> None:
+        self._act(self.receiver.restore(key, block, *parked))
+
+    def _refused(self, key: Key, manifest: Manifest, why: str) -> None:
+        self.refused += 1
+        self.observer.refused(key, manifest, why, self)
+
+    def _settled(self, key: Key) -> None:
+        """Nothing more will come of that number: later ones need not wait for it."""
+        self.order.settled(key)
+        self._release(key.sender)
+
+    def _completed(self, key: Key, manifest: Manifest) -> None:
+        """Deliver an object if it is whole, known to be news, and not beyond those asked for."""
+        incoming = self.receiver.objects.get(key)
+        if key in self.unanswered:
+            self.unanswered[key] = True
+        elif incoming is not None and incoming.collector.complete and not self._counted():
+            self._complete(key, manifest)
+
+    def _heard_before(self, key: Key, manifest: Manifest, contradicts: bool) -> None:
+        if contradicts:
+            self._refused(key, manifest, REUSED)
         else:
             self.known += 1
             self.observer.known(key, manifest, self)
@@ -363,13 +401,11 @@ class Session:
                     self.held[key] = manifest
                     self.observer.held(key, manifest, self)
             case Turn.LATE:
-                self.sink.discard(key)
+                self._do(partial(self.sink.discard, key))
                 self.receiver.finish(key)
-                self.refused += 1
-                self.observer.refused(key, manifest, "out of order: later ones came before", self)
+                self._refused(key, manifest, "out of order: later ones came before")
             case Turn.DUE:
                 self._deliver(key, manifest)
-                self._release(key.sender)
 
     def _release(self, sender: int) -> None:
         """Deliver held objects of a sender as long as it is their turn."""
@@ -379,22 +415,31 @@ class Session:
                 self._deliver(key, manifest)
 
     def _deliver(self, key: Key, manifest: Manifest) -> None:
-        try:
-            result = self.sink.deliver(key, manifest)
-        except Lost as error:
-            self._troubled(error)
-            self.lost(key, str(error))
+        if key in self.delivering:
             return
-        except DestinationError as error:
+        self.delivering.add(key)
+        self.disk.do(
+            partial(self.sink.deliver, key, manifest), partial(self._delivered, key, manifest)
+        )
+
+    def _delivered(
+        self, key: Key, manifest: Manifest, answer: Delivered | list[int] | DestinationError | None
+    ) -> None:
+        """What the sink says of a delivery; None where it had dropped the object before."""
+        self.delivering.discard(key)
+        if isinstance(answer, DestinationError):
+            self._troubled(answer)
+        if isinstance(answer, Lost):
+            self.lost(key, str(answer))
+        elif isinstance(answer, DestinationError):
             self.waiting[key] = manifest
-            self._troubled(error)
-            return
-        self.waiting.pop(key, None)
-        if isinstance(result, list):
-            self.receiver.begin_anew(key, result)
-            self.observer.refused(key, manifest, "digest", self)
-            return
-        self.delivered += 1
-        self.observer.delivered(key, manifest, result, self)
-        self.receiver.finish(key)
-        self.order.settled(key)
+        elif answer is not None:
+            self.waiting.pop(key, None)
+            if isinstance(answer, list):
+                self.receiver.begin_anew(key, answer)
+                self.observer.refused(key, manifest, "digest", self)
+            else:
+                self.delivered += 1
+                self.observer.delivered(key, manifest, answer, self)
+                self.receiver.finish(key)
+                self._settled(key)

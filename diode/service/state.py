@@ -1,9 +1,12 @@
-"""Who a sender is, kept over its restarts: its id, its object numbers, its frame count.
+"""Who a sender is, kept over its restarts: its id, its object numbers, its frame count, its secret.
 
 A number is on disk, fsynced, before it is used on air, so that no object number ever means two
 things, whatever instant the power goes. The file is replaced whole: written beside, fsynced,
 renamed, directory fsynced. A state that cannot be read is moved aside and a new identity drawn,
 because an old number used again would be worse than a new name.
+
+The secret is what the keys of encrypted objects are derived from (envelope.py). Whoever reads it
+can decrypt all that this sender ever encrypted, so the file is its owner's alone.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import msgspec
 
 from diode.confine.folders import check_folder
 from diode.errors import DestinationError, Locked
+from diode.keytext import KEY
 from diode.objects import escape
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ class Identity(msgspec.Struct):
     """Highest object number used."""
     frames: int = 0
     """Frames sent, as of the last orderly end of a run."""
+    secret: bytes = msgspec.field(default_factory=lambda: secrets.token_bytes(KEY))
+    """In JSON it is base64."""
 
 
 def default_folder() -> str:
@@ -56,6 +62,7 @@ def _read(content: bytes) -> Identity | None:
         0 < identity.sender <= LAST_NUMBER
         and 0 <= identity.number <= LAST_NUMBER
         and 0 <= identity.frames < 1 << 63
+        and len(identity.secret) == KEY
     )
     return identity if good else None
 
@@ -108,6 +115,11 @@ class SenderState:
     @property
     def frames(self) -> int:
         return self._identity.frames
+
+    @property
+    def secret(self) -> bytes:
+        """32 bytes to derive keys of objects from; on disk once `reserve` has returned."""
+        return self._identity.secret
 
     def reserve(self, count: int) -> int:
         """Make `count` object numbers this run's; the first of them. On disk when it returns."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from diode.events import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from diode.frame import I64, U8, Bool
     from diode.objects import Manifest
@@ -57,6 +57,9 @@ class Sink(Protocol):
     def unfinished(self) -> Iterator[Unfinished]:
         """Objects begun in earlier runs."""
 
+    def first_to_go(self, keys: Iterable[Key]) -> None:
+        """Where there is no room for all unfinished objects, these go before the others."""
+
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         """Make room for an object; False when it has been delivered before."""
 
@@ -69,8 +72,11 @@ class Sink(Protocol):
     def parked(self, key: Key, block: int) -> tuple[I64, U8]:
         """All symbols kept for that block."""
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
-        """Verify and deliver; or the blocks that are wrong (none named: all of them)."""
+    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+        """Verify and deliver; or the blocks that are wrong (none named: all of them).
+
+        None where the object is not here any more: `evicted` or `lost` was told of it.
+        """
 
     def discard(self, key: Key) -> None:
         """Forget an unfinished object and its parts."""

@@ -31,7 +31,7 @@ from diode.sink.place import DIRECTORY, lies_there, open_folder, rename_beside
 from diode.sink.trouble import Lost, explained, lock, lost, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from diode.events import Key
     from diode.frame import I64, U8
@@ -166,6 +166,11 @@ class Inbox:
             else:
                 self._ledger.withdraw(begun.key)
 
+    def first_to_go(self, keys: Iterable[Key]) -> None:
+        first = set(keys)
+        for key in [key for key in self._parts if key not in first]:
+            self._parts[key] = self._parts.pop(key)  # the oldest is the first one in it
+
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         with self._guarded():
             if self._ledger.finished(key):
@@ -295,8 +300,10 @@ class Inbox:
 
     # Delivery -------------------------------------------------------------------------------
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
-        part = self._parts[key]
+    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+        part = self._parts.get(key)
+        if part is None:
+            return None
         with self._guarded():
             if part.placed is None:
                 if part.digest() != manifest.digest:

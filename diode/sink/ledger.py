@@ -183,7 +183,8 @@ def _crc(row: tuple[object, ...]) -> int:
 
 
 def _open(path: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None)
+    # Opened in one thread and then used in another, never in two at a time (service/disk.py).
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")

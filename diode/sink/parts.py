@@ -131,12 +131,13 @@ class Part:
         view = data.data
         write_all(self.data, view, offset)
         self._dirty = True
-        if offset == self._hashed:
-            self._digest.update(view)
-            self._hashed += len(view)
         if not self.done[block]:
             self.done[block] = True
             self._done_bytes += len(view)
+        if offset == self._hashed:
+            self._digest.update(view)
+            self._hashed += len(view)
+            self._hash_on()
         self._symbols.pop(block, None)
         self._unwritten.append((block, int.from_bytes(block_layer.check(data), "little")))
         if len(self._unwritten) >= UNWRITTEN:
@@ -174,14 +175,24 @@ class Part:
 
     def digest(self) -> bytes:
         """SHA-256 of the part file, hashing what was not hashed on the way in."""
-        size = self.geometry.size
-        while self._hashed < size:
-            piece = os.pread(self.data, min(READ_PIECE, size - self._hashed), self._hashed)
+        self._hash_to(self.geometry.size)
+        return self._digest.digest()
+
+    def _hash_on(self) -> None:
+        """Hash the blocks behind that came before their turn, while they are in the page cache."""
+        cut = self.geometry
+        while (block := self._hashed // cut.block_data) < cut.blocks and self.done[block]:
+            self._hash_to(min((block + 1) * cut.block_data, cut.size))
+            if self._hashed == cut.size:
+                break
+
+    def _hash_to(self, end: int) -> None:
+        while self._hashed < end:
+            piece = os.pread(self.data, min(READ_PIECE, end - self._hashed), self._hashed)
             if not piece:
-                piece = bytes(min(READ_PIECE, size - self._hashed))
+                piece = bytes(min(READ_PIECE, end - self._hashed))
             self._digest.update(piece)
             self._hashed += len(piece)
-        return self._digest.digest()
 
     def wrong_blocks(self) -> list[int]:
         """Recovered blocks whose bytes on disk no longer have their CRC-64; they are forgotten."""

@@ -19,7 +19,7 @@ from diode.sink.files import READ_PIECE, OpenFiles, folder_name
 from diode.sink.parts import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from diode.events import Key
     from diode.frame import I64, U8
@@ -45,6 +45,9 @@ class Output:
 
     def unfinished(self) -> Iterator[Unfinished]:
         return iter(())
+
+    def first_to_go(self, keys: Iterable[Key]) -> None:
+        """There are none of earlier runs, and no quota."""
 
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         self._close(key)  # the receiver forgot it; the manifest may be another one now
@@ -72,8 +75,10 @@ class Output:
             return np.empty(0, np.int64), np.empty((0, 0), np.uint8)
         return part.parked(block)
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
-        part = self._parts[key]
+    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+        part = self._parts.get(key)
+        if part is None:
+            return None
         with _explained("the temporary folder"):
             if part.digest() != manifest.digest:
                 wrong = part.wrong_blocks()

@@ -2,8 +2,9 @@
 
 The file is opened without following a link at its last component and must be regular. It is
 hashed when it is queued and read again while it is sent; size, inode and modification
-time are compared at every opening and at the end of every pass, so that a file which was replaced,
-cut or written to in between is noticed and its object made void.
+time are compared after every read and at the end of every pass, so that a file which was replaced,
+cut or written to in between is noticed and its object made void before a changed block is sent (an
+encrypted one must not be: its key and nonce have served for the block as it was).
 
 The descriptor is held from the first block of a pass to the last, not longer: a
 queue of 100,000 files needs no more descriptors than a group of blocks has files.
@@ -67,7 +68,6 @@ class FileSource:
     def read(self, offset: int, into: U8) -> None:
         if self._descriptor is None:
             self._descriptor = self._open_checked()
-            self.check()
         view = into.data
         done = 0
         while done < len(view):
@@ -75,8 +75,8 @@ class FileSource:
             if count == 0:
                 raise SourceError(f"{escape(self.path)} became shorter while it was being sent")
             done += count
+        self.check()
         if offset + len(view) >= self.size:
-            self.check()
             self.close()
 
     def check(self) -> None:

@@ -3,6 +3,8 @@
 A path `photos` gives objects named `photos`, or `photos/2024/a.jpg` for what lies below it. Order
 is that of the names, so two runs over the same tree send the same objects in the same order.
 Symbolic links, devices, sockets and pipes are not followed, opened or sent: they are reported.
+So are files with other names somewhere (hard links), unless they are asked for or named themselves:
+who may write to a folder that is sent, but not read a secret, could link the secret into it.
 """
 
 from __future__ import annotations
@@ -38,8 +40,19 @@ class Found:
         return FileSource(self.path, name, hashed=hashed)
 
 
-def find(path: str, name: str | None, skipped: Callable[[str, str], object]) -> Iterator[Found]:
+LINKED = "it has other names (hard links); --hard-links sends it"
+
+
+def find(
+    path: str,
+    name: str | None,
+    skipped: Callable[[str, str], object],
+    *,
+    hard_links: bool = False,
+) -> Iterator[Found]:
     """Everything to send for one path. name: instead of the path's own last component.
+
+    hard_links: files below it that have other names too are sent.
 
     `skipped(path, why)` is told of what is left out. Raises SourceError when `path` itself is not
     there.
@@ -52,7 +65,7 @@ def find(path: str, name: str | None, skipped: Callable[[str, str], object]) -> 
         ) from error
     parts = tuple(p for p in (name or os.path.basename(os.path.abspath(path))).split("/") if p)
     if stat.S_ISDIR(status.st_mode):
-        yield from _below(path, parts, status, skipped)
+        yield from _below(path, parts, status, skipped, hard_links=hard_links)
     elif stat.S_ISREG(status.st_mode):
         yield Found(path, parts or ("unnamed",), False, status.st_size, status.st_mtime_ns)
     else:
@@ -64,6 +77,8 @@ def _below(
     parts: tuple[str, ...],
     status: os.stat_result,
     skipped: Callable[[str, str], object],
+    *,
+    hard_links: bool,
 ) -> Iterator[Found]:
     """Depth first, names in order, without recursion: a tree may be deeper than Python's stack."""
     pending = [(path, parts, status.st_mtime_ns)]
@@ -87,6 +102,8 @@ def _below(
             below = (*names, entry.name)
             if stat.S_ISDIR(found.st_mode):
                 inner.append((entry.path, below, found.st_mtime_ns))
+            elif stat.S_ISREG(found.st_mode) and found.st_nlink > 1 and not hard_links:
+                skipped(entry.path, LINKED)
             elif stat.S_ISREG(found.st_mode):
                 yield Found(entry.path, below, False, found.st_size, found.st_mtime_ns)
             else:

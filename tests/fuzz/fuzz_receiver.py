@@ -262,7 +262,7 @@ def block_bytes(number: int, cut: Geometry, block: int) -> np.ndarray:
     flat = np.zeros(cut.k * cut.symbol_size, np.uint8)
     offset, length = block * cut.block_data, cut.length(block)
     flat[:length] = content(number)[offset : offset + length]
-    block_layer.close(flat, length)
+    block_layer.CRC.close(flat, length, 0)
     return flat.reshape(cut.k, cut.symbol_size)
 
 
