@@ -46,7 +46,8 @@ def test_the_sticky_bit_is_enough_above(inner: Path) -> None:
     inner.parent.chmod(0o1777)
     check_folder(str(inner))
     inner.chmod(0o1777)
-    assert str(inner) in str(refused(inner)), "and not enough for one's own"
+    assert str(inner) in str(refused(inner)), "and not enough for what nobody else shall use"
+    check_folder(str(inner), shared=True)
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o757, 0o703])

@@ -16,6 +16,7 @@ EXIT_CODES = {
     "Locked": 11,
     "SignatureError": 12,
     "DestinationError": 13,
+    "UnsafeFolder": 13,
     "ConfigurationError": 14,
     "SourceError": 1,
     "ConfinementError": 1,

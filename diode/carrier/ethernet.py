@@ -53,4 +53,5 @@ def air_ends(lengths: I64, version: int = 4) -> I64:
 
 def facts(rate: float | None, longest: int, version: int = 4) -> CarrierFacts:
     """What planning has to know. rate: bytes per second; longest: bytes of a datagram."""
-    return CarrierFacts(rate, kind="datagrams", max_piece=longest, air_bytes=air_bytes(version))
+    air = air_bytes(version)
+    return CarrierFacts(rate, kind="datagrams", max_piece=longest, live=True, air_bytes=air)

@@ -82,6 +82,9 @@ class ReceivingPort:
         first = bytes(self._port.read(1))
         return first + bytes(self._port.read(self._port.in_waiting)) if first else None
 
+    def errors(self) -> None:
+        """Pyserial does not say what went wrong."""
+
     def close(self) -> None:
         """Close the port."""
         self._port.close()

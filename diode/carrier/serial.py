@@ -197,7 +197,11 @@ class SerialReceiver:
         self._clock = clock
         self._sleep = sleep
         self._absence: Absence | None = None
+        from diode.carrier.uart import Watch  # noqa: PLC0415  for receivers only
+
+        self._watch = Watch(path, notice, clock)
         self._port: ReceivingPort | None = ReceivingPort(path, baud)
+        self._watch.opened(self._port.errors())
         self._again = stable_name(path)
         _mention_rounding(path, baud, self._port, notice)
         self.rate: float = self._port.baud / BITS
@@ -221,6 +225,11 @@ class SerialReceiver:
             self._sleep(wait)
             self._look_again(self._absence)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the UART counted, by names of the `link` event; empty where its driver does not."""
+        return self._watch.counts
+
     def close(self) -> None:
         """Close the port; further reads say that it has ended."""
         self._shut()
@@ -231,6 +240,8 @@ class SerialReceiver:
         reason = "the far end closed"
         try:
             data = port.read(timeout)
+            if self._watch.due:
+                self._watch.look(port.errors())
             if data is None or data:
                 self._absence = None
                 return data, False
@@ -250,6 +261,7 @@ class SerialReceiver:
             self._port = ReceivingPort(self._again, self._baud)
         except CarrierError:
             return
+        self._watch.opened(self._port.errors())
         self._notice(f"{self._path}: back, listening")
 
     def _shut(self) -> None:

@@ -39,6 +39,8 @@ from diode.errors import CarrierError
 if TYPE_CHECKING:
     from typing import Any
 
+    from diode.carrier.uart import LineErrors
+
 # struct termios2: c_iflag c_oflag c_cflag c_lflag, c_line, c_cc[19], c_ispeed c_ospeed.
 _TERMIOS2 = struct.Struct("=4IB19s2I")
 _TCGETS2 = 0x802C542A
@@ -95,6 +97,12 @@ class ReceivingTerminal:
     def read(self, timeout: float | None) -> bytes | None:
         """As `descriptor.read_some`; b'' or OSError when the port is gone."""
         return read_some(self._fd, timeout)
+
+    def errors(self) -> LineErrors | None:
+        """What the UART saw go wrong since its driver was loaded; None where it does not tell."""
+        from diode.carrier.uart import LineErrors  # noqa: PLC0415  for receivers only
+
+        return LineErrors.of(self._fd)
 
     def close(self) -> None:
         """Release and close. A second call does nothing."""

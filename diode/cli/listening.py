@@ -2,8 +2,8 @@
 
 A sound carrier: its level and modem, in one line for people, in fields for programs, as a
 waterfall.
-A carrier of datagrams: those that the kernel dropped or that were not meant. The others have
-nothing to say; for them there is `Silent`.
+A carrier of datagrams: those that the kernel dropped or that were not meant. A serial port: what
+its UART saw go wrong. The others have nothing to say; for them there is `Silent`.
 """
 
 from __future__ import annotations
@@ -71,11 +71,21 @@ TROUBLES = {
     "truncated": "cut short",
     "empty": "empty",
 }
-"""Counts of a carrier that are worth a word when they are not 0."""
+"""Counts of datagrams that are worth a word when they are not 0."""
+ERRORS = {
+    "overruns": "overruns",
+    "framing_errors": "framing errors",
+    "parity_errors": "parity errors",
+    "breaks": "breaks",
+}
+"""The same of a serial port."""
 
 
 class Counting(Silent):
-    """A carrier that counts what came of it, such as one of datagrams."""
+    """A carrier that counts what came of it: one of datagrams."""
+
+    what = "datagrams"
+    troubles = TROUBLES
 
     unheard = (
         "is a firewall in the way, does the sender have a neighbour entry for this machine? "
@@ -93,8 +103,16 @@ class Counting(Silent):
 
     def summary(self) -> str:
         counts = self._carrier.counts
-        told = [f"{counts[n]:,} {what}" for n, what in TROUBLES.items() if counts.get(n)]
-        return f"datagrams: {', '.join(told)}" if told else ""
+        told = [f"{counts[n]:,} {what}" for n, what in self.troubles.items() if counts.get(n)]
+        return f"{self.what}: {', '.join(told)}" if told else ""
+
+
+class Port(Counting):
+    """A serial port whose driver counts what the UART saw go wrong."""
+
+    unheard = UNHEARD
+    what = "port"
+    troubles = ERRORS
 
 
 class Sound:
@@ -159,7 +177,10 @@ def listening(carrier: ReceivingCarrier) -> Listening:
     """What can be told of this carrier."""
     if getattr(carrier, "heard", None) is not None:
         return Sound(carrier)
-    return Counting(carrier) if getattr(carrier, "counts", None) else Silent()
+    counts = getattr(carrier, "counts", {})
+    if ERRORS.keys() <= counts.keys():
+        return Port(carrier)
+    return Counting(carrier) if counts else Silent()
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

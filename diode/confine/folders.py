@@ -25,7 +25,7 @@ MOST_LINKS = 40
 def check_folder(path: str, *, shared: bool = False) -> None:
     """Raise UnsafeFolder where others could change the folder, or what is above it.
 
-    shared: its own group may write to it, whichever it is: those who take files out.
+    shared: others put things there or take them out, as a group or under the sticky bit.
     OSError where it is not there.
     """
     if not hasattr(os, "geteuid"):
@@ -67,7 +67,7 @@ def _parts(path: str) -> list[str]:
 def _judge(path: str, here: str, status: os.stat_result, *, final: bool, shared: bool) -> None:
     _owned(path, here, status)
     mode, group = status.st_mode, status.st_gid
-    sticky = mode & stat.S_ISVTX and not final
+    sticky = mode & stat.S_ISVTX and (shared or not final)
     ours = group in (0, os.getegid()) or (final and shared)
     others = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not ours)
     if others and not sticky:
