@@ -12,6 +12,7 @@ from cli import Ran, Shell, make
 from diode.envelope import Identity, Recipient
 from diode.errors import KeyFileError
 from diode.service import keys
+from diode.service.state import LAST_NUMBER
 
 CONTENT_SIZE = 50_000
 
@@ -162,6 +163,22 @@ def test_sending_is_reproducible_and_needs_the_secret(sealing: Shell) -> None:
     one, two, three = ((sealing.folder / f"cap{n}").read_bytes() for n in "123")
     assert one == two
     assert one != three
+
+
+def test_a_sender_out_of_numbers_encrypts_with_the_secret_that_it_keeps(sealing: Shell) -> None:
+    kept = sealing.folder / "state" / "sender.json"
+    kept.parent.mkdir()
+    spent = {"sender": 7, "number": LAST_NUMBER, "frames": 0, "secret": "A" * 43 + "="}
+    kept.write_text(json.dumps(spent))
+    options = ("--encrypt-to", "ours.pub", "--state", "state")
+    send(sealing, *options)
+    drawn = json.loads(kept.read_text())
+    assert drawn["sender"] != spent["sender"]
+    assert drawn["secret"] != spent["secret"]
+    kept.write_text(json.dumps(drawn | {"number": 0, "frames": 0}))
+    send(sealing, *options, to="again")
+    one, two = ((sealing.folder / name).read_bytes() for name in ("cap", "again"))
+    assert one == two
 
 
 def test_void_is_enclosed(sealing: Shell) -> None:

@@ -179,8 +179,7 @@ def _send(
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
         course = Course(report, state, facts.live, fresh=how.fresh)
-        encloser = keys.enclosing(state.secret)
-        settings = replace(settings, cipher=encloser.cipher)
+        settings = replace(settings, cipher=keys.cipher)
         course.named(paths, name, url, line_name, settings, link, keys.names)
         queue = course.take_up([(s, describe(s, settings, link)) for s in sources], settings)
         transmitter = Transmitter(
@@ -190,7 +189,7 @@ def _send(
             frames_before=max(state.frames, course.frames),
             highest_number=state.number,
             signer=keys.signer,
-            encloser=encloser,
+            encloser=keys.enclosing(state.secret),  # which may be another since numbers were taken
             tagger=how.tagger,
             ahead=lambda work: pool.submit(work).result,
         )

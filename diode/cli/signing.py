@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diode.assembly import Unenclosed, Unsigned
+from diode.block import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,8 @@ class Keys:
 
     signer: Signer
     enclosing: Callable[[bytes], Encloser]
+    cipher: int = PLAIN
+    """What it encrypts blocks with (wire 5.2); known before the secret is."""
     recipients: tuple[str, ...] = ()
 
     @property
@@ -52,7 +55,7 @@ def keys(report: Report, key_file: str | None, encrypt_to: tuple[str, ...]) -> K
 
     recipients = _recipients(report, encrypt_to)
     names = tuple(sorted(recipient.fingerprint for recipient in recipients))
-    return Keys(signer, lambda secret: Recipients(recipients, secret), names)
+    return Keys(signer, lambda secret: Recipients(recipients, secret), Recipients.cipher, names)
 
 
 def _signer(report: Report, key_file: str | None) -> Signer:
