@@ -15,11 +15,12 @@ Layers, one file each, pure (no input, no output, time is an argument):
     announcements  manifests on air                 limits      bounds on what is held
     seal           signatures                       envelope    for whom an object is encrypted
     keytext        keys as lines of text            cipher      blocks under a cipher
-    bucket         a share of the time
+    bucket         a share of the time              tag         frames that need a key
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol
-    passes         what is on air when              orphans     data before its manifest
+    passes         what is on air when              parity      what a block may be filled from
+    group          frames laid out slice by slice   orphans     data before its manifest
     transmitter    objects in, frames out           admission   who may come in
                                                     keyring     those whose keys are known
                                                     identities  what is encrypted for us
@@ -29,7 +30,7 @@ Layers, one file each, pure (no input, no output, time is an argument):
 
 Families, one folder each, members chosen by a name in a table:
 
-    code         zfec, repeat                       line         cobs, rs, datagram
+    code         zfec, leopard, raptorq, repeat     line         cobs, rs, datagram
     modem        bell103, bell202, fsk,             carrier      serial, udp, file, pipe,
                  robust, telephone, cable                        wav, pcm, audio, impaired
     source       files, folder, stream              sink         folder, stream

@@ -127,15 +127,13 @@ class Collector:
         parity = self._parity.get(block)
         return int(self._have[slot].sum()) + (len(parity) if parity else 0)
 
-    def add(self, blocks: I64, symbols: I64, payload: U8) -> list[Recovered]:
-        """Take symbols that were heard; return the blocks they complete.
+    def add(self, blocks: I64, symbols: I64, payload: U8, *, heard: bool = True) -> list[Recovered]:
+        """Take symbols, heard now or once before; return the blocks they complete.
 
         blocks, symbols: int64 (frames,), inside the geometry. payload: uint8 (frames, S).
         """
-        self._spent.heard(blocks)
-        return self._add(blocks, symbols, payload)
-
-    def _add(self, blocks: I64, symbols: I64, payload: U8) -> list[Recovered]:
+        if heard:
+            self._spent.heard(blocks)
         fresh = ~self.done[blocks]
         if not fresh.all():
             self.duplicates += int(len(fresh) - fresh.sum())
@@ -202,7 +200,7 @@ class Collector:
         numbers, symbols = self._not_kept(block)
         self._free.append(self._slots.pop(block))
         self._parity.pop(block, None)
-        self._acquit(block)
+        self._spent.keep(block, self._suspects.pop(block, None))
         self.parked.add(block)
         self._shrink()
         return numbers, symbols
@@ -232,7 +230,7 @@ class Collector:
     def restore(self, block: int, numbers: I64, symbols: U8) -> list[Recovered]:
         """Take back all that `park` handed out, perhaps long ago: (n,), (n, S)."""
         self.parked.discard(block)
-        found = self._add(np.full(len(numbers), block, np.int64), numbers, symbols)
+        found = self.add(np.full(len(numbers), block), numbers, symbols, heard=False)
         if block in self._slots:
             self._keep(block, numbers)
         return found
@@ -334,9 +332,8 @@ class Collector:
                 return None
         if self.check.open(rows.reshape(-1), self.geometry.length(block), block):
             return self._finish(block, rows, decoded=short > 0)
-        candidates, spent = self._candidates(block), self._spent.of(block)
-        suspect = Suspect(self.geometry, self.code, self.check, block, candidates, spent)
-        self._suspects[block] = suspect
+        known = self._candidates(block), self._spent.of(block)
+        self._suspects[block] = Suspect(self.geometry, self.code, self.check, block, *known)
         self.spoiled.append(block)
         return None
 
@@ -414,14 +411,9 @@ class Collector:
                 found.append(recovered)
         return found
 
-    def _acquit(self, block: int) -> None:
-        """A block is suspect no longer; what it cost is not forgotten."""
-        if block in self._suspects:
-            self._spent.keep(block, self._suspects.pop(block).trials)
-
     def _begin_anew(self, block: int) -> None:
         """More wrong symbols than can be told apart: forget them all and wait for others."""
-        self._acquit(block)
+        self._spent.keep(block, self._suspects.pop(block, None))
         self._parity.pop(block, None)
         slot = self._slots[block]
         self._have[slot] = self._kept[slot] = False

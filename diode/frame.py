@@ -76,6 +76,9 @@ class Reject(enum.StrEnum):
     CHECK = "check"  # damaged: its CRC is wrong
     LENGTH = "length"  # shorter or longer than any frame, or not the object's symbol size
     VERSION = "version"
+    KEYED = "keyed"  # tagged with a link key, and none is known here
+    UNTAGGED = "untagged"  # without a tag, where a link key is asked for
+    TAG = "tag"  # with one that this key did not make
     KIND = "kind"
     INDEX = "index"  # block or symbol number outside the object's geometry
     MANIFEST = "manifest"  # an announcement that cannot be read or contradicts itself
@@ -279,36 +282,38 @@ def stamp(frames: Frames, sequence: int) -> None:
 
     Last step before the line: order on air is known only now (wire 3.3).
     """
+    number(frames, sequence)
+    close(frames)
+
+
+def number(frames: Frames, sequence: int) -> None:
+    """Write the sequence numbers from `sequence` on, in place."""
+    numbers = (np.arange(sequence, sequence + len(frames)) & 0xFFFF).astype(np.uint16)
     rows = frames.equal_rows()
     if rows is not None and (rows[:, 0] == rows[0, 0]).all():
-        _stamp_rows(rows, sequence)
+        compact = rows[0, 0] & 0x0F == Kind.COMPACT
+        rows[:, 1 if compact else 2] = numbers & 0xFF
+        if not compact:
+            rows[:, 3] = numbers >> 8
         return
-    data, starts, ends = frames.data, frames.starts, frames.ends
-    numbers = _sequence(sequence, len(frames))
-    compact = (data[starts] & 0x0F) == Kind.COMPACT
-    data[starts[compact] + 1] = numbers[compact].astype(np.uint8)
-    full = starts[~compact]
-    data[full + 2] = numbers[~compact].astype(np.uint8)
-    data[full + 3] = (numbers[~compact] >> 8).astype(np.uint8)
-    view = data.data
-    checks = np.array(
-        [crc32c(view[s:e]) for s, e in zip(starts.tolist(), (ends - CHECK).tolist(), strict=True)],
-        dtype="<u4",
+    data, starts = frames.data, frames.starts
+    short = (data[starts] & 0x0F) == Kind.COMPACT
+    data[starts[short] + 1] = (numbers[short] & 0xFF).astype(np.uint8)
+    full = starts[~short]
+    data[full + 2] = (numbers[~short] & 0xFF).astype(np.uint8)
+    data[full + 3] = (numbers[~short] >> 8).astype(np.uint8)
+
+
+def close(frames: Frames) -> None:
+    """Write the checks, in place."""
+    rows = frames.equal_rows()
+    if rows is not None:
+        rows[:, -CHECK:] = _checks(rows).view(np.uint8).reshape(-1, CHECK)
+        return
+    checks = np.array([crc32c(piece[:-CHECK].data) for piece in frames.pieces()], "<u4")
+    frames.data[frames.ends[:, None] - CHECK + np.arange(CHECK)] = checks.view(np.uint8).reshape(
+        -1, CHECK
     )
-    data[ends[:, None] - CHECK + np.arange(CHECK)] = checks.view(np.uint8).reshape(-1, CHECK)
-
-
-def _stamp_rows(rows: U8, sequence: int) -> None:
-    """`stamp` for frames of one kind and length, as whole columns."""
-    numbers = _sequence(sequence, len(rows))
-    rows[:, 1 if rows[0, 0] & 0x0F == Kind.COMPACT else 2] = numbers & 0xFF
-    if rows[0, 0] & 0x0F != Kind.COMPACT:
-        rows[:, 3] = numbers >> 8
-    rows[:, -CHECK:] = _checks(rows).view(np.uint8).reshape(-1, CHECK)
-
-
-def _sequence(first: int, count: int) -> NDArray[np.uint16]:
-    return (np.arange(first, first + count) & 0xFFFF).astype(np.uint16)
 
 
 def _checks(rows: U8) -> NDArray[np.uint32]:

@@ -4,6 +4,7 @@
     diode-ed25519-secret BASE64 [comment]     signs
     diode-x25519-pub     BASE64 [comment]     for whom to encrypt            envelope.py
     diode-x25519-secret  BASE64 [comment]     decrypts
+    diode-link-secret    BASE64 [comment]     tags frames, at both ends      tag.py
 
 Each is 32 bytes. `Public` and `Secret` are what all kinds have in common; a kind is a subclass that
 says its first word. No message quotes a line, since it may be the secret of something, and a secret
@@ -31,6 +32,7 @@ KINDS = {
     "diode-ed25519-secret": "a secret key to sign with",
     "diode-x25519-pub": "a public key to encrypt to",
     "diode-x25519-secret": "a secret key to decrypt with",
+    "diode-link-secret": "a link key",
 }
 """First words of the lines there are, and what they are called."""
 PUBLIC = tuple(kind for kind in KINDS if kind.endswith("-pub"))

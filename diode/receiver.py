@@ -48,12 +48,14 @@ from diode.objects import Status
 from diode.orphans import Orphans, Part
 from diode.parking import Parking
 from diode.reception import Reception
+from diode.tag import MARK, Untagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from diode.events import BlockSaved
     from diode.frame import I64, U8, Bool, Column
+    from diode.tag import Tags
 
 
 class Receiver:
@@ -64,12 +66,14 @@ class Receiver:
         limits: Limits | None = None,
         gate: Gate | None = None,
         opener: Opener | None = None,
+        tags: Tags | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.quarantine = Quarantine(self.limits.quarantined)
         self._admission = Admission(
             self.limits, gate or Anyone(), opener or NoIdentity(), self._reject
         )
+        self._tags = tags or Untagged()
         self.rejected: Counter[str] = Counter()
         self.frames = 0
         self.late = 0
@@ -103,9 +107,11 @@ class Receiver:
         # Before new frames, not after: a block wanted in the last call has been restored by now.
         self._events += self._parking.park_beyond(self.limits.memory)
         data: list[tuple[U8, bool]] = []
-        for rows in batches:
+        for heard in batches:
+            rows = self._tags.accepted(heard, self._reject)
             self.frames += len(rows)
-            self._sort(rows, data)
+            if len(rows):
+                self._sort(rows, data)
         for rows, compact in data:
             self._take_compact(rows) if compact else self._take_data(rows)
         for reception in self._heard:
@@ -216,7 +222,7 @@ class Receiver:
         """Deal rows of one length out by version and kind; data waits for the manifests."""
         length = rows.shape[1]
         first = rows[:, 0]
-        right = first >> 4 == frame.VERSION
+        right = (first & ~np.uint8(MARK)) >> 4 == frame.VERSION
         if not right.all():
             self._reject(Reject.VERSION, int((~right).sum()))
         kinds = first & 0x0F

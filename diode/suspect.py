@@ -60,10 +60,10 @@ class Spent:
         """What that block has cost and not earned back."""
         return int(self._trials.get(block, 0))
 
-    def keep(self, block: int, trials: int) -> None:
-        """Remember; of more than MOST_BLOCKS the cheapest is forgotten."""
-        if trials:
-            self._trials[block] = trials
+    def keep(self, block: int, suspect: Suspect | None) -> None:
+        """What it cost, if it was suspect; of more than MOST_BLOCKS the cheapest is forgotten."""
+        if suspect is not None and suspect.trials:
+            self._trials[block] = suspect.trials
         if len(self._trials) > MOST_BLOCKS:
             del self._trials[min(self._trials, key=self._trials.__getitem__)]
 

@@ -44,12 +44,14 @@ from diode.frame import Beat, Frames
 from diode.objects import Status
 from diode.passes import Pass, frames_before, place_of
 from diode.plan import Link, Settings
+from diode.tag import Untagged
 
 if TYPE_CHECKING:
     from diode.assembly import Encloser, Signer
     from diode.block import BlockCheck
     from diode.group import Group, Place
     from diode.objects import Manifest
+    from diode.tag import Tagger
 
 SLICE_BYTES = 256 << 10
 """Frames handed out at a time on a link without a rate: fits a processor's cache."""
@@ -115,15 +117,18 @@ class Transmitter:
         highest_number: int = 0,
         signer: Signer | None = None,
         encloser: Encloser | None = None,
+        tagger: Tagger | None = None,
         ahead: Ahead = at_once,
     ) -> None:
         """frames_before: frames this sender id has ever sent, so that the count goes on.
 
+        tagger: what its `extra` bytes a frame are, `link` must know of.
         ahead: how the next group is assembled while one is sent.
         """
         self.sender = sender
         self._signer = signer or Unsigned()
         self._encloser = encloser or Unenclosed()
+        self._tagger = tagger or Untagged()
         self.settings = dataclasses.replace(settings, cipher=self._encloser.cipher)
         self.link = link
         self.frames_sent = frames_before
@@ -346,7 +351,7 @@ class Transmitter:
         return part
 
     def _stamped(self, frames: Frames) -> Frames:
-        frame.stamp(frames, self.frames_sent)
+        frames = self._tagger.stamp(frames, self.frames_sent)
         self.frames_sent += len(frames)
         self.progress.line_frames += len(frames)
         if self.link.rate:

@@ -360,25 +360,33 @@ def test_a_spoiled_and_parked_block_is_recovered_from_as_many_new_symbols(monkey
     assert list(blocks.recovered) == [0] and blocks.right
 
 
+def costly(blocks, trials):
+    return Suspect(blocks.geometry, blocks.code, block_layer.CRC, 0, [], trials)
+
+
 def test_spent_trials_are_earned_back_by_what_is_heard():
-    spent = Spent(Blocks(2, 10).geometry)
-    spent.keep(0, 1000)
+    blocks = Blocks(2, 10)
+    spent = Spent(blocks.geometry)
+    spent.keep(0, costly(blocks, 1000))
+    spent.keep(1, None)
+    spent.keep(1, costly(blocks, 0))
     spent.heard(np.array([1, 1, 1]))
     assert (spent.of(0), spent.of(1)) == (1000, 0)
     spent.heard(np.array([0, 0, 1, 0]))
     assert spent.of(0) == int(1000 - 3 * MAX_TRIALS / 10)
     spent.heard(np.zeros(10, np.int64))
     assert spent.of(0) == 0
-    spent.keep(1, 5)
+    spent.keep(1, costly(blocks, 5))
     spent.forget(1)
     assert spent.of(1) == 0
 
 
 def test_spent_trials_of_few_blocks_are_remembered():
-    spent = Spent(Blocks(2, 10).geometry)
-    spent.keep(7, 900)
+    blocks = Blocks(2, 10)
+    spent = Spent(blocks.geometry)
+    spent.keep(7, costly(blocks, 900))
     for block in range(100, 100 + 2 * MOST_BLOCKS):
-        spent.keep(block, 1 + block % 50)
+        spent.keep(block, costly(blocks, 1 + block % 50))
     assert len(spent._trials) == MOST_BLOCKS
     assert spent.of(7) == 900, "the dearest is kept"
 

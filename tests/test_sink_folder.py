@@ -561,7 +561,7 @@ print(json.dumps(said))
 def test_full_disk_keeps_what_came_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
     program = FULL_DISK.format(tests=str(Path(__file__).parent), mount=str(tmp_path / "disk"))
     (tmp_path / "disk").mkdir()
-    mount = 'mount -t tmpfs -o size=1m tmpfs "$1" || exit 77; exec "$2" -c "$3"'
+    mount = 'mount -t tmpfs -o size=1m,mode=755 tmpfs "$1" || exit 77; exec "$2" -c "$3"'
     shell = ["sh", "-c", mount, "sh", str(tmp_path / "disk"), sys.executable, program]
     user = [] if os.geteuid() == 0 else ["-r"]
     if shutil.which("unshare") is None:

@@ -284,7 +284,7 @@ def test_no_inodes(shell: Shell) -> None:
     said = with_mounts(
         shell,
         """
-        mount -t tmpfs -o size=4m,nr_inodes=8 tmpfs mnt || exit 77
+        mount -t tmpfs -o size=4m,nr_inodes=8,mode=755 tmpfs mnt || exit 77
         diode recv mnt --from file:cap && exit 1 || test $? = 13
         test ! -e mnt/x
         mount -o remount,nr_inodes=100 mnt
@@ -302,7 +302,7 @@ def test_a_read_only_inbox(shell: Shell) -> None:
     said = with_mounts(
         shell,
         """
-        mount -t tmpfs -o size=4m,ro tmpfs mnt || exit 77
+        mount -t tmpfs -o size=4m,mode=755,ro tmpfs mnt || exit 77
         diode recv mnt --from file:cap && exit 1 || test $? = 13
         mount -o remount,rw mnt
         diode recv mnt --from file:cap

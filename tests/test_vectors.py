@@ -28,11 +28,13 @@ from diode.modem import modem
 from diode.modem.profile import PROFILES
 from diode.objects import Announcement, Malformed, Manifest, Status, safe_parts
 from diode.seal import PublicKey, SecretKey
+from diode.tag import LinkKey, Untagged
 
 VECTORS = vectorfile.load()
-LAYERS = {"frame", "block", "code", "announcement", "cobs", "rs", "modem", "stream"}
+LAYERS = {"frame", "block", "code", "announcement", "cobs", "rs", "modem", "stream", "tagged"}
 EXPECT = {"accept", "deliver", "incomplete", "void", "malformed"}
 EXPECT |= {f"reject-{reason}" for reason in ("check", "length", "version", "kind")}
+EXPECT |= {"reject-tag", "reject-untagged", "reject-keyed"}
 
 
 def of(*layers):
@@ -165,6 +167,27 @@ def test_heartbeat_is_taken_in(vector):
     assert reception.rate == vector.number("rate")
     assert reception.interval == vector.number("interval") / 1000
     assert reception.highest_used == vector.number("number")
+
+
+@of("tagged")
+def test_tagged(vector):
+    tags = LinkKey(vector.raw("link-key-hex")) if "link-key-hex" in vector else Untagged()
+    refused = []
+    heard = row(vector.data)
+    assert frame.check_rows(heard).all(), "the check is right, with or without the key"
+    rest = tags.accepted(heard, lambda reason, count: refused.append((f"reject-{reason}", count)))
+    if vector["expect"] != "accept":
+        assert refused == [(vector["expect"], 1)]
+        assert not len(rest)
+        return
+    plain = vector.raw("plain-hex")
+    assert not refused
+    assert rest[0, 1 : -frame.CHECK].tobytes() == plain[1 : -frame.CHECK]
+    unnumbered = row(plain)
+    short = plain[0] & 0x0F == Kind.COMPACT
+    sequence = plain[1] if short else int.from_bytes(plain[2:4], "little")
+    made = tags.stamp(Frames.of_rows(unnumbered), sequence)
+    assert made.data.tobytes() == vector.data
 
 
 # Blocks and codes -------------------------------------------------------------------------------

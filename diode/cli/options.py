@@ -11,6 +11,7 @@ import click
 from diode.errors import UsageError
 from diode.line import DATAGRAM
 from diode.plan import Link, Settings
+from diode.tag import LinkKey, Untagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +140,12 @@ buffer = click.option(
     show_default=True,
     help="Memory for what is heard while the disk, or this computer, is too slow.",
 )
+link_key = click.option(
+    "--link-key",
+    "link_key",
+    metavar="KEYFILE",
+    help="Tag frames with this key, which both ends have: on media that others can write to.",
+)
 sandbox = _stack(
     click.option(
         "--sandbox",
@@ -200,6 +207,15 @@ planning = _stack(
 )
 
 
+def tagging(path: str | None) -> LinkKey | Untagged:
+    """What tags frames, or checks their tags. KeyFileError where that is no link key."""
+    if path is None:
+        return Untagged()
+    from diode.service.keys import read_secret
+
+    return read_secret(path, LinkKey)
+
+
 def line_for(facts: CarrierFacts, asked: str | None, otherwise: str) -> str:
     """The name of the line on that carrier. UsageError when one was asked for that has no choice.
 
@@ -229,8 +245,11 @@ def settings(
     return Settings(code, redundancy, passes, burst, symbol_size, keep_order, loss)
 
 
-def link(facts: CarrierFacts, encoder: Encoder) -> Link:
-    """What planning has to know of a carrier with a line. UsageError when they do not fit."""
+def link(facts: CarrierFacts, encoder: Encoder, extra: int = 0) -> Link:
+    """What planning has to know of a carrier with a line. UsageError when they do not fit.
+
+    extra: bytes by which frames grow before the line, for their tag.
+    """
     longest = encoder.max_frame
     if facts.max_piece is not None:
         longest = min(longest, encoder.frame_room(facts.max_piece))
@@ -241,8 +260,8 @@ def link(facts: CarrierFacts, encoder: Encoder) -> Link:
             )
     return Link(
         facts.rate,
-        longest,
-        lambda frame: facts.air_bytes(encoder.line_bytes(frame)),
+        longest - extra,
+        lambda frame: facts.air_bytes(encoder.line_bytes(frame + extra)),
         facts.max_piece,
-        encoder.frame_room,
+        lambda piece: max(0, encoder.frame_room(piece) - extra),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -22,7 +22,17 @@ from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
 
 if TYPE_CHECKING:
+    from diode.admission import Gate, Opener
     from diode.sink import Sink
+    from diode.tag import Tags
+
+
+class Judging(TypedDict):
+    """What of a session decides what may come in."""
+
+    gate: Gate
+    opener: Opener
+    tags: Tags
 
 
 @click.command(short_help="receive, and deliver what is whole")
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
 @verifying.verify_option
 @verifying.identity_option
+@options.link_key
 @options.heard_line
 @click.option(
     "--names",
@@ -78,6 +89,7 @@ def command(
     idle: float | None,
     verify: tuple[str, ...],
     identities: tuple[str, ...],
+    link_key: str | None,
     line_name: str | None,
     names: str,
     mode: int,
@@ -108,8 +120,7 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, json_, ordered, give_up_after)
-    limits = Limits() if max_object is None else Limits(max_object=max_object)
-    gate, opener = verifying.gate(report, verify), verifying.opener(report, identities)
+    judging = _judging(report, verify, identities, link_key)
     decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with contextlib.ExitStack() as stack:
         medium, reader = reading.opened(report, url, impair, sandbox, buffer)
@@ -123,13 +134,27 @@ def command(
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
             session = Session(
-                medium, decoder, sink, watcher, limits, gate=gate, opener=opener, disk=disk
+                medium, decoder, sink, watcher, _limits(max_object), disk=disk, **judging
             )
             if ordered:
                 session.order = Strict(sink.delivered_up_to, give_up_after)
             with signals.asking(session.stop):
                 session.run(Stop(1 if once or inbox == "-" else count, idle))
     return _conclude(report, session, watcher)
+
+
+def _limits(max_object: int | None) -> Limits:
+    return Limits() if max_object is None else Limits(max_object=max_object)
+
+
+def _judging(
+    report: Report, verify: tuple[str, ...], identities: tuple[str, ...], link_key: str | None
+) -> Judging:
+    return {
+        "gate": verifying.gate(report, verify),
+        "opener": verifying.opener(report, identities),
+        "tags": options.tagging(link_key),
+    }
 
 
 def _check(inbox: str, json_: bool, ordered: bool, give_up_after: float | None) -> None:

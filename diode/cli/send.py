@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from diode.objects import Manifest
     from diode.plan import Settings
     from diode.source.stream import StreamSource
+    from diode.tag import Tagger
 
 STDIN = "-"
 
@@ -43,6 +44,7 @@ class How:
     sandbox: str
     fresh: bool
     hard_links: bool
+    tagger: Tagger
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ class Sending:
 )
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @signing.options
+@options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @options.planning
 @options.impair
@@ -109,6 +112,7 @@ def command(
     state: str | None,
     key_file: str | None,
     encrypt_to: tuple[str, ...],
+    link_key: str | None,
     hard_links: bool,
     fresh: bool,
     keep_order: bool,
@@ -144,7 +148,7 @@ def command(
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
-    how = How(impair, folder, sandbox, fresh, hard_links)
+    how = How(impair, folder, sandbox, fresh, hard_links, options.tagging(link_key))
     return _send(report, paths, name, url, settings, keys, line, how)
 
 
@@ -161,7 +165,7 @@ def _send(
     facts = carrier.facts(url)
     line_name = options.line_for(facts, line_asked, "cobs")
     encoder = line.encoder(line_name)
-    link = options.link(facts, encoder)
+    link = options.link(facts, encoder, how.tagger.extra)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
         listing = _list(report, paths, name, how.hard_links)
@@ -187,6 +191,7 @@ def _send(
             highest_number=state.number,
             signer=keys.signer,
             encloser=encloser,
+            tagger=how.tagger,
             ahead=lambda work: pool.submit(work).result,
         )
         manifests = queue.fill(transmitter)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from diode.keytext import Public, Secret
+    from diode.tag import LinkKey
 
 MAX_KEY_FILE = 1 << 16
 OPTIONS = {
@@ -29,6 +30,7 @@ OPTIONS = {
     "diode-ed25519-secret": "--sign",
     "diode-x25519-pub": "--encrypt-to",
     "diode-x25519-secret": "--identity",
+    "diode-link-secret": "--link-key",
 }
 """Which option takes a key of which kind."""
 _REMARKS = {
@@ -36,6 +38,8 @@ _REMARKS = {
     "by its owner alone.\n",
     "diode-x25519-secret": "# A secret key of diode. It stays on the machine that decrypts, "
     "readable by its owner alone.\n",
+    "diode-link-secret": "# A link key of diode, for both ends of a link, readable by its owner "
+    "alone.\n",
 }
 _Public = TypeVar("_Public", bound="Public")
 _Secret = TypeVar("_Secret", bound="Secret")
@@ -122,6 +126,11 @@ def write_pair(path: str, secret: Pair, *, force: bool = False) -> str:
     }
     _write_new(lines, force=force)
     return public
+
+
+def write_link(path: str, secret: LinkKey, *, force: bool = False) -> None:
+    """Write a link key to `path` (0600). KeyFileError as `write_pair`."""
+    _write_new({path: (_REMARKS[secret.KIND] + secret.line, 0o600)}, force=force)
 
 
 def _write_new(contents: Mapping[str, tuple[str, int]], *, force: bool) -> None:

@@ -27,6 +27,7 @@ from diode.ordering import AsTheyCome, Order, Turn
 from diode.receiver import Receiver
 from diode.service.disk import AtOnce, Disk
 from diode.sink.trouble import Lost
+from diode.tag import Untagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from diode.objects import Manifest
     from diode.service.observer import Observer
     from diode.sink import Delivered, Sink
+    from diode.tag import Tags
 
 PIECE = 1 << 18
 """Bytes of line handled at a time: what fits a processor's cache is fastest."""
@@ -85,6 +87,7 @@ class Session:
     gate: Gate = field(default_factory=Anyone)
     opener: Opener = field(default_factory=NoIdentity)
     order: Order = field(default_factory=AsTheyCome)
+    tags: Tags = field(default_factory=Untagged)
     disk: Disk = field(default_factory=AtOnce)
     receiver: Receiver = field(init=False)
     delivered: int = 0
@@ -117,7 +120,7 @@ class Session:
     _stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
-        self.receiver = Receiver(self.limits, self.gate, self.opener)
+        self.receiver = Receiver(self.limits, self.gate, self.opener, self.tags)
 
     def run(self, stop: Stop) -> None:
         """Receive until the carrier ends or `stop` says so; then keep what is unfinished."""
