@@ -23,7 +23,7 @@ import numpy as np
 
 from diode.block import CRC
 from diode.parity import Parity
-from diode.suspect import Suspect
+from diode.suspect import Spent, Suspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -71,6 +71,7 @@ class Collector:
         self._kept: Bool = np.empty((0, geometry.k), np.bool_)  # was handed out before
         self._parity: dict[int, Parity] = {}
         self._suspects: dict[int, Suspect] = {}
+        self._spent = Spent(geometry)
         self._touched: set[int] = set()
         """Blocks in which something came since `unsaved` was last asked."""
 
@@ -126,11 +127,13 @@ class Collector:
         parity = self._parity.get(block)
         return int(self._have[slot].sum()) + (len(parity) if parity else 0)
 
-    def add(self, blocks: I64, symbols: I64, payload: U8) -> list[Recovered]:
-        """Take symbols; return the blocks they complete.
+    def add(self, blocks: I64, symbols: I64, payload: U8, *, heard: bool = True) -> list[Recovered]:
+        """Take symbols, heard now or once before; return the blocks they complete.
 
         blocks, symbols: int64 (frames,), inside the geometry. payload: uint8 (frames, S).
         """
+        if heard:
+            self._spent.heard(blocks)
         fresh = ~self.done[blocks]
         if not fresh.all():
             self.duplicates += int(len(fresh) - fresh.sum())
@@ -197,7 +200,7 @@ class Collector:
         numbers, symbols = self._not_kept(block)
         self._free.append(self._slots.pop(block))
         self._parity.pop(block, None)
-        self._suspects.pop(block, None)
+        self._spent.keep(block, self._suspects.pop(block, None))
         self.parked.add(block)
         self._shrink()
         return numbers, symbols
@@ -227,7 +230,7 @@ class Collector:
     def restore(self, block: int, numbers: I64, symbols: U8) -> list[Recovered]:
         """Take back all that `park` handed out, perhaps long ago: (n,), (n, S)."""
         self.parked.discard(block)
-        found = self.add(np.full(len(numbers), block, np.int64), numbers, symbols)
+        found = self.add(np.full(len(numbers), block), numbers, symbols, heard=False)
         if block in self._slots:
             self._keep(block, numbers)
         return found
@@ -329,8 +332,8 @@ class Collector:
                 return None
         if self.check.open(rows.reshape(-1), self.geometry.length(block), block):
             return self._finish(block, rows, decoded=short > 0)
-        candidates = self._candidates(block)
-        self._suspects[block] = Suspect(self.geometry, self.code, self.check, block, candidates)
+        known = self._candidates(block), self._spent.of(block)
+        self._suspects[block] = Suspect(self.geometry, self.code, self.check, block, *known)
         self.spoiled.append(block)
         return None
 
@@ -350,6 +353,7 @@ class Collector:
         self._releasing[block] = self._slots.pop(block)
         self._parity.pop(block, None)
         self._suspects.pop(block, None)
+        self._spent.forget(block)
         self.done[block] = True
         self.done_count += 1
         return Recovered(block, rows.reshape(-1)[: self.geometry.length(block)], decoded)
@@ -380,7 +384,7 @@ class Collector:
                 if suspect.knows(candidate):
                     self.duplicates += 1
                     continue
-                whole = suspect.offer(candidate)
+                whole = None if suspect.hopeless else suspect.offer(candidate)
                 if whole is not None:
                     slot = self._slots[block]
                     self._source[slot] = whole
@@ -409,7 +413,7 @@ class Collector:
 
     def _begin_anew(self, block: int) -> None:
         """More wrong symbols than can be told apart: forget them all and wait for others."""
-        self._suspects.pop(block, None)
+        self._spent.keep(block, self._suspects.pop(block, None))
         self._parity.pop(block, None)
         slot = self._slots[block]
         self._have[slot] = self._kept[slot] = False

@@ -303,7 +303,9 @@ def _symbol_size_for(code: Code, size: int, settings: Settings, link: Link) -> i
             )
         return largest
     if code.name in WIDE_CODES and link.fast:
-        largest = min(WIDE_SYMBOL, link.max_frame - frame.HEADER - frame.CHECK)
+        # One that fills a datagram, or, where frames may have any length, is about as long.
+        room = link.max_frame - frame.HEADER - frame.CHECK
+        largest = room if link.unit is not None else min(WIDE_SYMBOL, room)
     if largest < code.step:
         raise UsageError(
             f"{code.name} has symbols of at least {code.step} bytes, room is for {largest} here",

@@ -8,8 +8,10 @@ first good one that comes settles it.
 
 Decoding is bounded, in number and in bytes: whoever sends wrong symbols on purpose gets work out of
 the receiver in proportion to what was sent, and then the block is begun anew from symbols to
-come. A wide block cannot be decoded once for each of its thousands of symbols. There several are
-left out at a time, and the search waits until as many have come to stand in for them.
+come. What was spent stays with the block while it is parked or begun anew, and only symbols that
+are heard earn it back (`Spent`). A wide block cannot be decoded once for each of its thousands of
+symbols. There several are left out at a time, and the search waits until as many have come to
+stand in for them.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from diode.block import BlockCheck
     from diode.code import Code
-    from diode.frame import U8
+    from diode.frame import I64, U8
     from diode.plan import Geometry
 
 MAX_TRIALS = 1024
@@ -33,6 +35,52 @@ MAX_WORK = 1 << 30
 """Bytes of block that these decodings may add up to: some three seconds with the wide codes."""
 FEWEST = 8
 """Decodings that a block may cost whatever its size."""
+MOST_BLOCKS = 4096
+"""Blocks of an object whose spent decodings are remembered. Each took as many frames as it has
+symbols to turn suspect, so that to make room among so many earns nobody anything."""
+
+
+def most_trials(need: int, symbol_size: int) -> int:
+    """Decodings that a block of that many symbols may cost."""
+    return max(FEWEST, min(MAX_TRIALS, MAX_WORK // (need * symbol_size)))
+
+
+class Spent:
+    """Decodings that blocks have cost which are not suspect any more, or not in memory.
+
+    A frame is all it takes to have a parked block restored, and its symbols, kept on disk, turn it
+    suspect at once. Without a memory, each such frame would buy the whole budget again.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
+        self._trials: dict[int, float] = {}
+
+    def of(self, block: int) -> int:
+        """What that block has cost and not earned back."""
+        return int(self._trials.get(block, 0))
+
+    def keep(self, block: int, suspect: Suspect | None) -> None:
+        """What it cost, if it was suspect; of more than MOST_BLOCKS the cheapest is forgotten."""
+        if suspect is not None and suspect.trials:
+            self._trials[block] = suspect.trials
+        if len(self._trials) > MOST_BLOCKS:
+            del self._trials[min(self._trials, key=self._trials.__getitem__)]
+
+    def heard(self, blocks: I64) -> None:
+        """Symbols came over the link, (frames,): as many as a block has earn a whole budget."""
+        if not self._trials:
+            return
+        for block, count in zip(*np.unique(blocks, return_counts=True), strict=True):
+            spent = self._trials.get(int(block))
+            if spent is not None:
+                need = self._geometry.source_symbols(int(block))
+                spent -= int(count) * most_trials(need, self._geometry.symbol_size) / need
+                self._trials[int(block)] = max(0.0, spent)
+
+    def forget(self, block: int) -> None:
+        """That block is whole."""
+        self._trials.pop(block, None)
 
 
 class Suspect:
@@ -45,16 +93,17 @@ class Suspect:
         check: BlockCheck,
         block: int,
         candidates: Iterable[tuple[int, bytes]],
+        spent: int = 0,
     ) -> None:
+        """spent: decodings that the block has cost before."""
         self.candidates = dict.fromkeys(candidates)
-        self.trials = 0
+        self.trials = spent
         self._geometry = geometry
         self._code = code
         self._check = check
         self._block = block
         self._need = geometry.source_symbols(block)
-        block_bytes = self._need * geometry.symbol_size
-        self._most = max(FEWEST, min(MAX_TRIALS, MAX_WORK // block_bytes))
+        self._most = most_trials(self._need, geometry.symbol_size)
         self._at_a_time = -(-2 * self._need // self._most)  # two searches are within bounds
         self._searches = 0
 

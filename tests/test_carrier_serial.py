@@ -149,7 +149,7 @@ def test_nothing_from_the_far_end_stops_the_sender(pty):
 def test_rounded_rate_is_mentioned(pty, monkeypatch):
     for made, mentioned in ((115_200, False), (116_000, False), (119_000, True)):
         said = []
-        monkeypatch.setattr(terminal, "_set_up", lambda *_, made=made, **__: made)
+        monkeypatch.setattr(terminal, "set_up", lambda *_, made=made, **__: made)
         sender = open_sending(f"serial:{pty.path}", notice=said.append)
         assert sender.rate == made / 10
         assert bool(said) is mentioned

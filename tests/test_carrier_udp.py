@@ -502,7 +502,7 @@ def test_a_file_crosses(shell: Shell, version: int, gso: int, gro: int) -> None:
     assert (shell.folder / "inbox/file").read_bytes() == content
     link = ran.events("link")[-1]
     assert (link["kernel_dropped"], link["rejected"], link["foreign"]) == (0, 0, 0)
-    assert link["datagrams"] >= 1_500_000 / 1452
+    assert link["datagrams"] > 100  # as of the last quarter of a second
 
 
 @pytest.mark.parametrize("damaged", ["send", "recv"])

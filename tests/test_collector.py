@@ -12,7 +12,7 @@ from diode import block as block_layer
 from diode.code import CODES
 from diode.collector import Collector
 from diode.plan import Geometry
-from diode.suspect import MAX_TRIALS, Suspect
+from diode.suspect import MAX_TRIALS, MOST_BLOCKS, Spent, Suspect
 
 S = 16
 
@@ -316,6 +316,79 @@ def test_hostile_work_is_bounded(monkeypatch):
     # A symbol may cause a decoding for each of those before it; they end with the trials.
     assert decodings <= count * 60
     assert not blocks.recovered
+
+
+def parked_again_and_again(blocks, rounds, monkeypatch):
+    """Decodings in each round in which one frame has a parked, spoiled block restored."""
+    decodings = []
+    decode = Suspect._decode
+    monkeypatch.setattr(Suspect, "_decode", lambda *args: decodings.append(1) or decode(*args))
+    k, collector = blocks.geometry.k, blocks.collector
+    store = {}
+    rng = np.random.default_rng(1)
+    wrong = {(0, n) for n in (3, 4, 5, 6)}  # three too many
+    blocks.give(*[(0, n) for n in range(k + 12)], wrong=wrong)
+    costs = []
+    for turn in range(rounds):
+        numbers, symbols = collector.park(0)
+        store |= {(int(n), s.tobytes()): s for n, s in zip(numbers, symbols, strict=True)}
+        decodings.clear()
+        noise = rng.integers(0, 256, (1, S), np.uint8)
+        blocks.take(collector.add(np.array([0]), np.array([k + 20 + turn]), noise))
+        numbers = np.array([n for n, _ in store])
+        blocks.take(collector.restore(0, numbers, np.stack(list(store.values()))))
+        costs.append(len(decodings))
+    return costs
+
+
+def test_parking_does_not_give_a_suspect_block_its_trials_back(monkeypatch):
+    """Forged symbols and a receiver with little memory: a frame must not buy a budget."""
+    k, rounds = 60, 60
+    costs = parked_again_and_again(Blocks(1, k), rounds, monkeypatch)
+    earned = MAX_TRIALS / k  # of one symbol
+    assert sum(costs) <= MAX_TRIALS + rounds * (earned + 2)
+    assert max(costs[-20:]) <= earned * 2 + 2
+
+
+def test_a_spoiled_and_parked_block_is_recovered_from_as_many_new_symbols(monkeypatch):
+    blocks = Blocks(1, 60)
+    parked_again_and_again(blocks, 40, monkeypatch)
+    assert not blocks.recovered
+    for first in (60, 121):  # the first of these ends the search, and some are lost with it
+        if not blocks.recovered:
+            blocks.give(*[(0, n) for n in range(first, first + 61)])
+    assert list(blocks.recovered) == [0] and blocks.right
+
+
+def costly(blocks, trials):
+    return Suspect(blocks.geometry, blocks.code, block_layer.CRC, 0, [], trials)
+
+
+def test_spent_trials_are_earned_back_by_what_is_heard():
+    blocks = Blocks(2, 10)
+    spent = Spent(blocks.geometry)
+    spent.keep(0, costly(blocks, 1000))
+    spent.keep(1, None)
+    spent.keep(1, costly(blocks, 0))
+    spent.heard(np.array([1, 1, 1]))
+    assert (spent.of(0), spent.of(1)) == (1000, 0)
+    spent.heard(np.array([0, 0, 1, 0]))
+    assert spent.of(0) == int(1000 - 3 * MAX_TRIALS / 10)
+    spent.heard(np.zeros(10, np.int64))
+    assert spent.of(0) == 0
+    spent.keep(1, costly(blocks, 5))
+    spent.forget(1)
+    assert spent.of(1) == 0
+
+
+def test_spent_trials_of_few_blocks_are_remembered():
+    blocks = Blocks(2, 10)
+    spent = Spent(blocks.geometry)
+    spent.keep(7, costly(blocks, 900))
+    for block in range(100, 100 + 2 * MOST_BLOCKS):
+        spent.keep(block, costly(blocks, 1 + block % 50))
+    assert len(spent._trials) == MOST_BLOCKS
+    assert spent.of(7) == 900, "the dearest is kept"
 
 
 # Wide codes ---------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ from pair import BytesSource, content, everything
 from test_service_receiver import Observer
 from diode import frame
 from diode.announcements import AnnouncementSymbols
-from diode.assembly import announcement_rows
 from diode.frame import Kind, crc32c
 from diode.objects import Announcement, Manifest, Status, Type
 from diode.plan import Link, Settings

@@ -368,7 +368,8 @@ def test_announcements_that_are_too_large():
 
 def of_several(thing, room=64, **fields):
     symbols = AnnouncementSymbols.of(Announcement(thing), room)
-    numbers, payloads = symbols.symbols(0, symbols.count + 3)
+    numbers = symbols.numbers(0, symbols.count + 3)
+    payloads = symbols.symbols(numbers)
     return [
         made(
             Kind.MANIFEST,

@@ -113,13 +113,13 @@ class ReceivingTerminal:
 def _open(path: str, mode: int, baud: int) -> tuple[int, int]:
     """The descriptor and the rate that the driver set."""
     try:
-        _check_kind(path)
+        check_kind(path)
         # O_NONBLOCK: an open that waits for the carrier detect line would never return.
         fd = apart(os.open(path, mode | os.O_NOCTTY | os.O_NONBLOCK))
     except (OSError, ValueError) as error:
         raise refusal(path, error) from error
     try:
-        return fd, _set_up(fd, baud, receiving=mode == os.O_RDONLY)
+        return fd, set_up(fd, baud, receiving=mode == os.O_RDONLY)
     except OSError as error:
         os.close(fd)
         raise refusal(path, error) from error
@@ -128,7 +128,7 @@ def _open(path: str, mode: int, baud: int) -> tuple[int, int]:
         raise
 
 
-def _check_kind(path: str) -> None:
+def check_kind(path: str) -> None:
     """OSError for what can be opened but is no port: the open alone would tell it badly."""
     kind = Path(path).stat().st_mode
     if stat.S_ISDIR(kind):
@@ -137,7 +137,7 @@ def _check_kind(path: str) -> None:
         raise OSError(errno.ENOTTY, "")
 
 
-def _set_up(fd: int, baud: int, *, receiving: bool) -> int:
+def set_up(fd: int, baud: int, *, receiving: bool) -> int:
     """Take the port for ourselves and make it raw; returns the rate. Raises OSError."""
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:

@@ -202,6 +202,14 @@ class UdpSender:
 
         False when the kernel does not cut; nothing was sent then.
         """
+        try:
+            return self._insist(data, size)
+        except KeyboardInterrupt:
+            self._patience = 0.0  # the last words are not waited for
+            raise
+
+    def _insist(self, data: memoryview, size: int) -> bool:
+        """`_tell`, waiting for as long as something is in the way."""
         absence: Absence | None = None
         while True:
             away = self._unready()
@@ -272,11 +280,7 @@ class UdpSender:
                 f"{away}, for more than {self._patience:g} s",
                 hint=f"see: diode doctor --to udp://{self._way.to}; reopen=SECONDS waits longer",
             )
-        try:
-            self._sleep(absence.wait())
-        except KeyboardInterrupt:
-            self._patience = 0.0  # the last words are not waited for
-            raise
+        self._sleep(absence.wait())
         absence.missed()
         self._look_at = self._clock()  # a route comes back before the carrier does
 

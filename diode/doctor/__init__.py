@@ -2,7 +2,8 @@
 
 A member of the family is a module with `checks` (`Member`) and a line in `SCHEMES`. Checks look and
 never touch: nothing is changed, and nothing is sent on the link, for which a look must not be
-the exception. What a system does not tell is `unknown`, and no fault.
+the exception. `loopback` is one, and runs on its own. What a system does not tell is `unknown`,
+and no fault.
 """
 
 from __future__ import annotations

@@ -180,7 +180,8 @@ class Script:
         told = Manifest(status, 0, b"name" * key.number, cut.size, bytes(32), *numbers)
         made = AnnouncementSymbols.of(Announcement(told), self.choices.of(200, 200, 40, 21))
         for _ in range(made.count + self.choices.of(0, 0, -1)):
-            number, symbol = made.symbols(self.choices.byte() % 6, 1)
+            number = made.numbers(self.choices.byte() % 6, 1)
+            symbol = made.symbols(number)
             where = {"block": made.tag ^ (self.choices.byte() == 255), "symbol": int(number[0])}
             self.add(Kind.MANIFEST, symbol.tobytes(), key, code=made.count, **where)
 
