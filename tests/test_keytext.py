@@ -12,10 +12,11 @@ from diode.envelope import Identity, Recipient
 from diode.errors import KeyFileError
 from diode.keytext import Public, Secret
 from diode.seal import PublicKey, SecretKey
+from diode.tag import LinkKey
 
 SECRET = SecretKey(bytes(range(32)), "plant 7")
 OTHER = SecretKey(bytes(range(32, 64)))
-KINDS = (PublicKey, SecretKey, Recipient, Identity)
+KINDS = (PublicKey, SecretKey, Recipient, Identity, LinkKey)
 SECRETS = pytest.mark.parametrize(
     "kind", [k for k in KINDS if issubclass(k, Secret)], ids=lambda kind: kind.KIND
 )
