@@ -14,9 +14,12 @@ A crash may have kept a record and lost the data it speaks of. So the journal cl
 checks decide: an object is delivered only when its SHA-256 is right, and when it is not,
 each recovered block is held against the CRC-64 in the journal and the wrong ones go back to
 "missing". Nothing here has to be fsynced in order.
-A file, no database: a symbol costs one copy into the page cache, which no SIGKILL touches. Symbols
-of blocks recovered since are dead weight; a journal that is mostly dead is written anew. One that
-is damaged in its middle is moved aside, and what comes before the damage is used.
+A file, no database: a symbol costs one copy into the page cache, which no SIGKILL touches. Of the
+same symbols SQLite in WAL mode writes 5 times as many bytes at 11,520 B/s, for as much CPU time,
+and 9 times as many at 100 MB/s, for 10 times as much; to read them back takes it 1.3 and 3 times
+as long (benches/journal.py). Symbols of blocks recovered since are dead weight; a journal that is
+mostly dead is written anew. One that is damaged in its middle is moved aside, and what comes
+before the damage is used.
 """
 
 from __future__ import annotations
