@@ -14,13 +14,14 @@ What is not tagged rightly is refused before anything else looks at it: it does 
 lost frames, let alone a manifest. Repeats of old frames pass: they are what they are, and numbers
 of objects tell them from new ones. All who have the key can send; signatures tell them apart.
 
-Cost: 5 us of processor time a frame of 1,400 bytes at the sender and 2.6 us at the receiver, where
+Cost: 4 us of processor time a frame of 1,400 bytes at the sender and 3 us at the receiver, where
 the check costs 0.3 us (Xeon with AVX-512).
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -109,15 +110,23 @@ class LinkKey(Secret):
     def stamp(self, frames: Frames, sequence: int) -> Frames:
         ends = frames.ends + TAG * np.arange(1, len(frames) + 1)
         made = Frames(np.empty(len(frames.data) + TAG * len(frames), np.uint8), ends)
-        for old, new in zip(frames.pieces(), made.pieces(), strict=True):
-            new[: len(old) - CHECK] = old[:-CHECK]
-        made.data[made.starts] |= MARK
+        edges = np.flatnonzero(np.diff(frames.lengths)) + 1
+        runs = list(itertools.pairwise([0, *edges.tolist(), len(frames)]))
+        for first, last in runs:
+            old, new = (_rows(batch, first, last) for batch in (frames, made))
+            new[:, : -TAG - CHECK] = old[:, :-CHECK]
+            new[:, 0] |= MARK
         frame.number(made, sequence)
-        for new in made.pieces():
-            body = new[: -TAG - CHECK]
-            new[len(body) : -CHECK] = np.frombuffer(self.tag(body), np.uint8)
+        for first, last in runs:
+            new = _rows(made, first, last)
+            new[:, -TAG - CHECK : -CHECK] = self._tags(new[:, : -TAG - CHECK])
         frame.close(made)
         return made
+
+    def _tags(self, bodies: U8) -> U8:
+        """The tags of these headers and payloads, (frames, TAG)."""
+        tags = b"".join(map(self.tag, np.ascontiguousarray(bodies)))
+        return np.frombuffer(tags, np.uint8).reshape(-1, TAG)
 
     def accepted(self, rows: U8, reject: Callable[[Reject, int], object]) -> U8:
         keyed: Bool = rows[:, 0] >> 4 == TAGGED
@@ -128,11 +137,15 @@ class LinkKey(Secret):
             if len(rows):
                 reject(Reject.LENGTH, len(rows))
             return rows[:0, :-TAG]
-        said = rows[:, -TAG - CHECK : -CHECK]
-        bodies = np.ascontiguousarray(rows[:, : -TAG - CHECK])
-        right = np.frombuffer(b"".join(map(self.tag, bodies)), np.uint8).reshape(-1, TAG) == said
-        good = right.all(axis=1)
+        good = (self._tags(rows[:, : -TAG - CHECK]) == rows[:, -TAG - CHECK : -CHECK]).all(axis=1)
         if not good.all():
             reject(Reject.TAG, int((~good).sum()))
             rows = rows[good]
         return rows[:, :-TAG]
+
+
+def _rows(frames: Frames, first: int, last: int) -> U8:
+    """Frames first … last-1, which have one length, as rows."""
+    rows = frames.part(first, last).equal_rows()
+    assert rows is not None, "runs of one length"
+    return rows

@@ -45,6 +45,7 @@ from diode.carrier.impairment import Impairment
 from diode.code import by_id
 from diode.events import Key
 from diode.frame import Frames, Kind
+from diode.incoming import Incoming
 from diode.limits import Limits
 from diode.objects import Announcement, Malformed, Manifest, Status
 from diode.ordering import GivenUp
@@ -599,7 +600,8 @@ class World:
             self.counts["blocks"] += 1
             self.counts["decoded"] += event.decoded
 
-    def delivered_(self, key: Key, manifest: Manifest, how: Delivered, session: Session) -> None:
+    def delivered_(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
+        manifest = incoming.manifest
         assert not self.dead
         assert key not in self.delivered, f"{key} is delivered twice"
         content = self.sent.contents[key]

@@ -27,6 +27,7 @@ from diode.announcements import AnnouncementSymbols
 from diode.frame import Kind, crc32c
 from diode.objects import Announcement, Manifest, Status, Type
 from diode.plan import Link, Settings
+from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
 from diode.sink.folder import Inbox
 from diode.transmitter import Transmitter
@@ -110,7 +111,7 @@ class Quiet(Observer):
 
 quota = 64 << 20
 inbox = Inbox("inbox", quota=quota)
-session = Session(Carrier(), Line(), inbox, Quiet())
+session = Session(Carrier(), Line(), inbox, Quiet(), disk=Beside())
 inbox.evicted, inbox.lost = session.evict, session.lost
 session.run(Stop())
 good = os.path.exists("inbox/honest") and open("inbox/honest", "rb").read() == content(200_000)

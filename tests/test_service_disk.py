@@ -55,6 +55,23 @@ def test_other_errors_come_through(disk: Disk) -> None:
         wrong()
 
 
+def test_what_is_asked_has_its_turn_and_no_results_are_seen(disk: Disk) -> None:
+    done: list[int] = []
+    seen: list[None] = []
+    disk.do(lambda: done.append(1), seen.append)
+    before = len(seen)
+    assert disk.ask(lambda: list(done)) == [1]
+    assert len(seen) == before
+    with pytest.raises(DestinationError):
+        disk.ask(refused)
+    disk.settle(wait=True)
+    assert seen == [None]
+
+
+def refused() -> None:
+    raise DestinationError("no room")
+
+
 def test_results_may_ask_for_more(disk: Disk) -> None:
     seen = []
 

@@ -137,10 +137,15 @@ def command(
                 medium, decoder, sink, watcher, _limits(max_object), disk=disk, **judging
             )
             if ordered:
-                session.order = Strict(sink.delivered_up_to, give_up_after)
+                session.order = _strict(disk, sink, give_up_after)
             with signals.asking(session.stop):
                 session.run(Stop(1 if once or inbox == "-" else count, idle))
     return _conclude(report, session, watcher)
+
+
+def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
+    """By number; the sink is asked in the thread that it lives in."""
+    return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 
 
 def _limits(max_object: int | None) -> Limits:

@@ -16,6 +16,7 @@ from diode.objects import Type, escape
 
 if TYPE_CHECKING:
     from diode.events import Key
+    from diode.incoming import Incoming
     from diode.objects import Manifest
     from diode.ordering import GivenUp
     from diode.service.receiver import Session
@@ -74,8 +75,8 @@ class Watcher:
             case _:
                 pass
 
-    def delivered(self, key: Key, manifest: Manifest, how: Delivered, session: Session) -> None:
-        incoming = session.receiver.objects[key]
+    def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
+        manifest = incoming.manifest
         took = session.clock() - incoming.started
         received = session.receiver.senders.get(key.sender)
         heard = received.frames + received.lost if received else 0

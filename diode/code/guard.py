@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diode.code import Code
     from diode.frame import I64, U8
 
@@ -20,6 +22,21 @@ def check_encode(code: Code, block: U8, numbers: I64) -> None:
         raise ValueError(f"block of shape {block.shape}, {code.name} has 1 … {code.widest(size)}")
     if len(numbers) and (numbers.min() < 0 or numbers.max() >= code.numbers(k)):
         raise ValueError(f"symbol numbers go from 0 to {code.numbers(k) - 1}")
+
+
+def encode(code: Code, block: U8, numbers: I64, parity: Callable[[U8, list[int]], U8]) -> U8:
+    """The symbols with these numbers of a systematic code, (len(numbers), S).
+
+    parity: gives the symbols with numbers of k and above, of a C-contiguous block.
+    """
+    check_encode(code, block, numbers)
+    k, size = block.shape
+    out = np.empty((len(numbers), size), np.uint8)
+    source = numbers < k
+    out[source] = block[numbers[source]]
+    if not source.all():
+        out[~source] = parity(np.ascontiguousarray(block), numbers[~source].tolist())
+    return out
 
 
 def check_fill(code: Code, block: U8, missing: I64, numbers: I64, symbols: U8) -> None:

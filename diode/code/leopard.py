@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.code.guard import check_encode, check_fill
+from diode.code.guard import check_fill, encode
 
 if TYPE_CHECKING:
     from diode.frame import I64, U8
@@ -67,19 +67,7 @@ class Leopard:
         return self.numbers(k)
 
     def encode(self, block: U8, numbers: I64) -> U8:
-        check_encode(self, block, numbers)
-        k, size = block.shape
-        out = np.empty((len(numbers), size), np.uint8)
-        source = numbers < k
-        out[source] = block[numbers[source]]
-        if not source.all():
-            recovery = numbers[~source] - k
-            rows = [row.tobytes() for row in block]
-            rows += [bytes(size)] * (_given(k) - k)
-            made = _library.encode(rows, _asked(k, recovery))
-            chosen = b"".join([made[r] for r in recovery.tolist()])
-            out[~source] = np.frombuffer(chosen, np.uint8).reshape(-1, size)
-        return out
+        return encode(self, block, numbers, _parity)
 
     def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> bool:
         check_fill(self, block, missing, numbers, symbols)
@@ -110,3 +98,12 @@ def _given(k: int) -> int:
 def _asked(k: int, recovery: I64) -> int:
     """How many recovery symbols the library is to think of, so that these are among them."""
     return max(_power(k) // 2, int(recovery.max())) + 1
+
+
+def _parity(block: U8, numbers: list[int]) -> U8:
+    k, size = block.shape
+    recovery = np.array(numbers) - k
+    rows = [row.tobytes() for row in block]
+    rows += [bytes(size)] * (_given(k) - k)
+    made = _library.encode(rows, _asked(k, recovery))
+    return np.frombuffer(b"".join([made[r] for r in recovery.tolist()]), np.uint8).reshape(-1, size)

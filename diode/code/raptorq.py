@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.code.guard import check_encode, check_fill
+from diode.code.guard import check_fill, encode
 
 if TYPE_CHECKING:
     from diode.frame import I64, U8
@@ -63,18 +63,7 @@ class RaptorQ:
         return k + 8 * max(k, 64)
 
     def encode(self, block: U8, numbers: I64) -> U8:
-        check_encode(self, block, numbers)
-        k, size = block.shape
-        out = np.empty((len(numbers), size), np.uint8)
-        source = numbers < k
-        out[source] = block[numbers[source]]
-        if not source.all():
-            wanted = numbers[~source].tolist()
-            encoder = _library.Encoder.with_defaults(block.tobytes(), size)
-            packets = encoder.get_encoded_packets(max(wanted) - k + 1)
-            chosen = np.frombuffer(b"".join([packets[n] for n in wanted]), np.uint8)
-            out[~source] = chosen.reshape(len(wanted), -1)[:, _HEADER.itemsize :]
-        return out
+        return encode(self, block, numbers, _parity)
 
     def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> bool:
         check_fill(self, block, missing, numbers, symbols)
@@ -105,3 +94,10 @@ def _decoded(packets: U8, length: int, symbol_size: int) -> bytes | None:
         if found is not None:
             return found
     return None
+
+
+def _parity(block: U8, numbers: list[int]) -> U8:
+    encoder = _library.Encoder.with_defaults(block.tobytes(), block.shape[1])
+    packets = encoder.get_encoded_packets(max(numbers) - len(block) + 1)
+    chosen = np.frombuffer(b"".join([packets[n] for n in numbers]), np.uint8)
+    return chosen.reshape(len(numbers), -1)[:, _HEADER.itemsize :]

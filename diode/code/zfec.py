@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import zfec
 
-from diode.code.guard import check_encode, check_fill
+from diode.code.guard import check_fill, encode
 
 if TYPE_CHECKING:
     from diode.frame import I64, U8
@@ -106,16 +106,7 @@ class Zfec:
         return self.numbers(k)
 
     def encode(self, block: U8, numbers: I64) -> U8:
-        check_encode(self, block, numbers)
-        k, size = block.shape
-        out = np.empty((len(numbers), size), np.uint8)
-        source = numbers < k
-        out[source] = block[numbers[source]]
-        parity = np.flatnonzero(~source)
-        if len(parity):
-            wanted = numbers[parity].tolist()
-            out[parity] = engine().encode(np.ascontiguousarray(block), wanted)
-        return out
+        return encode(self, block, numbers, lambda block, wanted: engine().encode(block, wanted))
 
     def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> bool:
         check_fill(self, block, missing, numbers, symbols)

@@ -15,14 +15,16 @@ import functools
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from diode.errors import DestinationError
 
 WAITING = 48 << 20
 """Bytes handed over and not yet written, at most."""
 
+T = TypeVar("T")
 Work = Callable[[], Any]
 Then = Callable[[Any], object]
 """Takes what the work returned, or the DestinationError that it raised."""
@@ -36,6 +38,9 @@ class Disk(Protocol):
 
         size: bytes that it keeps in memory.
         """
+
+    def ask(self, work: Callable[[], T]) -> T:
+        """Have `work` done in its turn and wait for its result alone. Raises what it raises."""
 
     def tell(self, then: Callable[..., object]) -> Callable[..., None]:
         """What may be called from within work: `then` is called with the same arguments, later,
@@ -62,6 +67,9 @@ class AtOnce:
 
     def do(self, work: Work, then: Then, size: int = 0) -> None:  # noqa: ARG002
         then(_outcome(work))
+
+    def ask(self, work: Callable[[], T]) -> T:
+        return work()
 
     def tell(self, then: Callable[..., object]) -> Callable[..., None]:
         def told(*arguments: object) -> None:
@@ -109,6 +117,18 @@ class Beside:
             self._held += size
         self._unseen += 1
         self._jobs.put(_Job(work, then, size))
+
+    def ask(self, work: Callable[[], T]) -> T:
+        answer: Future[T] = Future()
+
+        def answered() -> None:
+            try:
+                answer.set_result(work())
+            except BaseException as error:  # noqa: BLE001  raised again where it was asked
+                answer.set_exception(error)
+
+        self.do(answered, lambda _: None)
+        return answer.result()
 
     def tell(self, then: Callable[..., object]) -> Callable[..., None]:
         def told(*arguments: object) -> None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from diode import events
     from diode.errors import DestinationError
     from diode.events import Key
+    from diode.incoming import Incoming
     from diode.objects import Manifest
     from diode.ordering import GivenUp
     from diode.service.receiver import Session
@@ -20,7 +21,7 @@ class Observer(Protocol):
     def event(self, event: events.Event, session: Session) -> None:
         """Something the receiver saw."""
 
-    def delivered(self, key: Key, manifest: Manifest, how: Delivered, session: Session) -> None:
+    def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
         """An object is in its place."""
 
     def known(self, key: Key, manifest: Manifest, session: Session) -> None:

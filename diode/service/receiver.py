@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from diode.carrier import ReceivingCarrier
     from diode.events import Key
     from diode.frame import I64, U8, Received
+    from diode.incoming import Incoming
     from diode.line import Decoder
     from diode.objects import Manifest
     from diode.service.observer import Observer
@@ -108,13 +109,17 @@ class Session:
     """Complete objects whose turn has not come."""
     unanswered: dict[Key, bool] = field(default_factory=dict)
     """Objects of which the sink has yet to say whether they are news; which are whole."""
-    delivering: set[Key] = field(default_factory=set)
-    """Complete objects that the sink is delivering."""
+    delivering: dict[Key, Incoming] = field(default_factory=dict)
+    """Complete objects that the sink is delivering; the receiver may have forgotten them since."""
     stopped: bool = False
     """Whether `stop` was called."""
     started: float = 0.0
     last_frame: float = 0.0
     _checkpoint: float = 0.0
+    _kept: bool = True
+    """Whether the last checkpoint is over: a slow disk is not given one on top of the other."""
+    _undecided: dict[Key, Manifest] = field(default_factory=dict)
+    """Complete objects of which it is not known whether it is their turn."""
     _silent: set[int] = field(default_factory=set)
     _told: float | None = None
     _stop: Stop = field(default_factory=Stop)
@@ -215,7 +220,7 @@ class Session:
         if self.stopped:
             return True
         # One that waits for room counts: whoever asked for so many is told that there is none.
-        under_way = len(self.waiting.keys() | self.delivering)
+        under_way = len(self.waiting.keys() | self.delivering.keys())
         return self._stop.count is not None and self._done + under_way >= self._stop.count
 
     def _hear(self, data: Received) -> None:
@@ -223,7 +228,7 @@ class Session:
         for portion in portions(data, PIECE):
             self._take(self.line.feed(portion))
         now = self.clock()
-        if now - self._checkpoint >= CHECKPOINT:
+        if self._kept and now - self._checkpoint >= CHECKPOINT:
             self._checkpoint = now
             self._keep()
 
@@ -235,14 +240,21 @@ class Session:
                 instead=partial(self.receiver.unsave, saved.key, saved.block),
                 size=saved.symbols.nbytes,
             )
-        self._do(self.sink.checkpoint)
+        self._kept = False
+        self._do(self.sink.checkpoint, lambda _: self._over(), self._over)
         for key, manifest in list(self.waiting.items()):
             self._deliver(key, manifest)
+        undecided, self._undecided = self._undecided, {}
+        for key, manifest in undecided.items():
+            self._completed(key, manifest)
         for gap in self.order.overdue(self.clock()):
             self._do(partial(self.sink.give_up, *gap))
             self.observer.gave_up(gap, self)
             self._release(gap.sender)
         self._pass_on_notices()
+
+    def _over(self) -> None:
+        self._kept = True
 
     def _do(
         self,
@@ -315,6 +327,8 @@ class Session:
                 self._do(partial(self.sink.parked, key, block), partial(self._restore, key, block))
             case events.ObjectCompleted(key, manifest):
                 self._completed(key, manifest)
+            case events.ObjectEvicted(key) if key in self.delivering:
+                pass  # it was whole in time
             case events.ObjectEvicted(key, manifest):
                 self.waiting.pop(key, None)
                 self._do(partial(self.sink.discard, key))
@@ -334,7 +348,7 @@ class Session:
         self.unanswered[key] = False
 
         def known(news: bool) -> None:
-            whole = self.unanswered.pop(key)
+            whole = self.unanswered.pop(key, False)
             if news:
                 self.homeless.discard(key)
                 self.observer.event(event, self)
@@ -347,7 +361,7 @@ class Session:
                 self._settled(key)
 
         def no_room() -> None:
-            self.unanswered.pop(key)
+            self.unanswered.pop(key, None)
             self.receiver.forget(key)  # its next manifest announces it again
             if len(self.homeless) < self.limits.objects:
                 self.homeless.add(key)
@@ -398,7 +412,13 @@ class Session:
     def _complete(self, key: Key, manifest: Manifest) -> None:
         """Deliver a whole object if it is its turn, and then those that waited for it."""
         lowest = min(k.number for k in self.receiver.objects if k.sender == key.sender)
-        match self.order.turn(key, lowest, self.clock()):
+        try:
+            turn = self.order.turn(key, lowest, self.clock())
+        except DestinationError as error:  # the ledger cannot be asked
+            self._troubled(error)
+            self._undecided[key] = manifest
+            return
+        match turn:
             case Turn.HELD:
                 if key not in self.held:
                     self.held[key] = manifest
@@ -418,18 +438,20 @@ class Session:
                 self._deliver(key, manifest)
 
     def _deliver(self, key: Key, manifest: Manifest) -> None:
-        if key in self.delivering:
-            return
-        self.delivering.add(key)
-        self.disk.do(
-            partial(self.sink.deliver, key, manifest), partial(self._delivered, key, manifest)
-        )
+        incoming = self.receiver.objects.get(key)
+        if incoming is None:
+            self.waiting.pop(key, None)
+        elif key not in self.delivering:
+            self.delivering[key] = incoming
+            self.disk.do(
+                partial(self.sink.deliver, key, manifest), partial(self._delivered, key, manifest)
+            )
 
     def _delivered(
         self, key: Key, manifest: Manifest, answer: Delivered | list[int] | DestinationError | None
     ) -> None:
         """What the sink says of a delivery; None where it had dropped the object before."""
-        self.delivering.discard(key)
+        incoming = self.delivering.pop(key)
         if isinstance(answer, DestinationError):
             self._troubled(answer)
         if isinstance(answer, Lost):
@@ -443,6 +465,6 @@ class Session:
                 self.observer.refused(key, manifest, "digest", self)
             else:
                 self.delivered += 1
-                self.observer.delivered(key, manifest, answer, self)
+                self.observer.delivered(key, incoming, answer, self)
                 self.receiver.finish(key)
                 self._settled(key)
