@@ -265,6 +265,7 @@ def test_what_a_live_medium_loses_is_counted_to_the_byte(into: bool, tmp_path: P
 def test_each_outage_is_told_once(tmp_path: Path) -> None:
     """Two floods, with room in between: two notices, however many reads were dropped."""
     os.mkfifo(tmp_path / "go")
+    os.mkfifo(tmp_path / "gone")
 
     def opener(_: Notice) -> ReceivingCarrier:
         medium = Numbered(600)
@@ -276,6 +277,8 @@ def test_each_outage_is_told_once(tmp_path: Path) -> None:
             if count in (301, 302):
                 (tmp_path / "go").read_bytes()
                 return None
+            if count == 603:  # behind the second flood
+                (tmp_path / "gone").write_bytes(b"")
             return read(timeout)
 
         medium.read = pausing  # type: ignore[method-assign]
@@ -288,6 +291,7 @@ def test_each_outage_is_told_once(tmp_path: Path) -> None:
             heard += len(part)
         first = medium.bytes_dropped
         (tmp_path / "go").write_bytes(b"")
+        (tmp_path / "gone").read_bytes()  # nobody reads meanwhile
         while part := medium.read(20):
             heard += len(part)
         assert 0 < first < medium.bytes_dropped
