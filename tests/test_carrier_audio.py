@@ -353,7 +353,12 @@ def test_a_file_crosses_a_sound_server(shell, tmp_path, monkeypatch, modem, size
             assert time.monotonic() < until and sender.poll() is None
             time.sleep(0.05)
         assert len(server.streams("source-outputs")) == 1  # the receiver's, and none else
-        assert shell.finish(sender, 90).code == 0
+        sent = shell.finish(sender, 90)
+        if (sent.code, "the device is gone" in sent.err) == (10, True):
+            # PortAudio by way of ALSA's plugin for PulseAudio ends a stream for no reason, one in
+            # some sixteen. The sender says so; whoever sends sends again.
+            sent = shell.run("send", "data.bin", "--to", f"audio:?modem={modem}")
+        assert sent.code == 0, sent.err
         heard = shell.finish(receiver, 30)
         assert heard.code == 0, heard.out + heard.err
         assert (shell.folder / "in" / "data.bin").read_bytes() == content
