@@ -174,9 +174,7 @@ def _block(cut: Geometry, passes: int, channel: Channel, lag: int) -> float:
         return 1.0
     if cut.code == CODES["repeat"].id and cut.k > 1:
         return float(repeat_failure(cut.k, sent, channel.loss))
-    code = by_id(cut.code)
-    assert code is not None
-    numbers = sent if cut.k == 1 else code.walk(cut.k)
+    numbers = sent if cut.k == 1 else cut.coding.walk(cut.k)
     if sent <= numbers:
         once = lost_of(cut.n, channel.loss, kept)
         total = once

@@ -64,7 +64,9 @@ class Manifest(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def geometry(self) -> Geometry:
-        return Geometry(self.size, self.code, self.k, self.n, self.symbol_size, self.cipher)
+        return Geometry(
+            self.size, self.code, self.k, self.n, self.symbol_size, self.cipher, self.passes
+        )
 
     @property
     def encrypted(self) -> bool:

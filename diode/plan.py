@@ -158,6 +158,15 @@ class Geometry:
     n: int
     symbol_size: int
     cipher: int = PLAIN
+    passes: int = 0
+    """Passes that are planned; 0: until stopped."""
+
+    @property
+    def coding(self) -> Code:
+        """Its code, as this sender uses it. None of `problem` must be true."""
+        code = by_id(self.code)
+        assert code is not None
+        return code.meant_for(self.n * self.passes)
 
     @property
     def check(self) -> int:
@@ -268,7 +277,7 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
             f"{code.name} makes {code.walk(k)} of {k} symbols, and {n} are wanted",
             hint="--code zfec, or less redundancy and more passes",
         )
-    cut = Geometry(size, code.id, k, n, fitting, settings.cipher)
+    cut = Geometry(size, code.id, k, n, fitting, settings.cipher, settings.passes)
     if (
         frame_bytes(link, cut) > link.max_frame
     ):  # full headers after all: too many blocks or symbols
@@ -346,11 +355,9 @@ def _symbols_sent(code: Code, k: int, settings: Settings) -> int:
 
 def uses_compact(link: Link, cut: Geometry) -> bool:
     """Whether an object's data goes in compact frames on that link (wire 3.2)."""
-    code = by_id(cut.code)
-    assert code is not None
     return (
         link.compact
-        and code.numbers(cut.k) <= frame.COMPACT_MAX_SYMBOL
+        and cut.coding.numbers(cut.k) <= frame.COMPACT_MAX_SYMBOL
         and cut.blocks <= frame.COMPACT_MAX_BLOCK
     )
 

@@ -49,7 +49,7 @@ def but(**fields):
 
 def test_a_good_manifest_has_no_problem():
     assert GOOD.problem() == ""
-    assert GOOD.geometry == Geometry(10_000, 1, 20, 25, 64)
+    assert GOOD.geometry == Geometry(10_000, 1, 20, 25, 64, passes=2)
     for fields in (
         {"status": Status.VOID},
         {"type": Type.DIRECTORY, "size": 0},
