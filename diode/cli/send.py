@@ -191,7 +191,7 @@ def _send(
             signer=keys.signer,
             encloser=keys.enclosing(state.secret),  # which may be another since numbers were taken
             tagger=how.tagger,
-            ahead=lambda work: pool.submit(work).result,
+            ahead=pool.submit,
         )
         manifests = queue.fill(transmitter)
         course.begin(transmitter)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diode.carrier import SendingCarrier
+    from diode.constant_rate import ConstantRate
     from diode.line import Encoder
     from diode.service.logbook import Log
     from diode.transmitter import Transmitter
@@ -27,7 +28,7 @@ FEW = 16
 
 
 def transmit(
-    transmitter: Transmitter,
+    transmitter: Transmitter | ConstantRate,
     line: Encoder,
     carrier: SendingCarrier,
     *,
@@ -42,7 +43,8 @@ def transmit(
     are collected until the next one would be too much. log: keeps how far the sending has come.
 
     A carrier without a rate runs on no clock at all, so that the same objects and state give
-    the same bytes. KeyboardInterrupt comes through after the last heartbeat was sent.
+    the same bytes. KeyboardInterrupt comes through after the last heartbeat was sent, unless
+    everything had been and only idle frames were going on.
     """
     if clock is None:
         clock = time.monotonic if carrier.rate else lambda: 0.0
@@ -59,12 +61,15 @@ def transmit(
             log.wrote(progress.line_bytes - len(waiting.data))
             shown()
     except KeyboardInterrupt:
+        resting = transmitter.resting
         transmitter.stop()
         while (frames := transmitter.step(clock())) is not None:
             waiting = join(waiting, line.encode(frames))
         with contextlib.suppress(CarrierError):  # it may be the carrier that was waited for
             carrier.write(waiting)  # what was counted as sent, and the last words
-        raise
+        waiting = EMPTY
+        if not resting:
+            raise
     finally:
         shown()
     if len(waiting):
@@ -72,13 +77,14 @@ def transmit(
     carrier.drain()
 
 
-def _evened(transmitter: Transmitter, batch: int) -> int:
+def _evened(transmitter: Transmitter | ConstantRate, batch: int) -> int:
     """The batch for this transmission: a quarter where there would be only a few.
 
     What is handed over together stands or falls together; of a few, one outage takes too many.
+    At a constant rate it is always the same.
     """
     link = transmitter.link
-    if not batch or not link.rate:
+    if not batch or not link.rate or transmitter.settings.filled:
         return batch
     frame = plan.symbol_size(transmitter.settings, link, 0) + HEADER + CHECK
     expected = transmitter.progress.total_frames * link.line_bytes(min(frame, link.max_frame))
