@@ -9,9 +9,9 @@ frames (wire 3.10): before the first object is there, while a disk is slow, betw
 and behind the last one. So what goes to the line, and when, is the same whatever is sent; whoever
 sees the line without reading frames learns when the transmission as a whole began and ended.
 
-Objects come by a `Supply`, which is asked at every turn. That a run is over is known when it says so,
-nothing is left to send, and `linger` seconds of idle frames have gone by, reckoned in frames: this
-module too knows no clock.
+Objects come by a `Supply`, which is asked at every turn. A run is over when nothing more is to come
+from it, nothing is left to send, and `linger` seconds of idle frames have gone by, reckoned in
+frames: this module too knows no clock.
 
 Idle frames carry random bits, always the same: zeros would make a lamp, or a level meter, show
 another brightness than data do.
@@ -70,7 +70,7 @@ class ConstantRate:
         supply: Supply = given,
         linger: float | None = 0.0,
     ) -> None:
-        """count: frames of a turn. linger: seconds of idle frames at the end, None: until stopped."""
+        """count: frames of a turn. linger: seconds of idleness at the end; None: until stopped."""
         link = transmitter.link
         assert transmitter.settings.filled
         assert link.rate
@@ -85,7 +85,7 @@ class ConstantRate:
         self._begun = False
         self._over = False
         self._rested = 0
-        """Idle frames since there was something to send."""
+        """Frames of the turns that have gone since there was something to send."""
 
     @property
     def settings(self) -> Settings:
@@ -110,8 +110,7 @@ class ConstantRate:
     @property
     def resting(self) -> bool:
         """Whether everything has been sent, and only idle frames go on."""
-        rests = self._rested >= self._count  # the turn before has left
-        return rests and self._supply is given and self._transmitter.empty
+        return self._rested > 0 and self._done
 
     def step(self, now: float) -> Frames | None:
         """The next turn: `count` frames. None after the one that ends with the last heartbeat."""
@@ -121,18 +120,19 @@ class ConstantRate:
         if not self._begun:
             self._begun = True
             turn = self._transmitter.first(now)
-        supplied = self._supply()
+        idle, supplied = not len(turn), self._supply()
         if supplied is Supplied.CLOSED:
             self._supply = given
         while len(turn) < self._count:
             more = self._transmitter.heartbeat(now)
             if more is None and supplied is not Supplied.PREPARING:
                 more = self._transmitter.ready(self._count - len(turn))
-                self._rested = self._rested if more is None else 0
+                idle = idle and more is None
             if more is None:
                 turn = self._fill(turn, now)
                 break
             turn = join(turn, more)
+        self._rested = self._rested + self._count if idle and self._done else 0
         self._left = turn.part(self._count, len(turn))
         return turn.part(0, self._count)
 
@@ -141,13 +141,15 @@ class ConstantRate:
         self._transmitter.stop()
         self._supply, self._linger = given, 0
 
+    @property
+    def _done(self) -> bool:
+        """Whether nothing is left to send, nor will be."""
+        return self._supply is given and self._transmitter.empty
+
     def _fill(self, turn: Frames, now: float) -> Frames:
         """What is missing of the turn: idle frames, and at the end of all the last heartbeat."""
-        missing = self._count - len(turn)
-        resting = self._supply is given and self._transmitter.empty
-        self._over = resting and self._rested >= self._linger
-        self._rested += missing if resting else 0
-        idle = missing - self._over
+        self._over = self._done and self._rested >= self._linger
+        idle = self._count - len(turn) - self._over
         if idle:
             turn = join(turn, self._transmitter.idle(self._idle[:idle]))
         return join(turn, self._transmitter.last(now)) if self._over else turn

@@ -38,7 +38,8 @@ SHORTEST = frame.HEADER + frame.HEARTBEAT.itemsize + frame.CHECK
 def filled(settings: Settings, link: Link) -> tuple[Settings, Link]:
     """The same, with all frames as long as `max_frame` of the link that is returned.
 
-    Raises UsageError where the link has no rate, or its frames are too short for a heartbeat.
+    Raises UsageError where the link has no rate, its frames are too short for a heartbeat, or the
+    code has frames of two lengths.
     """
     if not link.rate:
         raise UsageError(
@@ -46,8 +47,13 @@ def filled(settings: Settings, link: Link) -> tuple[Settings, Link]:
             hint="say how fast it is: file:PATH?rate=115200, -?rate=115200, udp://HOST:PORT?rate=90M",
         )
     code = settings.code
-    compact = link.compact and code not in plan.WIDE_CODES
-    around = (frame.COMPACT_HEADER if compact else frame.HEADER) + frame.CHECK
+    if link.compact and code in plan.WIDE_CODES:
+        raise UsageError(
+            f"a constant rate is not to be had with {code} on a line as slow as this, where some of "
+            "its frames have compact headers",
+            hint="--code zfec",
+        )
+    around = (frame.COMPACT_HEADER if link.compact else frame.HEADER) + frame.CHECK
     symbol = plan.symbol_size(settings, link)
     if code is not None and settings.symbol_size is None:
         symbol -= symbol % by_name(code).step

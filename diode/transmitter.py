@@ -185,14 +185,12 @@ class Transmitter:
             self._group = self._next_group()  # before the line is first used, not while it waits
             return self.first(now)
         frames = self.heartbeat(now)
-        if frames is None:
-            frames = self._due(SLICE_BYTES, wait=True)
+        frames = self._due(SLICE_BYTES, wait=True) if frames is None else frames
         if frames is None and not self._closed:
-            self._closed = True
             frames = self.last(now)
         return frames
 
-    # The parts of a step, for who fills the time between them (constant_rate.py).
+    # The parts of a step, for constant_rate.py
 
     @property
     def empty(self) -> bool:
@@ -216,10 +214,7 @@ class Transmitter:
         return self._stamped(self._heartbeat(now, Beat.GOING_ON))
 
     def ready(self, most: int) -> Frames | None:
-        """What can be sent without waiting for a source: `most` frames, or an announcement.
-
-        None where nothing is ready now.
-        """
+        """`most` frames, or an announcement, without waiting for a source; None: not now."""
         return self._due(most * self.link.max_frame, wait=False)
 
     def idle(self, rows: U8) -> Frames:
@@ -229,6 +224,7 @@ class Transmitter:
 
     def last(self, now: float) -> Frames:
         """The last heartbeat of a run."""
+        self._closed = True
         return self._stamped(self._heartbeat(now, Beat.LAST))
 
     def stop(self) -> None:
