@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -47,13 +46,24 @@ class Supplied(enum.Enum):
     """What is queued is all."""
 
 
-Supply = Callable[[], Supplied]
-"""Asked before every turn; may add objects to the transmitter, quickly."""
+class Supply(Protocol):
+    """Brings objects to a transmitter."""
+
+    def poll(self) -> Supplied:
+        """Asked before every turn; may add objects, quickly."""
+
+    def stop(self) -> None:
+        """Bring no more. Returns when nobody else touches the transmitter any longer."""
 
 
-def given() -> Supplied:
+class Given:
     """All objects have been added before."""
-    return Supplied.CLOSED
+
+    def poll(self) -> Supplied:
+        return Supplied.CLOSED
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
 
 
 class ConstantRate:
@@ -67,7 +77,7 @@ class ConstantRate:
         transmitter: Transmitter,
         count: int,
         *,
-        supply: Supply = given,
+        supply: Supply | None = None,
         linger: float | None = 0.0,
     ) -> None:
         """count: frames of a turn. linger: seconds of idleness at the end; None: until stopped."""
@@ -76,13 +86,15 @@ class ConstantRate:
         assert link.rate
         self._transmitter = transmitter
         self._count = count
-        self._supply = supply
+        self._supply = supply or Given()
         slot = link.line_bytes(link.max_frame) / link.rate
         self._linger = math.inf if linger is None else math.ceil(linger / slot)
         self._idle = idle_rows(transmitter.sender, count, link.max_frame)
         self._left = EMPTY
         """What is numbered and belongs to the next turn."""
         self._begun = False
+        self._closed = False
+        """Whether no more objects will come."""
         self._over = False
         self._rested = 0
         """Frames of the turns that have gone since there was something to send."""
@@ -120,9 +132,8 @@ class ConstantRate:
         if not self._begun:
             self._begun = True
             turn = self._transmitter.first(now)
-        idle, supplied = not len(turn), self._supply()
-        if supplied is Supplied.CLOSED:
-            self._supply = given
+        idle, supplied = not len(turn), self._supply.poll()
+        self._closed = supplied is Supplied.CLOSED
         while len(turn) < self._count:
             more = self._transmitter.heartbeat(now)
             if more is None and supplied is not Supplied.PREPARING:
@@ -138,13 +149,14 @@ class ConstantRate:
 
     def stop(self) -> None:
         """Send nothing more but a turn with the last heartbeat."""
+        self._supply.stop()
         self._transmitter.stop()
-        self._supply, self._linger = given, 0
+        self._supply, self._linger = Given(), 0
 
     @property
     def _done(self) -> bool:
         """Whether nothing is left to send, nor will be."""
-        return self._supply is given and self._transmitter.empty
+        return self._closed and self._transmitter.empty
 
     def _fill(self, turn: Frames, now: float) -> Frames:
         """What is missing of the turn: idle frames, and at the end of all the last heartbeat."""

@@ -49,8 +49,7 @@ def filled(settings: Settings, link: Link) -> tuple[Settings, Link]:
     code = settings.code
     if link.compact and code in plan.WIDE_CODES:
         raise UsageError(
-            f"a constant rate is not to be had with {code} on a line as slow as this, where some of "
-            "its frames have compact headers",
+            f"{code} has frames of two lengths on a line as slow as this, and a constant rate one",
             hint="--code zfec",
         )
     around = (frame.COMPACT_HEADER if link.compact else frame.HEADER) + frame.CHECK

@@ -15,7 +15,7 @@ from diode import frame, slots
 from diode.ahead import AtOnce
 from diode.assembly import Assembled
 from diode.code import CODES
-from diode.constant_rate import ConstantRate, Supplied
+from diode.constant_rate import ConstantRate, Given, Supplied
 from diode.events import Key, ObjectVoided, SenderFellSilent
 from diode.frame import Beat, Kind
 from diode.objects import Type
@@ -162,14 +162,17 @@ def test_objects_may_come_at_any_time() -> None:
     data = [content(700, seed) for seed in range(3)]
     when = {3: 1, 20: 2, 40: 3}
 
-    def supply() -> Supplied:
-        at = next(count)
-        if at in when:
-            inside.add(when[at], BytesSource(data[when[at] - 1]))
-        return next(asked)
+    class Dropped(Given):
+        turn = 0
 
-    count = itertools.count()
-    sending = ConstantRate(inside, 2, supply=supply)
+        def poll(self) -> Supplied:
+            if self.turn in when:
+                number = when[self.turn]
+                inside.add(number, BytesSource(data[number - 1]))
+            self.turn += 1
+            return next(asked)
+
+    sending = ConstantRate(inside, 2, supply=Dropped())
     sent = turns(sending)
     assert set(kinds(sent[:5])) == {Kind.IDLE, Kind.HEARTBEAT}, "what is being filled is left alone"
     assert len(sent) >= 56, "as long as more may come, it goes on"

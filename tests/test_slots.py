@@ -18,7 +18,7 @@ def test_data_frames_are_as_long_as_the_link_says(
     code: str | None, rate: float, longest: int
 ) -> None:
     if code in plan.WIDE_CODES and Link(rate).compact:
-        with pytest.raises(UsageError, match="on a line as slow as this"):
+        with pytest.raises(UsageError, match="frames of two lengths"):
             slots.filled(Settings(code=code), Link(rate, longest))
         return
     settings, link = slots.filled(Settings(code=code), Link(rate, longest))

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier, line
-from diode.assembly import describe
-from diode.cli import confinement, options, signing
+from diode import carrier, line, slots
+from diode.cli import confinement, options, preparing, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
-from diode.errors import Partial, SourceError, UsageError
-from diode.objects import escape, wire_name
+from diode.constant_rate import ConstantRate
+from diode.errors import Partial, UsageError
+from diode.objects import escape
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
-from diode.source import folder
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
-    from diode.assembly import Source
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
-    from diode.source.stream import StreamSource
     from diode.tag import Tagger
 
-STDIN = "-"
+LEAP = 1 << 32
+"""Frames that count as sent while nobody writes down how many are: a sender killed while it read
+its files goes on behind them (wire 3.4). A multiple of 2^16, so that sequence numbers go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +43,8 @@ class How:
     fresh: bool
     hard_links: bool
     tagger: Tagger
+    cbr: bool
+    linger: float | None
 
 
 @dataclass(slots=True)
@@ -53,6 +53,8 @@ class Sending:
 
     report: Report
     transmitter: Transmitter
+    turns: Transmitter | ConstantRate
+    """The same, or what fills its pauses."""
     manifests: dict[int, Manifest]
     course: Course
     failed: int = 0
@@ -102,6 +104,8 @@ class Sending:
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @options.planning
+@options.cbr
+@options.linger
 @options.impair
 @options.sandbox
 @options.manners
@@ -123,6 +127,8 @@ def command(
     burst: float,
     symbol_size: int | None,
     line: str | None,
+    cbr: bool,
+    linger: float | None,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -139,6 +145,7 @@ def command(
     Nothing ever comes back, so the sender can say that it sent, never that anything
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
     On a line, a run that was killed goes on where it was when the same command is given again.
+    With --cbr the line is never silent, from before the files are read until it is stopped.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
@@ -148,7 +155,10 @@ def command(
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
-    how = How(impair, folder, sandbox, fresh, hard_links, options.tagging(link_key))
+    if linger is not None and not cbr:
+        raise UsageError("--linger goes with --cbr", hint=f"--cbr --linger {linger:g}s")
+    tagger = options.tagging(link_key)
+    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger)
     return _send(report, paths, name, url, settings, keys, line, how)
 
 
@@ -165,23 +175,23 @@ def _send(
     facts = carrier.facts(url)
     line_name = options.line_for(facts, line_asked, "cobs")
     encoder = line.encoder(line_name)
+    if how.cbr:
+        settings, encoder = options.evened(settings, facts, encoder, how.tagger.extra)
     link = options.link(facts, encoder, how.tagger.extra)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
-        listing = _list(report, paths, name, how.hard_links)
-        # Before gigabytes are hashed: a port that is not there is told at once.
+        listed = preparing.listing(report, paths, name, how.hard_links)
+        state.make_room(len(listed))
+        # Before gigabytes are read: a port that is not there is told at once.
         medium = carrier.open_sending(url, impair=how.impair, notice=report.warn)
         stack.callback(medium.close)
-        sources = _hash(report, listing, stack)
-        if not sources:
-            raise SourceError("there is nothing to send")
-        confinement.sender(report, url, how.state, paths, listing.spool, how.sandbox)
+        preparing.spool(listed, stack)
+        confinement.sender(report, url, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
         course = Course(report, state, facts.live, fresh=how.fresh)
         settings = replace(settings, cipher=keys.cipher)
         course.named(paths, name, url, line_name, settings, link, keys.names)
-        queue = course.take_up([(s, describe(s, settings, link)) for s in sources], settings)
         transmitter = Transmitter(
             state.sender,
             settings,
@@ -189,110 +199,55 @@ def _send(
             frames_before=max(state.frames, course.frames),
             highest_number=state.number,
             signer=keys.signer,
-            encloser=keys.enclosing(state.secret),  # which may be another since numbers were taken
+            encloser=keys.enclosing(state.secret),
             tagger=how.tagger,
             ahead=pool.submit,
         )
-        manifests = queue.fill(transmitter)
-        course.begin(transmitter)
-        sending = Sending(report, transmitter, manifests, course, failed=len(listing.unreadable))
+        preparation = preparing.Preparation(report, listed, course, transmitter)
+        sending = Sending(report, transmitter, transmitter, preparation.manifests, course)
+        supply: preparing.Beside | preparing.Before
+        if how.cbr:
+            state.count_frames(transmitter.frames_sent + LEAP)
+            supply = preparation.beside(pool)
+            count = slots.in_turn(link, facts.batch)
+            sending.turns = ConstantRate(transmitter, count, supply=supply, linger=how.linger)
+        else:
+            supply = preparation.now()
         finished = False
         try:
-            _transmit(report, sending, encoder, medium, facts.batch)
+            _transmit(report, sending, supply, encoder, medium, facts.batch)
+            supply.conclude()
             finished = True
         finally:
+            supply.stop()
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
             course.end(transmitter.frames_sent, finished=finished)
     _conclude(report, sending, settings)
-    return Partial.exit_code if sending.failed else 0
-
-
-@dataclass(slots=True)
-class Listing:
-    """What the paths on the command line come to."""
-
-    found: list[folder.Found] = field(default_factory=list)
-    stdin: str | None = None
-    """The name for standard input, if that is to be sent."""
-    spool: str | None = None
-    """Where standard input was put."""
-    unreadable: list[str] = field(default_factory=list)
-
-
-def _list(report: Report, paths: tuple[str, ...], name: str | None, hard_links: bool) -> Listing:
-    """Everything the paths name, nothing of it read yet."""
-    if name is not None and len(paths) > 1:
-        raise UsageError("--name goes with a single PATH", hint="send them one by one, or a folder")
-    listing = Listing()
-
-    def skipped(path: str, why: str) -> None:
-        report.event("skipped", path=escape(path), reason=why)
-        if not report.json:
-            report.warn(f"skipped {escape(path)}: {why}")
-        if not why.startswith(("a ", "not ")):
-            listing.unreadable.append(path)
-
-    for path in paths:
-        if path == STDIN:
-            if os.isatty(0):
-                raise UsageError(
-                    "standard input is a terminal", hint="tar c DIR | diode send - --to URL"
-                )
-            listing.stdin = name or "stdin"
-        else:
-            listing.found += folder.find(path, name, skipped, hard_links=hard_links)
-    return listing
-
-
-def _hash(report: Report, listing: Listing, stack: contextlib.ExitStack) -> list[Source]:
-    """The objects to send. A single one that cannot be read is an error, one of many a warning."""
-    sources: list[Source] = []
-    if listing.stdin is not None:
-        source = _standard_input(listing.stdin, stack)
-        listing.spool = source.path
-        sources.append(source)
-    total, done = sum(f.size for f in listing.found), 0
-    with progress(report, "reading") as bar:
-
-        def hashed(count: int) -> None:
-            nonlocal done
-            done += count
-            bar.update(done, total, size(done))
-
-        for thing in listing.found:
-            try:
-                sources.append(thing.source(hashed))
-            except SourceError as error:
-                if len(listing.found) == 1 and not sources:
-                    raise
-                listing.unreadable.append(thing.path)
-                report.warn(f"skipped {error}")
-    return sources
-
-
-def _standard_input(name: str, stack: contextlib.ExitStack) -> StreamSource:
-    from diode.source.stream import StreamSource
-
-    wanted = [part for part in name.split("/") if part]
-    source = StreamSource(0, wire_name(wanted or ["stdin"]))
-    stack.callback(source.discard)
-    return source
+    return Partial.exit_code if sending.failed or listed.unreadable else 0
 
 
 def _transmit(
     report: Report,
     sending: Sending,
+    supply: preparing.Beside | preparing.Before,
     encoder: line.Encoder,
     medium: carrier.SendingCarrier,
     batch: int,
 ) -> None:
     state, interval = sending.transmitter.progress, Interval()
     started = time.monotonic()
+    told = False
 
     with progress(report, "sending") as bar:
 
         def shown() -> None:
+            nonlocal told
+            if supply.failed:
+                sending.turns.stop()
+            if sending.turns.resting and not told:
+                told = True
+                report.say("everything is sent; idle frames go on")
             passes = f"pass {state.number_of_pass}" + (f"/{state.passes}" if state.passes else "")
             total = state.total_frames if state.passes else None
             rate = state.line_bytes / max(0.1, time.monotonic() - started)
@@ -304,11 +259,12 @@ def _transmit(
                     total_frames=total,
                     number_of_pass=state.number_of_pass,
                     passes=state.passes,
+                    idle=state.idle_frames,
                 )
             sending.report_events()
 
-        log = sending.course.log
-        transmit(sending.transmitter, encoder, medium, batch=batch, log=log, shown=shown)
+        turns, log = sending.turns, sending.course
+        transmit(turns, encoder, medium, batch=batch, log=log, shown=shown)
 
 
 def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
