@@ -151,7 +151,7 @@ class ConstantRate:
         """Send nothing more but a turn with the last heartbeat."""
         self._supply.stop()
         self._transmitter.stop()
-        self._supply, self._linger = Given(), 0
+        self._supply, self._linger = Given(), 0.0
 
     @property
     def _done(self) -> bool:

@@ -197,11 +197,6 @@ class Transmitter:
         """Whether nothing is left to send."""
         return not (self._queue or self._group or self._coming or self._pass or self._voiding)
 
-    @property
-    def resting(self) -> bool:
-        """Whether it goes on although nothing is left to send: it never does."""
-        return False
-
     def first(self, now: float) -> Frames:
         """The first heartbeat of a run."""
         self._started_at = now

@@ -1,4 +1,4 @@
-"""`diode send --cbr`: what somebody sees who watches the line, and that all arrives all the same."""
+"""`diode send --cbr`: what somebody sees who watches the line, and that everything arrives."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from cli import Shell, make, wait_until
 from pair import Listener
@@ -30,6 +31,7 @@ SO_TIMESTAMPNS = 35
 AIR = 66
 """Bytes that Ethernet puts around a datagram's frame (IPv4)."""
 TOLERANCE = 0.01
+AHEAD = 0.1
 
 
 @dataclass
@@ -45,8 +47,14 @@ class Capture:
 
     @property
     def rate(self) -> float:
-        """Bytes a second, those of the first piece not counted: they come before its time."""
-        return sum(map(len, self.data[1:])) / self.seconds
+        """Bytes a second: the line through all points (time, bytes so far).
+
+        What a sender may be ahead at the start, which a real UART has in its buffer, is left out.
+        """
+        at = (np.array(self.at) - self.at[0]) / 1e9
+        came = np.cumsum([len(piece) for piece in self.data])
+        slope, _ = np.polyfit(at[at > AHEAD], came[at > AHEAD], 1)
+        return float(slope)
 
     def frames(self) -> Listener:
         """What a receiver makes of a serial line's bytes."""
@@ -131,7 +139,9 @@ def test_size_and_rate_do_not_depend_on_what_is_sent(
     make(shell.folder / "little", 10)
     much = make(shell.folder / "much", int(rate * seconds / 3))
     processes = [
-        shell.start("send", name, "--to", end.url, "--cbr", "--state", shell.folder / name)
+        shell.start(
+            "send", name, "--to", end.url, "--cbr", "--state", shell.folder / f"{name}.state"
+        )
         for name, end in zip(("little", "much"), far_ends, strict=True)
     ]
     with ThreadPoolExecutor(2) as threads:
@@ -184,7 +194,7 @@ def test_the_line_is_busy_while_files_are_read(shell: Shell) -> None:
 def test_through_a_file_with_an_end(shell: Shell) -> None:
     content = make(shell.folder / "x", 30_000)
     sent = shell.run(
-        "send", "x", "--to", "file:cap?rate=2M", "--cbr", "--linger", "200ms", "--json"
+        "send", "x", "--to", "file:cap?rate=1M", "--cbr", "--linger", "200ms", "--json"
     )
     assert sent.code == 0, sent.err
     assert os.path.getsize(shell.folder / "cap") % 224 == 0
@@ -192,7 +202,7 @@ def test_through_a_file_with_an_end(shell: Shell) -> None:
     assert received.code == 0
     assert (shell.folder / "inbox/x").read_bytes() == content
     link = received.events("link")[-1]
-    assert link["idle"] >= 0.2 * 250_000 / 224 - 100
+    assert link["idle"] >= 0.2 * 125_000 / 224 - 100
     assert (link["rejected"], link["lost"]) == (0, 0)
     (inspected,) = shell.run("inspect", "cap", "--json").events("capture")
     assert inspected["kinds"]["idle"] == link["idle"]
@@ -210,7 +220,7 @@ def test_idle_frames_are_no_silence(shell: Shell) -> None:
     )
     shell.listening(receiver)
     sender = shell.start("send", "x", "--to", f"udp://127.0.0.1:{port}?rate=2M", "--cbr")
-    wait_until(lambda: (shell.folder / "inbox/x").exists())
+    wait_until((shell.folder / "inbox/x").exists)
     time.sleep(2.5)  # more than the silence that would end it
     assert receiver.poll() is None
     sender.send_signal(signal.SIGTERM)
@@ -221,7 +231,7 @@ def test_idle_frames_are_no_silence(shell: Shell) -> None:
 @pytest.mark.parametrize("line", ["cobs", "rs"])
 def test_lines(shell: Shell, line: str) -> None:
     content = make(shell.folder / "x", 5_000)
-    to = ["--to", "file:cap?rate=2M", "--cbr", "--linger", "0", "--line", line]
+    to = ["--to", "file:cap?rate=1M", "--cbr", "--linger", "0", "--line", line]
     assert shell.run("send", "x", *to).code == 0
     slot = {"cobs": 224, "rs": 259}[line]
     assert os.path.getsize(shell.folder / "cap") % slot == 0
@@ -242,7 +252,7 @@ def test_sound(shell: Shell) -> None:
 
 def test_encrypted_tagged_and_from_standard_input(shell: Shell) -> None:
     shell.run("keygen", "--link", "link.key")
-    to = ["--to", "file:cap?rate=2M", "--cbr", "--linger", "0", "--link-key", "link.key"]
+    to = ["--to", "file:cap?rate=1M", "--cbr", "--linger", "0", "--link-key", "link.key"]
     sent = shell.run("send", "-", "--name", "x", *to, stdin=b"content" * 1000)
     assert sent.code == 0, sent.err
     assert os.path.getsize(shell.folder / "cap") % 232 == 0

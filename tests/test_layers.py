@@ -316,6 +316,8 @@ def test_functions_are_short():
 TESTED_IN = {
     "diode.limits": "test_receiver.py",
     "diode.ahead": "test_constant_rate.py",
+    "diode.cli.preparing": "test_cli_send_recv.py",
+    "diode.cli.steady": "test_cli_cbr.py",
     "diode.forecast": "test_plan.py",
     "diode.sink": "test_sink_folder.py",
     "diode.source": "test_source_files.py",

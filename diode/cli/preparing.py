@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from diode.assembly import describe
 from diode.cli.progress import NullProgress, progress
 from diode.cli.report import size
-from diode.constant_rate import Given, Supplied
+from diode.constant_rate import Supplied
 from diode.errors import SourceError, UsageError
 from diode.objects import escape, wire_name
 from diode.source import folder
@@ -109,11 +109,10 @@ class Preparation:
         self._transmitter = transmitter
         self._stopping = threading.Event()
 
-    def now(self) -> Before:
+    def now(self) -> None:
         """Do it. SourceError where nothing can be sent."""
         with progress(self._report, "reading") as bar:
             self._prepare(bar)
-        return Before()
 
     def beside(self, pool: Executor) -> Beside:
         """Have it done by another thread."""
@@ -151,15 +150,6 @@ class Preparation:
                 listed.unreadable.append(thing.path)
                 self._report.warn(f"skipped {error}")
         return sources
-
-
-class Before(Given):
-    """A preparation that is over."""
-
-    failed = False
-
-    def conclude(self) -> None:
-        """It has raised what it had to."""
 
 
 class Beside:

@@ -15,7 +15,7 @@ from diode.cli import confinement, options, preparing, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
-from diode.constant_rate import ConstantRate
+from diode.cli.steady import AsItComes, Steady
 from diode.errors import Partial, UsageError
 from diode.objects import escape
 from diode.service.sender import transmit
@@ -53,8 +53,6 @@ class Sending:
 
     report: Report
     transmitter: Transmitter
-    turns: Transmitter | ConstantRate
-    """The same, or what fills its pauses."""
     manifests: dict[int, Manifest]
     course: Course
     failed: int = 0
@@ -204,22 +202,20 @@ def _send(
             ahead=pool.submit,
         )
         preparation = preparing.Preparation(report, listed, course, transmitter)
-        sending = Sending(report, transmitter, transmitter, preparation.manifests, course)
-        supply: preparing.Beside | preparing.Before
+        sending = Sending(report, transmitter, preparation.manifests, course)
+        way: Steady | AsItComes
         if how.cbr:
             state.count_frames(transmitter.frames_sent + LEAP)
-            supply = preparation.beside(pool)
             count = slots.in_turn(link, facts.batch)
-            sending.turns = ConstantRate(transmitter, count, supply=supply, linger=how.linger)
+            way = Steady(report, transmitter, preparation, pool, count, how.linger)
         else:
-            supply = preparation.now()
+            way = AsItComes(transmitter, preparation)
         finished = False
         try:
-            _transmit(report, sending, supply, encoder, medium, facts.batch)
-            supply.conclude()
+            with way:
+                _transmit(report, sending, way, encoder, medium, facts.batch)
             finished = True
         finally:
-            supply.stop()
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
             course.end(transmitter.frames_sent, finished=finished)
@@ -230,24 +226,17 @@ def _send(
 def _transmit(
     report: Report,
     sending: Sending,
-    supply: preparing.Beside | preparing.Before,
+    way: Steady | AsItComes,
     encoder: line.Encoder,
     medium: carrier.SendingCarrier,
     batch: int,
 ) -> None:
     state, interval = sending.transmitter.progress, Interval()
     started = time.monotonic()
-    told = False
-
     with progress(report, "sending") as bar:
 
         def shown() -> None:
-            nonlocal told
-            if supply.failed:
-                sending.turns.stop()
-            if sending.turns.resting and not told:
-                told = True
-                report.say("everything is sent; idle frames go on")
+            way.look()
             passes = f"pass {state.number_of_pass}" + (f"/{state.passes}" if state.passes else "")
             total = state.total_frames if state.passes else None
             rate = state.line_bytes / max(0.1, time.monotonic() - started)
@@ -263,8 +252,7 @@ def _transmit(
                 )
             sending.report_events()
 
-        turns, log = sending.turns, sending.course
-        transmit(turns, encoder, medium, batch=batch, log=log, shown=shown)
+        transmit(way.turns, encoder, medium, batch=batch, log=sending.course, shown=shown)
 
 
 def _conclude(report: Report, sending: Sending, settings: Settings) -> None:

@@ -43,8 +43,7 @@ def transmit(
     are collected until the next one would be too much. log: keeps how far the sending has come.
 
     A carrier without a rate runs on no clock at all, so that the same objects and state give
-    the same bytes. KeyboardInterrupt comes through after the last heartbeat was sent, unless
-    everything had been and only idle frames were going on.
+    the same bytes. KeyboardInterrupt comes through after the last heartbeat was sent.
     """
     if clock is None:
         clock = time.monotonic if carrier.rate else lambda: 0.0
@@ -61,15 +60,12 @@ def transmit(
             log.wrote(progress.line_bytes - len(waiting.data))
             shown()
     except KeyboardInterrupt:
-        resting = transmitter.resting
         transmitter.stop()
         while (frames := transmitter.step(clock())) is not None:
             waiting = join(waiting, line.encode(frames))
         with contextlib.suppress(CarrierError):  # it may be the carrier that was waited for
             carrier.write(waiting)  # what was counted as sent, and the last words
-        waiting = EMPTY
-        if not resting:
-            raise
+        raise
     finally:
         shown()
     if len(waiting):
