@@ -94,6 +94,8 @@ TRANSMITTING = (
     "service.logbook",
     "service.resuming",
     "cli.course",
+    "cli.preparing",
+    "cli.steady",
     "schedule",
     "cli.send",
 )

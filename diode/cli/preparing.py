@@ -106,7 +106,7 @@ class Preparation:
         self._report = report
         self._listed = listed
         self._course = course
-        self._transmitter = transmitter
+        self.transmitter = transmitter
         self._stopping = threading.Event()
 
     def now(self) -> None:
@@ -119,7 +119,7 @@ class Preparation:
         return Beside(pool.submit(self._prepare, NullProgress()), self._stopping)
 
     def _prepare(self, bar: Shown) -> None:
-        transmitter = self._transmitter
+        transmitter = self.transmitter
         sources = self._hash(bar)
         if not sources:
             raise SourceError("there is nothing to send")

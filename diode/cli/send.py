@@ -179,7 +179,6 @@ def _send(
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
         listed = preparing.listing(report, paths, name, how.hard_links)
-        state.make_room(len(listed))
         # Before gigabytes are read: a port that is not there is told at once.
         medium = carrier.open_sending(url, impair=how.impair, notice=report.warn)
         stack.callback(medium.close)
@@ -187,6 +186,7 @@ def _send(
         confinement.sender(report, url, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
+        state.make_room(len(listed))
         course = Course(report, state, facts.live, fresh=how.fresh)
         settings = replace(settings, cipher=keys.cipher)
         course.named(paths, name, url, line_name, settings, link, keys.names)
@@ -206,10 +206,9 @@ def _send(
         way: Steady | AsItComes
         if how.cbr:
             state.count_frames(transmitter.frames_sent + LEAP)
-            count = slots.in_turn(link, facts.batch)
-            way = Steady(report, transmitter, preparation, pool, count, how.linger)
+            way = Steady(report, preparation, pool, slots.in_turn(link, facts.batch), how.linger)
         else:
-            way = AsItComes(transmitter, preparation)
+            way = AsItComes(preparation)
         finished = False
         try:
             with way:

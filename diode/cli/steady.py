@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 
     from diode.cli.preparing import Preparation
     from diode.cli.report import Report
-    from diode.transmitter import Transmitter
 
 
 class AsItComes:
     """One thing after the other."""
 
-    def __init__(self, transmitter: Transmitter, preparation: Preparation) -> None:
+    def __init__(self, preparation: Preparation) -> None:
         """Raises what the preparation raises."""
         preparation.now()
-        self.turns = transmitter
+        self.turns = preparation.transmitter
 
     def __enter__(self) -> Self:
         return self
@@ -46,7 +45,6 @@ class Steady:
     def __init__(
         self,
         report: Report,
-        transmitter: Transmitter,
         preparation: Preparation,
         pool: Executor,
         count: int,
@@ -55,7 +53,9 @@ class Steady:
         """count, linger: as `ConstantRate` takes them."""
         self._report = report
         self._supply = preparation.beside(pool)
-        self.turns = ConstantRate(transmitter, count, supply=self._supply, linger=linger)
+        self.turns = ConstantRate(
+            preparation.transmitter, count, supply=self._supply, linger=linger
+        )
         self._signals = contextlib.ExitStack()
         self._asked = False
         self._stopped = False
