@@ -165,7 +165,9 @@ class Wire(Namespaces):
             self.ip(at, "link", "add", "name", near, *pair)
         for at, host, name in ((0, self.sender, "tx"), (2, self.receiver, "rx")):
             self.ip(at, "address", "add", f"{host}/24", "dev", name)
-        self.inside(0, "ethtool", "-K", "tx", "tso", "off", "gso", "off", "tx-udp-segmentation", "off")
+        self.inside(
+            0, "ethtool", "-K", "tx", "tso", "off", "gso", "off", "tx-udp-segmentation", "off"
+        )
         # a veth puts together only what comes from an end that cannot send super-packets
         self.inside(1, "ethtool", "-K", "out", "tso", "off")
         self.inside(2, "ethtool", "-K", "rx", "gro", "on")

@@ -12,6 +12,7 @@ object is complete; by then it has compared the MD5 of the whole content.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -22,7 +23,7 @@ from flute import receiver, sender
 
 TSI = 1
 TOGETHER = 16
-"""Packets between two looks at the clock."""
+"""Packets between two looks at the clock, or at what the library said."""
 SO_RCVBUFFORCE = 33
 HEADERS = 28
 """Bytes of IPv4 and UDP."""
@@ -66,11 +67,14 @@ def recv(host: str, port: str, folder: str) -> int:
         link.bind((host, int(port)))
         endpoint = receiver.UDPEndpoint(host, int(port))
         sink = receiver.MultiReceiver(receiver.ObjectWriterBuilder(folder), receiver.Config())
+        link.setblocking(False)
         while True:
-            for _ in range(TOGETHER):
-                sink.push(endpoint, link.recv(65536))
-                if select.select([said], [], [], 0)[0] and b"is completed" in os.read(said, 65536):
-                    return 0
+            ready, _, _ = select.select([said, link], [], [])
+            if said in ready and b"is completed" in os.read(said, 65536):
+                return 0
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(TOGETHER):
+                    sink.push(endpoint, link.recv(65536))
 
 
 if __name__ == "__main__":
