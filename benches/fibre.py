@@ -42,7 +42,7 @@ from side_by_side import Cost, heading, median
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from one_way_wire import Loopback, Wire
+    from one_way_wire import Path as Wire
 
 RATES = [r * 1e6 for r in (50, 100, 200, 300, 500, 700, 1000, 1400, 2000, 2800, 4000, 5600, 8000)]
 FIRST = RATES.index(1e9)
@@ -57,7 +57,7 @@ PATHS = "loopback,0%,1%,5%,10%,5%x10"
 
 @dataclass(frozen=True)
 class Run:
-    """One file sent. on_wire: bytes; lost: share of frames that the wire dropped."""
+    """One file sent. on_wire: bytes; lost: share of frames that did not reach the other end."""
 
     rate: float
     delivered: bool
@@ -167,7 +167,7 @@ def once(tool: Tool, settings: list[str], job: Job, wanted: bytes) -> Run:
     """Send the file and see what comes of it."""
     job.inbox.mkdir()
     environment = {**os.environ, "XDG_STATE_HOME": str(job.inbox / "state")}
-    carried, (frames, dropped) = job.wire.carried(), job.wire.counted()
+    before = job.wire.carried()
     until = time.monotonic() + 20 + job.size / SLOWEST
     with running(job.wire.high, tool.receive(job), environment) as receiving:
         ready = wait_for(lambda: receiving.ended() or receiving.listens(tool.port), until)
@@ -184,18 +184,16 @@ def once(tool: Tool, settings: list[str], job: Job, wanted: bytes) -> Run:
     delivered = not stuck and any(digest(path) == wanted for path in whole)
     if not tool.verifies:
         wall += time.monotonic() - hashing
-    in_all, gone = job.wire.counted()
     received = Cost(wall, receiving.cost.user, receiving.cost.system)
-    lost = (gone - dropped) / max(1, in_all - frames)
-    on_wire = job.wire.carried() - carried
-    return Run(job.rate, delivered, sending.cost, received, on_wire, lost)
+    carried = job.wire.carried().since(before)
+    return Run(job.rate, delivered, sending.cost, received, carried.bytes, carried.lost)
 
 
 # The fastest rate -----------------------------------------------------------------------------
 
 
 def fastest(attempt: Callable[[float], Run], runs: int, first: int, *, climb: bool) -> list[Run]:
-    """That many runs at the fastest rate at which all deliver; where there is none, one that failed.
+    """That many runs at the fastest rate at which all deliver; without one, what failed last.
 
     first: where in RATES to begin. climb: whether to look above.
     """
@@ -267,11 +265,9 @@ class Row:
 
 
 COLUMNS = (
-    f"  {'':17} {'size':>9} {'whole':>6} {'Mbit/s':>6} {'MB/s':>7} {'s/GB send':>9} {'s/GB recv':>9}"
-    f" {'wire/B':>8} {'lost':>7}  settings"
+    f"  {'':17} {'size':>9} {'whole':>6} {'Mbit/s':>6} {'MB/s':>7}"
+    f" {'s/GB send':>9} {'s/GB recv':>9} {'wire/B':>8} {'lost':>7}  settings"
 )
-
-
 RATIOS = "  by which diode is better (1: the same)       speed     CPU   bytes"
 
 
@@ -296,7 +292,7 @@ def comparisons(rows: list[Row]) -> Iterator[str]:
 # The whole ------------------------------------------------------------------------------------
 
 
-def on_path(wire: Wire | Loopback, tools: list[Tool], source: Source, runs: int) -> list[Row]:
+def on_path(wire: Wire, tools: list[Tool], source: Source, runs: int) -> list[Row]:
     """Every tool with every size on that path, printed as they come."""
     print(f"\n  {wire.title}\n{COLUMNS}", flush=True)
     rows = []

@@ -10,8 +10,9 @@ pydiode     sends each chunk of 100 datagrams as often as `--redundancy` says. I
 flute-alc   Reed-Solomon over GF(256), 128 symbols a block (the package has no wide code), 32 blocks
             interleaved where losses come in bursts. It is a library: ends/flute_alc.py is the
             program around it.
-udpcast     the same code in slices of 1,024 blocks: 8 stripes of 128, the example of its manual.
-            Against bursts 32 stripes of 32. It knows no digest: the time to take one is added.
+udpcast     the same code in slices of 1,024 blocks: 8 stripes of 128, the example of its manual,
+            or more and shorter ones where that takes less against bursts. It knows no digest:
+            the time to take one is added.
 """
 
 from __future__ import annotations
@@ -33,13 +34,16 @@ from diode.cli.options import line_for
 from diode.cli.options import link as planned_link
 
 if TYPE_CHECKING:
-    from one_way_wire import Loopback, Loss, Wire
+    from one_way_wire import Loss
+    from one_way_wire import Path as Wire
 
 FAILURE = 1e-4
 PORT = 5000
 UDPCAST_PORT = 9000
 MOST_SYMBOLS = 255
 MOST_COPIES = 32
+SLICES = ((8, 128), (16, 64), (32, 32))
+"""Stripes and blocks of each, of udpcast. A slice has 1,024 blocks at most."""
 ENDS = Path(__file__).parent / "ends"
 
 
@@ -47,7 +51,7 @@ ENDS = Path(__file__).parent / "ends"
 class Job:
     """One file to bring across. rate: bits per second on the wire."""
 
-    wire: Wire | Loopback
+    wire: Wire
     source: Path
     size: int
     inbox: Path
@@ -214,11 +218,14 @@ class Udpcast:
         return "" if which("udp-sender") else "apt install udpcast"
 
     def settings(self, loss: Loss, size: int) -> list[str] | None:
-        stripes, k = (8, 128) if loss.burst == 1 else (32, 32)
         if not loss.share:
             return []
-        needed = parity(k, stripes, loss, math.ceil(size / k / self.block))
-        return None if needed is None else ["--fec", f"{stripes}x{needed}/{k}"]
+        tries = []
+        for stripes, k in SLICES:
+            needed = parity(k, stripes, loss, math.ceil(size / k / self.block))
+            if needed is not None:
+                tries.append((needed / k, f"{stripes}x{needed}/{k}"))
+        return ["--fec", min(tries)[1]] if tries else None
 
     def send(self, job: Job, settings: list[str]) -> Command:
         # several hellos: they tell the receiver everything and any may be lost

@@ -36,16 +36,15 @@ table netdev wire {{
   set bad {{ type ifname; size 65535; flags dynamic; }}
   chain loss {{
     type filter hook ingress device "in" priority 0; policy accept;
-    counter
     {loss}
     fwd to "out"
   }}
 }}
 """
-RANDOM = f"numgen random mod {SCALE} < {{enter}} counter drop"
-BURSTS = f"""meta iifname @bad numgen random mod {SCALE} < {{leave}} delete @bad {{{{ meta iifname }}}}
-    meta iifname != @bad numgen random mod {SCALE} < {{enter}} add @bad {{{{ meta iifname }}}}
-    meta iifname @bad counter drop"""
+RANDOM = f"numgen random mod {SCALE} < {{enter}} drop"
+BURSTS = f"""iifname @bad numgen random mod {SCALE} < {{leave}} delete @bad {{{{ iifname }}}}
+    iifname != @bad numgen random mod {SCALE} < {{enter}} add @bad {{{{ iifname }}}}
+    iifname @bad drop"""
 REASSEMBLY = {"ipfrag_high_thresh": 512 << 20, "ipfrag_low_thresh": 384 << 20, "ipfrag_time": 1}
 _names = (f"fibre{os.getpid()}-{n}" for n in itertools.count())
 
@@ -110,8 +109,37 @@ def which(tool: str) -> str | None:
     return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-class Namespaces:
-    """Some network namespaces, which go away with this."""
+@dataclass(frozen=True)
+class Carried:
+    """What a path has carried so far, as its interfaces count.
+
+    bytes: sent, of whole frames without preamble and check. frames: sent; heard: arrived.
+    """
+
+    bytes: int
+    frames: int
+    heard: int
+
+    def since(self, before: Carried) -> Carried:
+        return Carried(
+            self.bytes - before.bytes, self.frames - before.frames, self.heard - before.heard
+        )
+
+    @property
+    def lost(self) -> float:
+        """Share of the frames sent, whatever took them."""
+        return 1 - self.heard / max(1, self.frames)
+
+
+class Path:
+    """A row of network namespaces from the sender to the receiver, which go away with this."""
+
+    title: str
+    loss: Loss
+    sender: str
+    receiver: str
+    sends_on: str
+    hears_on: str
 
     def __init__(self, count: int) -> None:
         self.spaces: list[str] = []
@@ -121,9 +149,30 @@ class Namespaces:
                 run("ip", "netns", "add", self.spaces[-1])
                 self.inside(-1, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
                 self.ip(-1, "link", "set", "dev", "lo", "up")
+            self.join()
         except BaseException:
             self.close()
             raise
+
+    def join(self) -> None:
+        """Lay what connects them."""
+
+    @property
+    def low(self) -> str:
+        """The namespace to send from."""
+        return self.spaces[0]
+
+    @property
+    def high(self) -> str:
+        """The namespace to receive in."""
+        return self.spaces[-1]
+
+    def carried(self) -> Carried:
+        names = ((0, self.sends_on, "tx_bytes"), (0, self.sends_on, "tx_packets"))
+        return Carried(*(self.count(*name) for name in (*names, (-1, self.hears_on, "rx_packets"))))
+
+    def count(self, at: int, interface: str, what: str) -> int:
+        return int(self.inside(at, "cat", f"/sys/class/net/{interface}/statistics/{what}"))
 
     def inside(self, at: int, *words: str, text: str | None = None) -> str:
         return run("ip", "netns", "exec", self.spaces[at], *words, text=text)
@@ -142,7 +191,7 @@ class Namespaces:
         self.close()
 
 
-class Wire(Namespaces):
+class Wire(Path):
     """The picture above."""
 
     sender, receiver = "10.9.0.1", "10.9.0.2"
@@ -150,16 +199,11 @@ class Wire(Namespaces):
     mtu = 1500
 
     def __init__(self, loss: Loss) -> None:
-        super().__init__(3)
         self.loss, self.title = loss, f"wire, {loss}" if loss.share else "wire, no loss"
-        try:
-            self._join()
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(3)
 
-    def _join(self) -> None:
-        low, between, high = self.spaces
+    def join(self) -> None:
+        _, between, high = self.spaces
         for at, near, far, beyond in ((0, "tx", "in", between), (1, "out", "rx", high)):
             pair = ["type", "veth", "peer", "name", far, "netns", beyond]
             self.ip(at, "link", "add", "name", near, *pair)
@@ -180,26 +224,8 @@ class Wire(Namespaces):
             self.inside(2, "sysctl", "-qw", f"net.ipv4.{name}={value}")
         self.inside(1, "nft", "-f", "-", text=self.loss.rules())
 
-    @property
-    def low(self) -> str:
-        return self.spaces[0]
 
-    @property
-    def high(self) -> str:
-        return self.spaces[-1]
-
-    def carried(self) -> int:
-        """Bytes that the sender's interface has sent so far: frames without preamble and check."""
-        return int(self.inside(0, "cat", f"/sys/class/net/{self.sends_on}/statistics/tx_bytes"))
-
-    def counted(self) -> tuple[int, int]:
-        """Frames that went into the wire so far, and how many of them it dropped."""
-        listed = self.inside(1, "nft", "list", "table", "netdev", "wire")
-        counters = [int(n) for n in re.findall(r"counter packets (\d+)", listed)]
-        return counters[0], sum(counters[1:])
-
-
-class Loopback(Namespaces):
+class Loopback(Path):
     """Both programs in one namespace, on a loopback of their own, as the kernel has it."""
 
     title = "loopback"
@@ -211,15 +237,7 @@ class Loopback(Namespaces):
     def __init__(self) -> None:
         super().__init__(1)
 
-    low, high = Wire.low, Wire.high
 
-    def carried(self) -> int:
-        return int(self.inside(0, "cat", "/sys/class/net/lo/statistics/tx_bytes"))
-
-    def counted(self) -> tuple[int, int]:
-        return 0, 0
-
-
-def path(text: str) -> Wire | Loopback:
+def path(text: str) -> Path:
     """`loopback`, `5%` or `5%x10`; ValueError."""
     return Loopback() if text == "loopback" else Wire(Loss.parse(text))
