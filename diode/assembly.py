@@ -14,11 +14,10 @@ import numpy as np
 
 from diode import frame, plan
 from diode.block import CRC, PLAIN
-from diode.code import by_id
 from diode.envelope import Enclosed
 from diode.errors import SourceError
 from diode.frame import I64, Beat, Frames, Kind
-from diode.group import Group, Stack
+from diode.group import Group, Spare, Stack
 from diode.objects import Announcement, Manifest, Status
 from diode.schedule import spread, symbol_numbers
 
@@ -28,9 +27,10 @@ if TYPE_CHECKING:
     from diode.announcements import AnnouncementSymbols
     from diode.block import BlockCheck
     from diode.frame import U8
+    from diode.geometry import Geometry
     from diode.group import Place
     from diode.objects import Type
-    from diode.plan import Geometry, Link, Settings
+    from diode.plan import Link, Settings
 
 
 class Signer(Protocol):
@@ -177,10 +177,15 @@ class Assembled:
         return Group(self.stacks, self.stack[order], self.firsts[order] + index, place)
 
 
-def assemble(members: Sequence[Member], sender: int, link: Link) -> Assembled:
+def assemble(
+    members: Sequence[Member], sender: int, link: Link, spare: Spare | None = None
+) -> Assembled:
     """Read, code and head these members. Nothing but their sources is touched, so that this may
     be done in another thread while the group before is sent.
+
+    spare: memory for their symbols.
     """
+    spare = spare or Spare()
     parts = [_part(member, link) for member in members]
     stacks: dict[tuple[bool, int], Stack] = {}
     for shape in dict.fromkeys(part.shape for part in parts):
@@ -191,7 +196,7 @@ def assemble(members: Sequence[Member], sender: int, link: Link) -> Assembled:
                 frames += len(part.numbers)
                 rows += part.rows
         header = frame.COMPACT_HEADER if shape[0] else frame.HEADER
-        stacks[shape] = Stack(header, shape[1], frames, rows)
+        stacks[shape] = Stack(header, frames, spare.rows(rows, shape[1]))
     failed: dict[Outgoing, str] = {}
     for part in parts:
         if part.member.outgoing not in failed:
@@ -216,9 +221,7 @@ def _part(member: Member, link: Link) -> _Part:
     if member.block < 0:
         numbers = outgoing.announcement.numbers(member.first, member.count)
         return _Part(member, numbers, False, outgoing.announcement.size, len(numbers))
-    code = by_id(cut.code)
-    assert code is not None
-    walk = symbol_numbers(cut, code.walk(cut.k), member.block, member.number_of_pass)
+    walk = symbol_numbers(cut, cut.coding.walk(cut.k), member.block, member.number_of_pass)
     parity = int((walk >= cut.k).sum())
     return _Part(member, walk, plan.uses_compact(link, cut), cut.symbol_size, cut.k + parity)
 
@@ -257,9 +260,7 @@ def _fill_block(part: _Part, symbols: U8) -> I64:
     outgoing.check.close(flat, length, part.member.block)
     of_parity = part.numbers >= cut.k
     if of_parity.any():
-        code = by_id(cut.code)
-        assert code is not None
-        symbols[cut.k :] = code.encode(source, part.numbers[of_parity])
+        symbols[cut.k :] = cut.coding.encode(source, part.numbers[of_parity])
     row = part.numbers.copy()
     row[of_parity] = cut.k + np.arange(int(of_parity.sum()))
     return row

@@ -15,10 +15,11 @@ import numpy as np
 
 from diode import frame, plan
 from diode.binomial import binomial, binomial_tail
-from diode.code import CODES, by_id
+from diode.code import CODES
 
 if TYPE_CHECKING:
-    from diode.plan import Geometry, Link, Settings
+    from diode.geometry import Geometry
+    from diode.plan import Link, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,7 @@ def failure(cut: Geometry, passes: int, manifests: int, loss: float) -> float:
 
 
 def _block_failure(cut: Geometry, block: int, passes: int, loss: float) -> float:
-    code = by_id(cut.code)
-    assert code is not None
+    code = cut.coding
     k = cut.source_symbols(block)
     sent = cut.frames(block) * passes
     if code.name == "repeat":

@@ -122,11 +122,13 @@ def alias(sender: int, number: int) -> int:
 class Frames:
     """A batch of byte pieces: `data[ends[i-1]:ends[i]]` is piece i.
 
-    data: uint8, shape (bytes,). ends: int64, shape (pieces,), increasing.
+    data: uint8, shape (bytes,). ends: int64, shape (pieces,), increasing. size: the length of each
+    piece where all have one and whoever made the batch knew it; else 0.
     """
 
     data: U8
     ends: I64
+    size: int = 0
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -135,7 +137,7 @@ class Frames:
     def of_rows(cls, rows: U8) -> Frames:
         """A batch of equal pieces; `rows` (frames x bytes) must be C-contiguous."""
         count, length = rows.shape
-        return cls(rows.reshape(-1), np.arange(1, count + 1, dtype=np.int64) * length)
+        return cls(rows.reshape(-1), np.arange(1, count + 1, dtype=np.int64) * length, length)
 
     @classmethod
     def of_pieces(cls, pieces: Iterable[bytes | U8]) -> Frames:
@@ -171,16 +173,26 @@ class Frames:
         """Pieces first … last-1 as a batch over the same memory."""
         start = int(self.ends[first - 1]) if first else 0
         end = int(self.ends[last - 1]) if last else 0
-        return Frames(self.data[start:end], self.ends[first:last] - start)
+        return Frames(self.data[start:end], self.ends[first:last] - start, self.size)
 
     def equal_rows(self) -> U8 | None:
         """The pieces as rows without a copy, where all have one length."""
         count = len(self)
+        if self.size and count:
+            return self.data.reshape(count, self.size)
         if not count or len(self.data) != count * int(self.ends[0]):
             return None
         if (self.lengths != self.ends[0]).any():
             return None
         return self.data.reshape(count, -1)
+
+    def counts(self) -> dict[int, int]:
+        """How many pieces there are of each length."""
+        equal = self.equal_rows()
+        if equal is not None:
+            return {equal.shape[1]: len(equal)}
+        lengths, counts = np.unique(self.lengths, return_counts=True)
+        return dict(zip(lengths.tolist(), counts.tolist(), strict=True))
 
     def rows(self) -> list[U8]:
         """The pieces grouped by length, each group as rows (frames x bytes).
@@ -226,6 +238,13 @@ def portions(data: Received, size: int) -> Iterator[U8 | Frames]:
         last = max(last, first + 1)
         yield data.part(first, last)
         first = last
+
+
+def evenly(rows: I64) -> I64 | slice:
+    """The same choice of rows as a slice where they follow each other, which is copied faster."""
+    if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def join(first: Frames, second: Frames) -> Frames:

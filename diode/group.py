@@ -12,16 +12,23 @@ laid out one behind the other.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from diode.frame import CHECK, I64, U8, Frames
+from diode.frame import CHECK, I64, U8, Frames, evenly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+SPARE = 2
+"""Rooms kept for groups to come: there is one on air and one being assembled."""
+WORTH = 1 << 20
+"""Bytes from which on memory is kept; smaller pieces are the allocator's business."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -38,16 +45,40 @@ class Place(msgspec.Struct, frozen=True):
     """Frames of the group that have been handed out."""
 
 
+class Spare:
+    """Memory of groups that are over, for those to come: touching new pages takes longer than
+    reading a file into old ones. May be used by two threads.
+    """
+
+    def __init__(self) -> None:
+        self._rooms: deque[U8] = deque(maxlen=SPARE)
+
+    def rows(self, count: int, size: int) -> U8:
+        """Uninitialised memory, uint8 (count, size)."""
+        need = count * size
+        for _ in range(len(self._rooms)):
+            room = self._rooms.popleft()
+            if need <= len(room) <= 2 * need:
+                return room[:need].reshape(count, size)
+            self._rooms.append(room)
+        return np.empty(need, np.uint8).reshape(count, size)
+
+    def give_back(self, stacks: Sequence[Stack]) -> None:
+        """Nothing of these will be read any more."""
+        self._rooms.extend(s.symbols.reshape(-1) for s in stacks if s.symbols.nbytes >= WORTH)
+
+
 class Stack:
     """Frames of one length, unnumbered and unchecked: headers, and the symbols they carry."""
 
-    def __init__(self, header: int, size: int, frames: int, symbols: int) -> None:
-        """Room for that many frames around symbols of `size` bytes, of which there are `symbols`.
+    def __init__(self, header: int, frames: int, symbols: U8) -> None:
+        """Room for that many frames around these symbols, (symbols, bytes).
 
         header: bytes before the payload. Contents are undefined until they are written.
         """
+        size = symbols.shape[1]
         self.headers: U8 = np.empty((frames, header), np.uint8)
-        self.symbols: U8 = np.empty((symbols, size), np.uint8)
+        self.symbols = symbols
         self.row: I64 = np.empty(frames, np.int64)
         """Which symbol each frame carries."""
         self.length = header + size + CHECK
@@ -56,7 +87,7 @@ class Stack:
         """Write these frames into `out`, uint8 (len(chosen), length), all but their checks."""
         header = self.headers.shape[1]
         out[:, :header] = self.headers[chosen]
-        out[:, header:-CHECK] = self.symbols[self.row[chosen]]
+        out[:, header:-CHECK] = self.symbols[evenly(self.row[chosen])]
 
 
 @dataclass(slots=True)
@@ -95,10 +126,15 @@ class Group:
 
     def _lay_out(self, first: int, last: int) -> Frames:
         stack, chosen = self.stack[first:last], self.frame[first:last]
+        edges = np.flatnonzero(np.diff(stack)) + 1
+        if not len(edges):
+            one = self.stacks[int(stack[0])]
+            rows = np.empty((len(chosen), one.length), np.uint8)
+            one.lay(chosen, rows)
+            return Frames.of_rows(rows)
         start = int(self._ends[first - 1]) if first else 0
         ends = self._ends[first:last] - start
         data = np.empty(int(ends[-1]), np.uint8)
-        edges = np.flatnonzero(np.diff(stack)) + 1
         at = 0
         for run in np.split(np.arange(last - first), edges):
             one = self.stacks[int(stack[run[0]])]

@@ -23,7 +23,6 @@ import numpy as np
 from diode import frame
 from diode.admission import Admission, Anyone, Gate, Judged, NoIdentity, Opener, Quarantine
 from diode.announcements import Announcements
-from diode.code import by_id
 from diode.collector import Collector, Recovered
 from diode.events import (
     BlockRecovered,
@@ -350,8 +349,6 @@ class Receiver:
 
     def _open(self, key: Key, admitted: Judged, tag: int) -> Incoming:
         manifest = admitted.manifest
-        code = by_id(manifest.code)
-        assert code is not None, "Geometry.problem knows every code that by_id knows"
         blocks, limits = manifest.geometry.blocks, self.limits
         while self.objects and (
             len(self.objects) >= limits.objects
@@ -363,7 +360,7 @@ class Receiver:
             self._events.append(ObjectEvicted(oldest, self.objects[oldest].manifest))
             self.forget(oldest)
         self._parking.blocks += blocks
-        collector = Collector(manifest.geometry, code, admitted.check)
+        collector = Collector(manifest.geometry, manifest.geometry.coding, admitted.check)
         incoming = Incoming(manifest, tag, collector, admitted.verdict, started=self._now)
         self.objects[key] = incoming
         self._bind(key)
@@ -423,8 +420,9 @@ class Receiver:
         most = self.limits.memory + self.limits.begun
         room = (most - self._parking.memory) // collector.block_memory
         if len(blocks) > room:
-            over = np.isin(blocks, collector.beginning(blocks)[max(0, room) :])
-            if over.any():
+            begun = collector.beginning(blocks)[max(0, room) :]
+            if len(begun):
+                over = np.isin(blocks, begun)
                 self._reject(Reject.LIMIT, int(over.sum()), f"{key}: blocks begun at a time")
                 blocks, symbols, payload = blocks[~over], symbols[~over], payload[~over]
         if len(blocks):

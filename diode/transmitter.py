@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec.structs import replace
 
 from diode import frame, plan
@@ -41,6 +40,7 @@ from diode.assembly import (
 )
 from diode.errors import SourceError
 from diode.frame import Beat, Frames
+from diode.group import Spare
 from diode.objects import Status
 from diode.passes import Pass, frames_before, place_of
 from diode.plan import Link, Settings
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from diode.objects import Manifest
     from diode.tag import Tagger
 
-SLICE_BYTES = 256 << 10
+SLICE_BYTES = 512 << 10
 """Frames handed out at a time on a link without a rate: fits a processor's cache."""
 SLICE_SECONDS = 0.05
 HEARTBEAT_FRAMES = 4096
@@ -145,6 +145,7 @@ class Transmitter:
         self.place: Place | None = None
         """How far it has come; None before the first frame of a group is handed out."""
         self._group: Group | None = None
+        self._spare = Spare()
         self._voiding: deque[Frames] = deque()
         self._since_heartbeat = 0
         self._closed = False
@@ -253,7 +254,8 @@ class Transmitter:
             self.progress.number_of_pass += 1
         members = self._pass.next_group()
         if members:
-            self._coming = self._ahead(partial(assemble, members, self.sender, self.link))
+            work = partial(assemble, members, self.sender, self.link, self._spare)
+            self._coming = self._ahead(work)
         self._over = not members
         return True
 
@@ -348,6 +350,7 @@ class Transmitter:
         self.place = replace(group.place, frames=group.next)
         if group.next == len(group):
             self._group = None
+            self._spare.give_back(group.stacks)
         return part
 
     def _stamped(self, frames: Frames) -> Frames:
@@ -355,8 +358,7 @@ class Transmitter:
         self.frames_sent += len(frames)
         self.progress.line_frames += len(frames)
         if self.link.rate:
-            lengths, counts = np.unique(frames.lengths, return_counts=True)
-            each = zip(lengths.tolist(), counts.tolist(), strict=True)
+            each = frames.counts().items()
             self.progress.line_time += sum(n * self.link.line_bytes(length) for length, n in each)
         self._since_heartbeat += len(frames)
         return frames

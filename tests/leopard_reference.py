@@ -51,13 +51,13 @@ def symbol_of(elements: list[int]) -> bytes:
     return b"".join(bytes(n & 0xFF for n in p) + bytes(n >> 8 for n in p) for p in pieces)
 
 
-def leopard_symbols(whole: bytes, k: int, numbers: list[int]) -> list[bytes]:
-    """Symbols of a block by the formula of wire 4.2."""
+def leopard_symbols(whole: bytes, k: int, numbers: list[int], most: int = 0) -> list[bytes]:
+    """Symbols of a block by the formula of wire 4.2. most: n x passes of its manifest."""
     size = len(whole) // k
     source = [whole[i : i + size] for i in range(0, len(whole), size)]
     parts = [elements_of(s) for s in source]
-    width, constant = 64, 1
-    while width < k:
+    wanted, width, constant = min(most - k, k) if most else k, 64, 1
+    while width < wanted:
         width *= 2
     for i in range(1, width):
         constant = times(constant, omega(i))
@@ -68,7 +68,8 @@ def leopard_symbols(whole: bytes, k: int, numbers: list[int]) -> list[bytes]:
             continue
         total = [0] * len(parts[0])
         for s, part in enumerate(parts):
-            factor = inverse(times(constant, omega(width + number - k) ^ omega(s)))
+            below = times(constant, omega(number - k) ^ omega(width + s))
+            factor = times(omega(1 + s // width), inverse(below))
             total = [t ^ times(factor, e) for t, e in zip(total, part, strict=True)]
         found.append(symbol_of(total))
     return found

@@ -447,8 +447,9 @@ class Sender:
 
     def symbols(self, number: int, facts: Facts, whole: bytes, index: int, numbers) -> None:
         code = {1: symbols, 2: raptorq_symbols, 3: leopard_symbols}[facts.code]
+        most = (facts.n * facts.passes,) if code is leopard_symbols else ()
         for symbol in numbers:
-            body = code(whole, facts.k, [symbol])[0]
+            body = code(whole, facts.k, [symbol], *most)[0]
             place = {"number": number, "block": index, "symbol": symbol, **self._next}
             made = compact(body, **place) if self.short else full(1, body, code=facts.code, **place)
             self.frames.append(made)
@@ -628,26 +629,33 @@ def code_vectors() -> None:
             source_hex=source,
         )
     wide = [
-        ("leopard", 3, 1, 64, [0, 1, 2, 64]),
-        ("leopard", 3, 2, 64, [0, 1, 2, 3, 33, 65]),
-        ("leopard", 3, 5, 128, [1, 3, 5, 6, 7, 40, 68]),
-        ("leopard", 3, 65, 64, [0, 64, 65, 66, 127, 128, 129, 192]),
-        ("raptorq", 2, 1, 8, [0, 1, 2, 9]),
-        ("raptorq", 2, 10, 16, [0, 9, *range(10, 20), 1000]),
-        ("raptorq", 2, 27, 24, [0, 26, *range(27, 40), 200]),
+        ("leopard", 3, 1, 64, 0, [0, 1, 2, 64]),
+        ("leopard", 3, 2, 64, 3, [0, 1, 2, 3, 33, 65]),
+        ("leopard", 3, 5, 128, 0, [1, 3, 5, 6, 7, 40, 68]),
+        ("leopard", 3, 65, 64, 0, [0, 64, 65, 66, 127, 128, 129, 192]),
+        ("leopard", 3, 129, 64, 160, [0, 128, 129, 150, 192]),
+        ("leopard", 3, 300, 64, 400, [0, 299, 300, 363, 427]),
+        ("leopard", 3, 130, 64, 1000, [0, 129, 130, 257, 385]),
+        ("raptorq", 2, 1, 8, 0, [0, 1, 2, 9]),
+        ("raptorq", 2, 10, 16, 0, [0, 9, *range(10, 20), 1000]),
+        ("raptorq", 2, 27, 24, 0, [0, 26, *range(27, 40), 200]),
     ]
-    for name, code, k, size, numbers in wide:
+    for name, code, k, size, most, numbers in wide:
         if name == "raptorq" and raptorq is None:
             continue
         source = pattern(k * size, code * k)
-        by = {2: raptorq_symbols, 3: leopard_symbols}[code]
-        header = {"code": code, "k": k, "symbol_size": size, "source_hex": source}
+        made = (
+            leopard_symbols(source, k, numbers, most)
+            if name == "leopard"
+            else raptorq_symbols(source, k, numbers)
+        )
+        header = {"code": code, "k": k, "symbol_size": size, "most": most, "source_hex": source}
         vector(
             f"code-{name}-{k:03}",
             "symbols of these numbers, one behind the other",
             "4.2",
             "accept",
-            b"".join(by(source, k, numbers)),
+            b"".join(made),
             numbers=" ".join(map(str, numbers)),
             **header,
         )

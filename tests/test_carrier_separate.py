@@ -186,8 +186,8 @@ def test_more_notices_than_there_is_room_for() -> None:
     for number in range(2000):
         pump.notice(f"{number:4} " + "x" * 1400)
     numbers = []
-    while records := reader.take(1):
-        (record,) = records
+    while taken := reader.take(1):
+        (record,) = taken.records()
         numbers.append(int(words.decode(record.content).text[:4]))
         pump.drain(Fake([None]))
     assert numbers == sorted(numbers)

@@ -52,6 +52,35 @@ def test_any_k_symbols_of_leopard(k):
     assert (rebuilt(LEOPARD, block, last) == block).all()
 
 
+@needs_leopard
+@pytest.mark.parametrize(
+    ("k", "most", "parity"),
+    [
+        (200, 0, 256),  # for ever
+        (200, 210, 64),
+        (200, 264, 64),
+        (200, 265, 128),
+        (200, 1000, 256),  # a second round is no use
+        (200, 200, 64),
+        (5, 7, 64),
+        (1000, 1100, 128),
+    ],
+)
+def test_leopard_has_the_parity_that_will_be_sent(k, most, parity):
+    code, block = LEOPARD.meant_for(most), a_block(k, SIZE)
+    assert code.numbers(k) == k + parity
+    few = min(k, parity)
+    for seed in range(3):
+        lost = np.array(sorted(randomness.Random(seed).sample(range(k), few)))
+        numbers = np.array(randomness.Random(seed).sample(range(k, k + parity), few))
+        damaged = block.copy()
+        damaged[lost] = 0
+        assert code.fill(damaged, lost, numbers, code.encode(block, numbers))
+        assert (damaged == block).all()
+    with pytest.raises(ValueError, match="symbol numbers"):
+        code.encode(block, np.array([k + parity]))
+
+
 def filled(code, block, chosen):
     """What `fill` says of a block of which only these symbols are there."""
     symbols = code.encode(block, chosen)
@@ -173,7 +202,7 @@ def test_legal_calls_never_raise(code, k, seed, damaged):
     lost = random.sample(range(k), random.randrange(k + 1))
     more = random.randrange(code.spare + 1)
     parity = np.array(random.sample(range(k, code.walk(k)), len(lost) + more), np.int64)
-    symbols = code.encode(block, parity)
+    symbols = code.encode(block, parity).copy()
     if damaged and len(parity):
         symbols[random.randrange(len(parity))] ^= 0x5A
     rows = block.copy()

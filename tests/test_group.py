@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diode.frame import CHECK
-from diode.group import Group, Place, Stack
+from diode.group import Group, Place, Spare, Stack
 
 PLACE = Place(1, 1, 0, 0)
 
@@ -14,7 +14,7 @@ PLACE = Place(1, 1, 0, 0)
 def stack(header: int, size: int, frames: int, seed: int) -> Stack:
     """A stack whose frames carry half as many symbols, in any order."""
     rng = np.random.default_rng(seed)
-    made = Stack(header, size, frames, max(1, frames // 2))
+    made = Stack(header, frames, np.empty((max(1, frames // 2), size), np.uint8))
     made.headers[:] = rng.integers(0, 256, made.headers.shape)
     made.symbols[:] = rng.integers(0, 256, made.symbols.shape)
     made.row[:] = rng.integers(0, len(made.symbols), frames)
@@ -53,3 +53,23 @@ def test_a_slice_of_equal_frames_is_rows() -> None:
     group = Group([one], np.zeros(10, np.int64), np.arange(10), PLACE)
     rows = group.take(1 << 20).equal_rows()
     assert rows is not None and rows.shape == (10, one.length)
+
+
+def test_rows_that_follow_each_other() -> None:
+    one = stack(20, 64, 40, 1)
+    one.row[:20] = np.arange(20)
+    group = Group([one], np.zeros(20, np.int64), np.arange(20), PLACE)
+    part = group.take(1 << 20)
+    assert part.size == one.length
+    assert [bytes(p[:-CHECK]) for p in part.pieces()] == bodies([one], group.stack, group.frame)
+
+
+def test_memory_of_groups_is_used_again() -> None:
+    spare = Spare()
+    first = spare.rows(1000, 2048)
+    spare.give_back([Stack(20, 10, first)])
+    assert not np.shares_memory(spare.rows(400, 2048), first)  # too much would lie idle
+    assert not np.shares_memory(spare.rows(1001, 2048), first)
+    again = spare.rows(999, 2048)
+    assert again.shape == (999, 2048) and np.shares_memory(again, first)
+    assert not np.shares_memory(spare.rows(999, 2048), first)  # given out once

@@ -13,6 +13,7 @@ from pair import examples
 from diode import frame, objects
 from diode.announcements import AnnouncementParts, AnnouncementSymbols
 from diode.errors import SourceError, UsageError
+from diode.geometry import Geometry
 from diode.objects import (
     Announcement,
     Malformed,
@@ -23,7 +24,6 @@ from diode.objects import (
     safe_parts,
     wire_name,
 )
-from diode.plan import Geometry
 
 GOOD = Manifest(
     status=0,
@@ -49,7 +49,7 @@ def but(**fields):
 
 def test_a_good_manifest_has_no_problem():
     assert GOOD.problem() == ""
-    assert GOOD.geometry == Geometry(10_000, 1, 20, 25, 64)
+    assert GOOD.geometry == Geometry(10_000, 1, 20, 25, 64, passes=2)
     for fields in (
         {"status": Status.VOID},
         {"type": Type.DIRECTORY, "size": 0},

@@ -220,7 +220,7 @@ def installed(vector):
     by = code.by_id(vector.number("code"))
     if by.lacks:
         pytest.skip(f"{by.lacks} is not installed")
-    return by
+    return by.meant_for(vector.number("most"))
 
 
 def shares(vector):

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 TICK = 0.25
 """Seconds after which a silent carrier is left for a moment, to tell what is heard."""
+OFTEN = 0.02
+"""Seconds between two words about what the carrier counts, while all is well."""
 MOST_READ = 1 << 20
 """Largest content of a record."""
 MOST_NOTICES = 100
@@ -184,14 +186,14 @@ class Pump:
                 self._take(memoryview(data), self._largest, STREAM)
 
     def count(self, medium: object, *, now: bool = False) -> None:
-        """Tell what the carrier counts, where it does, when that has changed: at every read while
-        the other end keeps up, now and then while it does not, since a word parts the bytes.
+        """Tell what the carrier counts, where it does, when that has changed: often while the
+        other end keeps up, now and then while it does not, since a word parts the bytes.
         """
         time_ = self.clock()
-        behind = self._writer.free < self.ring.size - self._largest
-        if time_ < self._next_count and behind and not now:
+        if time_ < self._next_count and not now:
             return
-        self._next_count = time_ + TICK
+        behind = self._writer.free < self.ring.size - self._largest
+        self._next_count = time_ + (TICK if behind else OFTEN)
         counts: dict[str, int] = getattr(medium, "counts", {})
         if counts == self._counts:
             return

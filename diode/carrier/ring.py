@@ -31,7 +31,14 @@ import contextlib
 import mmap
 import os
 import struct
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diode.frame import U8
 
 STREAM = 0
 WORD = 0xFFFF_FFFF
@@ -51,10 +58,28 @@ class BrokenRing(Exception):
 
 
 class Record(NamedTuple):
-    """What was put in at one go, copied."""
+    """What was put in at one go."""
 
     kind: int
     content: bytes
+
+
+class Taken(NamedTuple):
+    """Records that were taken together: a copy of their contents, one behind the other."""
+
+    data: U8
+    kinds: list[int]
+    lengths: list[int]
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def records(self) -> Iterator[Record]:
+        """One by one, each copied."""
+        start = 0
+        for kind, length in zip(self.kinds, self.lengths, strict=True):
+            yield Record(kind, self.data[start : start + length].tobytes())
+            start += length
 
 
 class Bell(Protocol):
@@ -219,42 +244,48 @@ class Reader:
         self._published += self._ring.published.take()
         return self._published - self._taken
 
-    def take(self, most: int) -> list[Record]:
+    def take(self, most: int) -> Taken:
         """The next records; none when there are none. Never waits. Raises BrokenRing.
 
         A word comes alone. Others come together when all are of a stream or all are datagrams,
         until they have `most` bytes or more.
         """
-        if self.backlog > self._ring.size:
+        backlog = self.backlog
+        if backlog > self._ring.size:
             raise BrokenRing("more was published than there is room")
-        found: list[Record] = []
+        data = np.empty(min(backlog, most + self._ring.largest), np.uint8)
+        memory: U8 = np.frombuffer(self._ring.memory, np.uint8)
+        kinds: list[int] = []
+        lengths: list[int] = []
         count, before = 0, self._taken
-        while self._taken < self._published and count < most and len(found) < MOST_RECORDS:
-            record, span = self._next()
-            if record is not None:
-                if found and _sort(record.kind) != _sort(found[0].kind):
+        while self._taken < self._published and count < most and len(kinds) < MOST_RECORDS:
+            kind, length, span = self._next()
+            if kind != SKIP:
+                if kinds and _sort(kind) != _sort(kinds[0]):
                     break
-                found.append(record)
-                count += len(record.content)
+                start = self._taken % self._ring.size + _HEADER.size
+                data[count : count + length] = memory[start : start + length]
+                kinds.append(kind)
+                lengths.append(length)
+                count += length
             self._taken += span
-            if record is not None and record.kind == WORD:
+            if kind == WORD:
                 break
         if self._taken > before:
             self._ring.returned.add(self._taken - before)
-        return found
+        return Taken(data[:count], kinds, lengths)
 
-    def _next(self) -> tuple[Record | None, int]:
-        """A copy of the record at hand, None where it is a gap, and the bytes it takes."""
+    def _next(self) -> tuple[int, int, int]:
+        """Kind and length of the record at hand, and the bytes of the ring that it takes."""
         at = self._taken % self._ring.size
         length, kind = _HEADER.unpack_from(self._ring.memory, at)
         left = self._ring.size - at
         span = left if kind == SKIP else _span(length)
         if span > min(left, self._published - self._taken):
             raise BrokenRing("a record is longer than what was published")
-        if kind == SKIP:
-            return None, span
-        start = at + _HEADER.size
-        return Record(kind, self._ring.memory[start : start + length]), span
+        if kind != SKIP and length > self._ring.largest:
+            raise BrokenRing("a record is longer than any may be")
+        return kind, length, span
 
 
 def _span(count: int) -> int:

@@ -41,13 +41,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diode.carrier import Notice
-    from diode.carrier.ring import Record
+    from diode.carrier.ring import Taken
     from diode.modem.hearing import Hearing
 
 SIZE = 32 << 20
 """Bytes of the ring: 46 minutes at 115,200 baud, a quarter of a second at 1 Gbit/s."""
 MOST = 1 << 20
 """Bytes handed over at a time, about."""
+ENOUGH = 1 << 19
+"""Bytes that are worth the work that a batch makes whatever its size."""
+GATHER = 0.004
+"""Seconds in which more may come where there are fewer."""
 PATIENCE = 5.0
 """Seconds to wait for the end of a process that was killed: a driver may hold it up."""
 POSSIBLE = sys.platform not in {"win32", "darwin"}
@@ -164,17 +168,18 @@ class SeparateReceiver:
         Raises CarrierError and what the reading process failed with.
         """
         try:
-            records = self._reader.take(MOST)
-            if not records:
+            if not self._reader.backlog:
                 left = None if end is None else max(0.0, end - time.monotonic()) * 1000
-                ready = self._waiting.poll(left)
-                records = self._reader.take(MOST)
-                if ready and not records and any(fd == self._breath for fd, _ in ready):
+                ready = {descriptor for descriptor, _ in self._waiting.poll(left)}
+                if self._breath in ready and not self._reader.backlog:
                     raise self._died()
-            if not any(record.content for record in records):
+            if self._opened and 0 < self._reader.backlog < ENOUGH:
+                time.sleep(GATHER)
+            taken = self._reader.take(MOST)
+            if not len(taken.data):
                 return None
-            if records[0].kind == WORD:
-                self._heed(words.decode(records[0].content))
+            if taken.kinds[0] == WORD:
+                self._heed(words.decode(taken.data.tobytes()))
                 return None
         except (BrokenRing, ValueError) as error:
             self._over = True
@@ -182,7 +187,7 @@ class SeparateReceiver:
                 f"the process that reads the carrier does not make sense: {error}",
                 hint="it may have been taken over: stop here and find out",
             ) from error
-        return _joined(records)
+        return _heard(taken)
 
     def _heed(self, word: words.Word) -> None:
         """Act on what the reading process says."""
@@ -257,15 +262,15 @@ def _start(program: Program, ring: Ring) -> tuple[int, int, int]:
     return process, life_held, breath_watched
 
 
-def _joined(records: list[Record]) -> bytes | Frames:
+def _heard(taken: Taken) -> bytes | Frames:
     """Records of one sort as one: bytes of a stream, or datagrams."""
-    data = b"".join(record.content for record in records)
-    if records[0].kind == STREAM:
-        return data
-    ends: list[np.ndarray] = []
-    start = 0
-    for record in records:
-        last = start + len(record.content)
-        ends.append(np.minimum(np.arange(start, last, record.kind) + record.kind, last))
-        start = last
-    return Frames(np.frombuffer(data, np.uint8), np.concatenate(ends))
+    if taken.kinds[0] == STREAM:
+        return taken.data.tobytes()
+    lengths, sizes = np.array(taken.lengths), np.array(taken.kinds)
+    if (sizes == sizes[0]).all() and not (lengths % sizes).any():
+        return Frames.of_rows(taken.data.reshape(-1, sizes[0]))
+    counts = -(-lengths // sizes)
+    last = np.repeat(np.cumsum(lengths), counts)
+    first = np.repeat(np.cumsum(lengths) - lengths, counts)
+    place = np.arange(1, len(last) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+    return Frames(taken.data, np.minimum(first + place * np.repeat(sizes, counts), last))

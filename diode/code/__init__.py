@@ -42,6 +42,11 @@ class Code(Protocol):
     lacks: str
     """`package` where that is not installed, so that the code does not work here; else empty."""
 
+    def meant_for(self, most: int) -> Code:
+        """The code for a sender that sends at most that many symbols of a block in all its passes;
+        0: for ever. One that does not depend on it is the same for all.
+        """
+
     def widest(self, symbol_size: int) -> int:
         """Source symbols of the widest block with symbols of that size; 0: there is none."""
 
@@ -52,7 +57,7 @@ class Code(Protocol):
         """How many of these a sender goes through before it begins again."""
 
     def encode(self, block: U8, numbers: I64) -> U8:
-        """The symbols with these numbers. block: (k, S); returns (len(numbers), S)."""
+        """The symbols with these numbers. block: (k, S); returns (len(numbers), S), to be read."""
 
     def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> bool:
         """Recover the missing source symbols of a block in place; False: these do not suffice.

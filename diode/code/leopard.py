@@ -4,13 +4,14 @@ Any k of a block's symbols give it back, as with zfec, but encoding and decoding
 byte instead of O(n - k): blocks of thousands of symbols, which need much less redundancy (plan.py).
 A call costs a quarter of a millisecond whatever it does, so narrow blocks are for zfec.
 
+Its matrix depends on R, how many parity symbols there are, a power of two. A code of few costs half
+as much to encode, and one of k or more has fresh symbols for every pass. So R follows from how many
+symbols the sender will send in all its passes (`meant_for`), which the manifest says.
+
 The library is reed-solomon-leopard (PyPI), a binding of the Rust crate reed-solomon-simd, in turn
-after catid/leopard. Its code depends on how many recovery symbols it is asked for,
-but only by steps: where it is given more than K/2 source symbols, K a power of two, all counts of
-recovery symbols above K/2 give the same ones. So it is always asked for more than K/2, never for
-more than K, and symbol k + r is recovery symbol r whatever a sender means to send. A code made for
-few recovery symbols would be up to twice as fast to encode, and would have no fresh symbols for
-a second pass.
+after catid/leopard. It takes R from how many recovery symbols it is asked for: the next power of
+two, as long as it is given more than R/2 source symbols. So it is always asked for more than R/2
+and never for more than R, and given zeros beyond a small block.
 
 MB/s of one core (x86-64, AVX-512), symbols of 1,408 bytes, encoding the parity that 10 % loss needs
 and filling in 1 and 10 % lost (benches/codes.py, which sets zfec beside it: with ISA-L and k = 200
@@ -29,6 +30,7 @@ wrong content, and too many. It holds the interpreter lock during a call.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,12 +45,12 @@ try:
 except ImportError:
     _library = None
 
-_FEWEST = 64
+FEWEST = 64
 """Parity symbols of any block, so that small ones can be made certain too."""
 
 
 class Leopard:
-    """Systematic Reed-Solomon over GF(2^16), at least as many parity symbols as source symbols."""
+    """Systematic Reed-Solomon over GF(2^16)."""
 
     id = 3
     name = "leopard"
@@ -57,53 +59,68 @@ class Leopard:
     package = "reed-solomon-leopard"
     lacks = "" if _library else package
 
+    def __init__(self, most: int = 0) -> None:
+        """most: symbols of a block that will be sent in all; 0: no end to them."""
+        self._most = most
+
+    def meant_for(self, most: int) -> Leopard:
+        return Leopard(most)
+
     def widest(self, symbol_size: int) -> int:
         return 0 if symbol_size % self.step else 32_768
 
     def numbers(self, k: int) -> int:
-        return k + _power(k)
+        return k + self._parity(k)
 
     def walk(self, k: int) -> int:
         return self.numbers(k)
 
     def encode(self, block: U8, numbers: I64) -> U8:
-        return encode(self, block, numbers, _parity)
+        return encode(self, block, numbers, self._recovery)
 
     def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> bool:
         check_fill(self, block, missing, numbers, symbols)
         if len(missing):
             k, size = block.shape
-            there = dict.fromkeys(range(k, _given(k)), bytes(size))
+            parity = self._parity(k)
+            there = dict.fromkeys(range(k, _given(k, parity)), bytes(size))
             there |= {
                 row: block[row].tobytes() for row in np.delete(np.arange(k), missing).tolist()
             }
             recovery = {
                 n - k: row.tobytes() for n, row in zip(numbers.tolist(), symbols, strict=True)
             }
-            found = _library.decode(_given(k), _asked(k, numbers - k), there, recovery)
+            asked = _asked(parity, numbers - k)
+            found = _library.decode(_given(k, parity), asked, there, recovery)
             block[missing] = [np.frombuffer(found[row], np.uint8) for row in missing.tolist()]
         return True
 
+    def _parity(self, k: int) -> int:
+        """R, how many parity symbols a block of k has."""
+        all_ = _power(max(k, FEWEST))
+        return min(all_, _power(max(self._most - k, FEWEST))) if self._most else all_
 
-def _power(k: int) -> int:
-    """K, how many parity symbols there are: the smallest power of two not below k and _FEWEST."""
-    return 1 << (max(k, _FEWEST) - 1).bit_length()
+    def _recovery(self, block: U8, numbers: list[int]) -> U8:
+        k, size = block.shape
+        parity, recovery = self._parity(k), np.array(numbers) - k
+        rows = [*struct.unpack(f"{size}s" * k, block.data)]  # the quickest way to so many bytes
+        rows += [bytes(size)] * (_given(k, parity) - k)
+        made = _library.encode(rows, _asked(parity, recovery))
+        return np.frombuffer(b"".join([made[r] for r in recovery.tolist()]), np.uint8).reshape(
+            -1, size
+        )
 
 
-def _given(k: int) -> int:
-    """How many source symbols the library is given; those of a block under 33 and zeros."""
-    return max(k, _power(k) // 2 + 1)
+def _power(count: int) -> int:
+    """The smallest power of two that is not below."""
+    return 1 << (count - 1).bit_length()
 
 
-def _asked(k: int, recovery: I64) -> int:
+def _given(k: int, parity: int) -> int:
+    """How many source symbols the library is given; those of a small block and zeros."""
+    return max(k, parity // 2 + 1)
+
+
+def _asked(parity: int, recovery: I64) -> int:
     """How many recovery symbols the library is to think of, so that these are among them."""
-    return max(_power(k) // 2, int(recovery.max())) + 1
-
-
-def _parity(block: U8, numbers: list[int]) -> U8:
-    k, size = block.shape
-    recovery = np.array(numbers) - k
-    rows = [row.tobytes() for row in block]
-    rows += [bytes(size)] * (_given(k) - k)
-    made = _library.encode(rows, _asked(k, recovery))
-    return np.frombuffer(b"".join([made[r] for r in recovery.tolist()]), np.uint8).reshape(-1, size)
+    return max(parity // 2, int(recovery.max())) + 1

@@ -53,6 +53,9 @@ class RaptorQ:
     package = "raptorq"
     lacks = "" if _library else package
 
+    def meant_for(self, most: int) -> RaptorQ:  # noqa: ARG002  the same for all
+        return self
+
     def widest(self, symbol_size: int) -> int:
         return 0 if symbol_size % self.step else min(56_403, _MAX_BLOCK // symbol_size)
 

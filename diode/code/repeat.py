@@ -24,6 +24,9 @@ class Repeat:
     package = ""
     lacks = ""
 
+    def meant_for(self, most: int) -> Repeat:  # noqa: ARG002  the same for all
+        return self
+
     def widest(self, symbol_size: int) -> int:  # noqa: ARG002  the same for every size
         return 65_535
 

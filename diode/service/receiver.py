@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from diode.sink import Delivered, Sink
     from diode.tag import Tags
 
-PIECE = 1 << 18
+PIECE = 1 << 20
 """Bytes of line handled at a time: what fits a processor's cache is fastest."""
 REUSED = (
     "its number was delivered before with other content: was the sender's state restored from a "
