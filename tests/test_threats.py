@@ -219,6 +219,43 @@ def test_yesterday_again(shell: Shell) -> None:
     assert {p.name: p.read_bytes() for p in (shell.folder / "inbox").glob("x*")} == {"x": content}
 
 
+def test_a_state_that_is_required(shell: Shell) -> None:
+    """T39: where it was deleted, replaced or damaged nothing starts, and nothing is made."""
+    make(shell.folder / "x", 5_000)
+    assert shell.run("send", "x", "--to", "file:cap").code == 0
+    begun = shell.run("recv", "inbox", "--from", "file:cap", "--json")
+    (name,) = {event["state"] for event in begun.events("listening")}
+    inbox = shell.folder / "inbox"
+
+    def refused(name: str) -> str:
+        before = tree(inbox) if inbox.exists() else None
+        ran = shell.run("recv", "inbox", "--from", "file:cap", "--require-state", name)
+        assert ran.code == 14, ran.err
+        assert "hint: " in ran.err and "on purpose" in ran.err
+        assert (tree(inbox) if inbox.exists() else None) == before
+        return ran.err
+
+    right = ("recv", "inbox", "--from", "file:cap", "--require-state", name, "--json")
+    assert shell.run(*right).events("object_known")
+    assert f"is {name}, not 00000001" in refused("00000001")
+    (inbox / "x").unlink()
+    shutil.copytree(inbox, shell.folder / "backup")
+    ledger = inbox / ".diode/ledger.db"
+    ledger.write_bytes(ledger.read_bytes()[:5000])
+    assert "damaged" in refused(name)
+    shutil.rmtree(inbox / ".diode")
+    assert "there is no state" in refused(name)
+    shutil.rmtree(inbox)
+    assert "there is no state" in refused(name)
+    assert shell.run("recv", "inbox", "--from", "file:cap").code == 0  # begins another
+    assert name in refused(name)
+    shutil.rmtree(inbox)
+    (shell.folder / "backup").rename(inbox)
+    again = shell.run(*right)
+    assert again.events("object_known") and not again.events("object_delivered")
+    assert shell.run("recv", "-", "--from", "file:cap", "--require-state", name).code == 2
+
+
 @pytest.mark.slow
 def test_ten_thousand_small_files() -> None:
     """T46: all delivered, with memory for what is unfinished only."""
