@@ -13,7 +13,7 @@ block gets more redundancy when it is chosen automatically: enough for `AUTO_FAI
 the redundancy that this takes and no more.
 
 Wide blocks. 8,192 symbols at 5 % loss need 6.6 % redundancy for a failure of 1e-6, 224 need 14 %:
-so large objects on links that are fast enough for full headers go in blocks of a wide code,
+so large objects on fast links of datagrams go in blocks of a wide code,
 where one is installed. Beyond some thousand symbols width gains little and costs memory.
 
 Bursts. An outage of F consecutive frames takes at most ceil(F·n/G) symbols of each block that
@@ -108,6 +108,15 @@ class Link:
     @property
     def fast(self) -> bool:
         return self.rate is None or self.rate >= WIDE_RATE
+
+    @property
+    def wide(self) -> bool:
+        """Whether large objects go in wide codes unless the user says otherwise.
+
+        Only on fast links of datagrams, whose two ends are set up together: a receiver needs
+        the same package, and a file may be carried to anybody.
+        """
+        return self.fast and self.unit is not None and self.max_frame >= WIDE_FRAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +301,7 @@ def choose_code(size: int, settings: Settings, link: Link) -> Code:
         return by_name(settings.code)
     symbols = max(1, -(-(size + CHECKS[settings.cipher]) // symbol_size(settings, link, size)))
     wide = symbols > CODES["zfec"].numbers(1) and size >= WIDE_FROM
-    if wide and link.fast and link.max_frame >= WIDE_FRAME and (settings.redundancy or 0) <= 1:
+    if wide and link.wide and (settings.redundancy or 0) <= 1:
         for name in WIDE_CODES:
             code = CODES[name]
             if not code.lacks and (settings.symbol_size or 0) % code.step == 0:
