@@ -303,7 +303,7 @@ def test_killed_on_a_continuing_stream(shell) -> None:
 @pytest.mark.parametrize("code", ["zfec", "leopard"])
 def test_killed_twenty_times_with_a_tenth_lost(shell, code) -> None:
     if code == "leopard":
-        pytest.importorskip("leopard")
+        pytest.importorskip("reed_solomon_leopard")
     life = (1.0, 5.0)
     killed(shell, 50_000_000, kills=20, seconds=150, loss=0.1, count=4, life=life, code=code)
 
