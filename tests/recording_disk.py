@@ -1,24 +1,17 @@
-"""A disk that remembers what was written and when it was flushed, so that power can be cut anywhere.
+"""What was written on a disk and when it was flushed, so that power can be cut anywhere.
 
-Run as a program it is a file system in user space (FUSE) with one file, `disk`. A loop device over
-that file makes it a disk: each write of the block layer comes here as a write, and each flush
-of the disk's cache as an fsync. All goes into a log, in order:
+`disk_server.py` writes all into a log, in order:
 
     | 'W' | 0    | offset u64 | length u32 | data |      a write
     | 'F' | time | 0          | 0          |             a flush, at that monotonic time
 
-`cuts` plays it back. When the power goes, a disk has all that was written before its last flush, and of
-what came after, any part in any order: here, any pages.
+`cuts` plays it back. When the power goes, a disk has all that was written before its last flush,
+and of what came after, any part in any order: here, any pages.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 import struct
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,51 +98,3 @@ def _write(file, writes: list[Write]) -> None:
         file.seek(write.offset)
         file.write(write.data)
     file.flush()
-
-
-def serve(disk: str, log: str, mountpoint: str) -> None:
-    """Serve the file until it is unmounted."""
-    import mfusepy
-
-    backing = os.open(disk, os.O_RDWR)
-
-    class Recorder(mfusepy.Operations):
-        use_ns = True
-
-        def __init__(self) -> None:
-            self.log = open(log, "wb")  # noqa: SIM115  as long as the process
-
-        def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
-            if path == "/":
-                return {"st_mode": stat.S_IFDIR | 0o700, "st_nlink": 2}
-            if path != "/disk":
-                raise mfusepy.FuseOSError(errno.ENOENT)
-            size = os.fstat(backing).st_size
-            return {"st_mode": stat.S_IFREG | 0o600, "st_nlink": 1, "st_size": size}
-
-        def readdir(self, path: str, fh: int) -> list[str]:
-            return [".", "..", "disk"]
-
-        def open(self, path: str, flags: int) -> int:
-            return 0
-
-        def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
-            return os.pread(backing, size, offset)
-
-        def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
-            os.pwrite(backing, data, offset)
-            self.log.write(RECORD.pack(b"W", 0, offset, len(data)) + data)
-            return len(data)
-
-        def fsync(self, path: str, datasync: int, fh: int) -> int:
-            self.log.write(RECORD.pack(b"F", time.monotonic(), 0, 0))
-            return 0
-
-        def destroy(self, path: str) -> None:
-            self.log.close()
-
-    mfusepy.FUSE(Recorder(), mountpoint, foreground=True, nothreads=True)
-
-
-if __name__ == "__main__":
-    serve(*sys.argv[1:])

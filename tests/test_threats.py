@@ -8,7 +8,6 @@ import os
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 from cli import Shell, make
 from inboxes import Thing, descriptors, some, tree
+from mounts import with_mounts
 from pair import BytesSource, Listener, everything, transmit
 from test_service_receiver import Carrier, Clock, Observer
 
@@ -291,27 +291,6 @@ def test_files_may_not_be_that_large(shell: Shell) -> None:
     assert tree(shell.folder / "inbox", ".diode") == {}
     assert shell.run("recv", "inbox", "--from", "file:cap").code == 0
     assert (shell.folder / "inbox/x").read_bytes() == content
-
-
-def with_mounts(shell: Shell, script: str) -> str:
-    """Run this with mounts of its own; what it said. `diode` is there, and x, sent as cap."""
-    if os.geteuid() or shutil.which("unshare") is None:
-        pytest.skip("only root may mount")
-    head = f'set -e; diode() {{ {sys.executable} -m diode "$@"; }}; mkdir -p mnt\n'
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", head + script],
-        cwd=shell.folder,
-        env=shell.environment | {"PYTHONPATH": str(Path(__file__).parent.parent)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if done.returncode == 77 or "unshare failed" in done.stderr:
-        pytest.skip(f"not to be had here: {done.stderr}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
 
 
 def test_no_inodes(shell: Shell) -> None:
