@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from diode.block import BlockCheck
     from diode.code import Code
     from diode.frame import I64, U8, Bool
-    from diode.plan import Geometry
+    from diode.geometry import Geometry
 
 SPARE = 256 << 10
 """Bytes of room that a collector keeps for blocks to come, when few are in progress."""

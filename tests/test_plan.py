@@ -16,7 +16,8 @@ from diode.code import CODES, by_id
 from diode.errors import UsageError
 from diode.events import Key
 from diode.frame import Kind
-from diode.plan import Geometry, Link, Settings
+from diode.geometry import Geometry
+from diode.plan import Link, Settings
 from diode.schedule import symbol_numbers
 from diode.transmitter import Transmitter
 
@@ -245,19 +246,6 @@ def test_what_a_wide_code_cannot_do(best):
     assert caught.value.hint == f"--symbol-size {1001 - 1001 % best.step}"
     with pytest.raises(UsageError):
         plan.geometry(10_000_000, Settings("leopard"), Link(max_frame=80))
-
-
-@pytest.mark.parametrize(
-    ("cut", "words"),
-    [
-        (Geometry(1000, 3, 5, 7, 65), "multiples of 64"),
-        (Geometry(1000, 2, 5, 7, 12), "multiples of 8"),
-        (Geometry(1 << 40, 3, 32_769, 40_000, 64), "1 … 32768"),
-        (Geometry(1 << 40, 2, 5958, 7000, 1408), "1 … 5957"),
-    ],
-)
-def test_impossible_wide_geometries(cut, words):
-    assert words in cut.problem()
 
 
 # Probabilities ------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, json_, ordered, give_up_after)
-    judging = _judging(report, verify, identities, link_key, max_object)
+    judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
     decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with contextlib.ExitStack() as stack:
         medium, reader = reading.opened(report, url, impair, sandbox, buffer)
@@ -159,18 +159,23 @@ def _listens(report: Report, url: str, confined: str, reader: str, sink: Sink) -
         report.detail(f"state: {sink.state}")
 
 
+def _limits(max_object: int | None, quota: int) -> Limits:
+    """What does not fit into the quota would be given up after it was nearly there."""
+    return Limits(max_object=quota if max_object is None else min(max_object, quota))
+
+
 def _judging(
     report: Report,
     verify: tuple[str, ...],
     identities: tuple[str, ...],
     link_key: str | None,
-    max_object: int | None,
+    limits: Limits,
 ) -> Judging:
     return {
         "gate": verifying.gate(report, verify),
         "opener": verifying.opener(report, identities),
         "tags": options.tagging(link_key),
-        "limits": Limits() if max_object is None else Limits(max_object=max_object),
+        "limits": limits,
     }
 
 
