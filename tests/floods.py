@@ -98,9 +98,9 @@ def begun(count: int) -> Iterator[Rows]:
 
 def widest(code: str) -> tuple[int, int]:
     """k and symbol size of the largest block that is accepted: with the most symbols."""
-    k = CODES[code].widest(2)
     step = CODES[code].step
-    symbol = max(2, Limits().max_block // k // step * step)
+    k = CODES[code].widest(step)
+    symbol = Limits().max_block // k // step * step
     while CODES[code].widest(symbol) < k:
         symbol -= step
     return k, symbol

@@ -49,12 +49,13 @@ def flooded(shell: Shell, kind: str, count: int) -> None:
         [sys.executable, Path(__file__).parent / "floods.py", kind, str(count)],
         stdout=subprocess.PIPE,
     )
+    said = (shell.folder / "said").open("w+b")  # warnings by the thousand would fill a pipe
     command = ["recv", "inbox", "--from", "-", "-q", "--quota", str(QUOTA)]
     receiver = subprocess.Popen(
         [sys.executable, "-m", "diode", *command],
         stdin=flood.stdout,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=said,
         cwd=shell.folder,
         env=shell.environment,
     )
@@ -69,7 +70,8 @@ def flooded(shell: Shell, kind: str, count: int) -> None:
         if looks % 10 == 0:
             stored = max(stored, disk(shell.folder / "inbox"))
         time.sleep(0.02)
-    err = receiver.stderr.read().decode()
+    said.seek(0)
+    err = said.read().decode()
     print(
         f"{kind} {count}: {most / 1e6:.0f} MB, {split[0] / 1e6:.0f} that works and "
         f"{split[1] / 1e6:.0f} that reads; {stored / 1e6:.0f} MB on disk; {looks} looks"

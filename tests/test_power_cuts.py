@@ -61,6 +61,7 @@ def record(shell: Shell, kind: str) -> list[tuple[float, dict]]:
         f"""
         truncate -s {SIZES[kind]} disk
         mkfs.{kind} -q disk
+        trap 'kill $server $stamping 2> /dev/null || :' EXIT
         cp --sparse=always disk base
         mkdir fuse
         {sys.executable} {HERE}/disk_server.py disk log fuse & server=$!
@@ -143,6 +144,27 @@ def cut_everywhere(
             power_cut(shell, cut, sent, told)
     print(f"{kind}: {met} flushes, {share:.0%} of the pages written since")
     return met
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_nothing_is_left_behind(shell: Shell, sent: dict[str, bytes], kind: str) -> None:
+    """Without a cut; each kind lists and removes in its own way."""
+    if shutil.which(f"mkfs.{kind}") is None:
+        pytest.skip(f"no mkfs.{kind} here (apt install e2fsprogs xfsprogs btrfs-progs)")
+    with_mounts(
+        shell,
+        f"""
+        truncate -s {SIZES[kind]} disk
+        mkfs.{kind} -q disk
+        mount -o loop disk mnt || exit 77
+        diode recv mnt/inbox --from file:half || test $? = 3
+        diode recv mnt/inbox --from file:capture
+        cp -a mnt/inbox inbox
+        umount mnt
+        """,
+    )
+    assert contents(shell.folder / "inbox") == sent
+    assert list((shell.folder / "inbox/.diode/parts").iterdir()) == []
 
 
 def test_power_goes_at_some_flushes(shell: Shell, sent: dict[str, bytes]) -> None:

@@ -24,7 +24,7 @@ from diode.errors import DestinationError
 from diode.objects import Announcement, Malformed, Manifest, Type, escape, safe_parts
 from diode.sink import Delivered, Unfinished
 from diode.sink.age import Ages
-from diode.sink.files import OpenFiles, folder_key, folder_name, read_file
+from diode.sink.files import OpenFiles, folder_key, folder_name, names_in, read_file
 from diode.sink.ledger import Ledger, is_damage, must_exist
 from diode.sink.parts import Part
 from diode.sink.place import DIRECTORY, lies_there, open_folder, rename_beside
@@ -127,7 +127,7 @@ class Inbox:
 
     def unfinished(self) -> Iterator[Unfinished]:
         with self._guarded():
-            names = sorted(os.listdir(self._store))
+            names = sorted(names_in(self._store))
         for name in names:
             key = folder_key(name)
             if key is None:
