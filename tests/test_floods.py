@@ -25,7 +25,7 @@ MEMORY = 256e6
 QUOTA = 64 << 20
 FOLDERS = 64 << 20
 """Bytes that the folders and journals of what is unfinished may take besides."""
-SHORT = {"early": 50_000, "wide": 40, "leopard": 2, "raptorq": 4}
+SHORT = {"early": 50_000, "wide": 40, "leopard": 4, "raptorq": 4}
 LONG = {"early": 1_000_000, "wide": 2_000, "leopard": 20, "raptorq": 100}
 
 
@@ -49,18 +49,18 @@ def flooded(shell: Shell, kind: str, count: int) -> None:
         [sys.executable, Path(__file__).parent / "floods.py", kind, str(count)],
         stdout=subprocess.PIPE,
     )
-    said = (shell.folder / "said").open("w+b")  # warnings by the thousand would fill a pipe
     command = ["recv", "inbox", "--from", "-", "-q", "--quota", str(QUOTA)]
-    receiver = subprocess.Popen(
-        [sys.executable, "-m", "diode", *command],
-        stdin=flood.stdout,
-        stdout=subprocess.DEVNULL,
-        stderr=said,
-        cwd=shell.folder,
-        env=shell.environment,
-    )
+    with (shell.folder / "said").open("wb") as said:  # warnings by the thousand would fill a pipe
+        receiver = subprocess.Popen(
+            [sys.executable, "-m", "diode", *command],
+            stdin=flood.stdout,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            cwd=shell.folder,
+            env=shell.environment,
+        )
     flood.stdout.close()
-    shell.processes += [flood, receiver]
+    shell.processes.append(receiver)
     most, split, stored, looks = 0, (0, 0), 0, 0
     while receiver.poll() is None:
         sizes = [proportional(process) for process in (receiver.pid, *children(receiver.pid))]
@@ -70,8 +70,7 @@ def flooded(shell: Shell, kind: str, count: int) -> None:
         if looks % 10 == 0:
             stored = max(stored, disk(shell.folder / "inbox"))
         time.sleep(0.02)
-    said.seek(0)
-    err = said.read().decode()
+    err = (shell.folder / "said").read_text()
     print(
         f"{kind} {count}: {most / 1e6:.0f} MB, {split[0] / 1e6:.0f} that works and "
         f"{split[1] / 1e6:.0f} that reads; {stored / 1e6:.0f} MB on disk; {looks} looks"

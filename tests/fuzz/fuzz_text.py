@@ -104,7 +104,7 @@ def check_keys(text: str) -> None:
             assert not any(word in said for word in text.split() if len(word) > 30)
         else:
             assert kind.parse(secret.line) == secret
-            assert secret.line.split()[1] not in repr(secret)
+            assert repr(secret) == f"{kind.__name__}(comment={secret.comment!r})"
     with contextlib.suppress(KeyFileError):
         assert clean_comment(text).isprintable()
 
