@@ -45,7 +45,11 @@ def value(choices: harness.Choices, depth: int) -> bytes:
         case 3:
             return b"[" * (choices.byte() * 40)
         case 4 if depth < 4:
-            return b"[" + b",".join([value(choices, depth + 1)] * (choices.byte() % 30)) + b"]"
+            return (
+                b"["
+                + b",".join([value(choices, depth + 1)] * choices.of(1, 2, 21 if depth == 3 else 3))
+                + b"]"
+            )
         case 5 if depth < 4:
             return b'{"%s":%s}' % (choices.of(b"datagrams", b"level_db"), value(choices, depth + 1))
         case _:
