@@ -25,7 +25,7 @@ MEMORY = 256e6
 QUOTA = 64 << 20
 FOLDERS = 64 << 20
 """Bytes that the folders and journals of what is unfinished may take besides."""
-SHORT = {"early": 50_000, "wide": 40, "leopard": 4, "raptorq": 4}
+SHORT = {"early": 20_000, "huge": 800, "begun": 1_500, "wide": 40, "leopard": 4, "raptorq": 4}
 LONG = {"early": 1_000_000, "wide": 2_000, "leopard": 20, "raptorq": 100}
 
 
