@@ -95,6 +95,7 @@ class Watcher:
             encrypted=manifest.encrypted,
             seconds=round(took, 3),
             loss=round(loss, 6),
+            frames=received.frames if received else 0,
             duplicate=how.duplicate,
             blocks=incoming.collector.geometry.blocks,
             blocks_decoded=incoming.decoded_blocks,

@@ -24,8 +24,8 @@ from diode.errors import DestinationError
 from diode.objects import Announcement, Malformed, Manifest, Type, escape, safe_parts
 from diode.sink import Delivered, Unfinished
 from diode.sink.age import Ages
-from diode.sink.files import OpenFiles, folder_key, folder_name, read_file
-from diode.sink.ledger import Ledger, is_damage
+from diode.sink.files import OpenFiles, folder_key, folder_name, names_in, read_file
+from diode.sink.ledger import Ledger, is_damage, must_exist
 from diode.sink.parts import Part
 from diode.sink.place import DIRECTORY, lies_there, open_folder, rename_beside
 from diode.sink.trouble import Lost, explained, lock, lost, sync
@@ -55,12 +55,13 @@ class Inbox:
         exact_names: bool = False,
         quota: int | None = None,
         expire: float | None = None,
+        required: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create what is missing and take the lock.
 
         quota: bytes of unfinished objects. expire: seconds of listening in which nothing of an
-        unfinished object came, after which it is given up.
+        unfinished object came, after which it is given up. required: as of `Ledger`.
         """
         self.path = path
         self._mode = mode & 0o666
@@ -78,7 +79,9 @@ class Inbox:
         self._held = 0
         state = state or os.path.join(path, STATE)
         self.folders: tuple[str, ...] = (path, state)
+        ledger = os.path.join(state, "ledger.db")
         with explained(path), contextlib.ExitStack() as opened:
+            must_exist(ledger, required)
             os.makedirs(path, exist_ok=True)
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.callback(os.close, self._root)
@@ -96,10 +99,11 @@ class Inbox:
                     f"{escape(state)} is on another file system than {escape(path)}",
                     hint="--state must be on the inbox's own file system: files are renamed over",
                 )
-            self._ledger = Ledger(os.path.join(state, "ledger.db"))
+            self._ledger = Ledger(ledger, required)
             opened.callback(self._ledger.close)
             if self._ledger.aside:
                 self._tell_of_ledger(self._ledger.aside)
+            self.state = self._ledger.name
             self._opened = opened.pop_all()
 
     @contextlib.contextmanager
@@ -109,7 +113,7 @@ class Inbox:
             try:
                 yield
             except sqlite3.Error as error:
-                if is_damage(error):
+                if is_damage(error) and self._ledger.required is None:
                     self._tell_of_ledger(self._ledger.replace())
                 raise
 
@@ -123,7 +127,7 @@ class Inbox:
 
     def unfinished(self) -> Iterator[Unfinished]:
         with self._guarded():
-            names = sorted(os.listdir(self._store))
+            names = sorted(names_in(self._store))
         for name in names:
             key = folder_key(name)
             if key is None:
