@@ -167,7 +167,7 @@ class Watcher:
                 done,
                 symbols or None,
                 f"{text}, {_pass(session)}{size(rate)}/s, {receiver.frames:,} frames, "
-                f"{receiver.lost:,} lost, {session.delivered:,} delivered",
+                f"{receiver.lost:,} lost, {session.deliveries.delivered:,} delivered",
                 self.heard.text(),
             )
             self.report.event(
@@ -177,7 +177,7 @@ class Watcher:
                 rejected=sum(receiver.rejected.values()) + sum(session.line.rejected.values()),
                 symbols=done,
                 total_symbols=symbols,
-                delivered=session.delivered,
+                delivered=session.deliveries.delivered,
             )
         if self.report.verbose and self.report.live and self._fall.due():
             self.report.detail(self.heard.waterfall())
@@ -196,7 +196,7 @@ class Watcher:
             bytes=session.line_bytes,
             noise=session.line.noise,
             unwritten=session.unwritten,
-            waiting=len(session.waiting),
+            waiting=len(session.deliveries.waiting),
             untold=self.untold,
             **reading.figures(session.carrier),
             reasons=dict(receiver.rejected + session.line.rejected),
