@@ -28,7 +28,7 @@ LAYERS = [
     {"code"},
     {"plan"},
     {"objects"},
-    {"announcements", "seal", "cipher"},
+    {"announcements", "bundle", "seal", "cipher"},
     {"envelope"},
     {
         "forecast",
