@@ -32,6 +32,8 @@ _ENTRY = np.dtype(
     [("type", "u1"), ("flags", "u1"), ("name", "<u2"), ("size", "<u4"), ("mtime", "<i8")]
 )
 _TIMED = 1
+EMPTY = _COUNT.size
+"""Bytes of a bundle without anything in it."""
 
 
 class Member(NamedTuple):
@@ -44,9 +46,9 @@ class Member(NamedTuple):
     offset: int = 0
 
 
-def head_size(names: Sequence[bytes]) -> int:
-    """Bytes that come before the contents of files with these names."""
-    return _COUNT.size + len(names) * _ENTRY.itemsize + sum(map(len, names))
+def entry_size(name: bytes) -> int:
+    """Bytes of a bundle that something of that name takes besides its content."""
+    return _ENTRY.itemsize + len(name)
 
 
 def head(listed: Sequence[Member]) -> bytes:

@@ -34,7 +34,7 @@ def test_what_goes_in_comes_out(things) -> None:
     ]
     contents = [content for (_, content), _ in things.values()]
     data = bundle.head(listed) + b"".join(contents)
-    assert bundle.head_size(list(things)) == len(bundle.head(listed))
+    assert bundle.EMPTY + sum(map(bundle.entry_size, things)) == len(bundle.head(listed))
     found = bundle.members(data)
     assert [m._replace(offset=0) for m in found] == listed
     assert [data[m.offset :][: m.size] for m in found] == contents
@@ -61,7 +61,7 @@ def test_as_many_as_there_may_be() -> None:
 
 
 def test_as_large_as_it_may_be() -> None:
-    room = MAX_BUNDLE - bundle.head_size([b"a"])
+    room = MAX_BUNDLE - bundle.EMPTY - bundle.entry_size(b"a")
     assert bundle.members(made((b"a", bytes(room))))[0].size == room
     with pytest.raises(Malformed, match="a bundle of"):
         bundle.members(made((b"a", bytes(room + 1))))

@@ -14,6 +14,7 @@ from diode import frame, objects
 from diode.announcements import AnnouncementParts, AnnouncementSymbols
 from diode.errors import SourceError, UsageError
 from diode.objects import (
+    MAX_BUNDLE,
     Announcement,
     Malformed,
     Manifest,

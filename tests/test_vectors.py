@@ -407,7 +407,7 @@ def test_bundle_is_taken_apart(vector):
         for m in found
     ]
     assert bundle.head(found) == vector.data[: found[0].offset]
-    assert bundle.head_size([m.name for m in found]) == found[0].offset
+    assert bundle.EMPTY + sum(bundle.entry_size(m.name) for m in found) == found[0].offset
 
 
 # Lines --------------------------------------------------------------------------------------------
