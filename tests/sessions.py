@@ -18,7 +18,7 @@ from diode.ordering import GivenUp
 from diode.plan import Link, Settings
 from diode.seal import SecretKey
 from diode.service.receiver import Session, Stop
-from diode.sink import Delivered
+from diode.sink import Delivered, Unpacked
 from diode.sink.folder import Inbox
 from diode.sink.stream import Output
 from diode.transmitter import Transmitter
@@ -71,6 +71,9 @@ class Observer:
     def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
         assert incoming.manifest.size >= 0, "what is known of it may still be told"
         self.said.append(("delivered", key.number, how.path))
+
+    def unpacked(self, key: Key, incoming: Incoming, how: Unpacked, session: Session) -> None:
+        self.said.append(("unpacked", key.number, [where.path for _, where in how.files]))
 
     def known(self, key: Key, manifest: Manifest, session: Session) -> None:
         self.said.append(("known", key.number))

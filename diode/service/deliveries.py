@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from diode.errors import DestinationError
 from diode.ordering import Turn
+from diode.sink import Delivered, Refused, Unpacked
 from diode.sink.trouble import Lost
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from diode.incoming import Incoming
     from diode.objects import Manifest
     from diode.service.receiver import Session
-    from diode.sink import Delivered
+    from diode.sink import Delivery
 
 REUSED = (
     "its number was delivered before with other content: was the sender's state restored from a "
@@ -41,6 +42,7 @@ class Deliveries:
 
     session: Session
     delivered: int = 0
+    """Files; the members of a bundle are one each."""
     refused: int = 0
     known: int = 0
     """Objects heard that had been delivered before."""
@@ -204,9 +206,7 @@ class Deliveries:
                 partial(self._delivered, key, manifest),
             )
 
-    def _delivered(
-        self, key: Key, manifest: Manifest, answer: Delivered | list[int] | DestinationError | None
-    ) -> None:
+    def _delivered(self, key: Key, manifest: Manifest, answer: Delivery | DestinationError) -> None:
         """What the sink says of a delivery; None where it had dropped the object before."""
         session = self.session
         incoming = self.delivering.pop(key)
@@ -222,7 +222,19 @@ class Deliveries:
                 session.receiver.begin_anew(key, answer)
                 session.observer.refused(key, manifest, "digest", session)
             else:
+                self._finish(key, incoming, answer)
+
+    def _finish(self, key: Key, incoming: Incoming, how: Delivered | Unpacked | Refused) -> None:
+        """The sink has had its last word on an object."""
+        session = self.session
+        match how:
+            case Delivered():
                 self.delivered += 1
-                session.observer.delivered(key, incoming, answer, session)
-                session.receiver.finish(key)
-                self._settled(key)
+                session.observer.delivered(key, incoming, how, session)
+            case Unpacked(files):
+                self.delivered += len(files)
+                session.observer.unpacked(key, incoming, how, session)
+            case Refused(why):
+                self._refused(key, incoming.manifest, why)
+        session.receiver.finish(key)
+        self._settled(key)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import sqlite3
 import time
@@ -19,23 +20,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diode import bundle
 from diode.confine.folders import check_folder
 from diode.errors import DestinationError
 from diode.objects import Announcement, Malformed, Manifest, Type, escape, safe_parts
-from diode.sink import Delivered, Unfinished
+from diode.sink import Delivered, Refused, Unfinished
 from diode.sink.age import Ages
-from diode.sink.files import OpenFiles, folder_key, folder_name, read_file
+from diode.sink.files import OpenFiles, folder_key, folder_name, read_all, read_file, remove_folder
 from diode.sink.ledger import Ledger, is_damage
 from diode.sink.parts import Part
-from diode.sink.place import DIRECTORY, lies_there, open_folder, rename_beside
+from diode.sink.place import DIRECTORY, descend, rename_beside, where_lies
 from diode.sink.trouble import Lost, explained, lock, lost, sync
+from diode.sink.unpack import INODE, Unpacker, Unsure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from diode.events import Key
     from diode.frame import I64, U8
-    from diode.sink import Evicted
+    from diode.sink import Delivery, Evicted
 
 STATE = ".diode"
 DEFAULT_MODE = 0o440
@@ -98,6 +101,7 @@ class Inbox:
                 )
             self._ledger = Ledger(os.path.join(state, "ledger.db"))
             opened.callback(self._ledger.close)
+            self._unpacker = Unpacker(self._root, self._state, self._mode, self._path_parts)
             if self._ledger.aside:
                 self._tell_of_ledger(self._ledger.aside)
             self._opened = opened.pop_all()
@@ -138,7 +142,7 @@ class Inbox:
                 manifest = Announcement.parse(announcement).manifest
             except (FileNotFoundError, NotADirectoryError, Malformed):
                 # A crash came before the announcement was written, or after the data had left.
-                self._remove_remains(name)
+                remove_folder(self._store, name)
                 continue
             except OSError:  # not ours to judge: it may be readable next time
                 continue
@@ -161,7 +165,7 @@ class Inbox:
         for begun in self._ledger.begun():
             if begun.key in self._parts:
                 continue
-            if lies_there(self._root, begun.path, begun.size, begun.sha256):
+            if where_lies(self._root, begun.path, begun.size, begun.sha256):
                 self._ledger.complete(begun)
             else:
                 self._ledger.withdraw(begun.key)
@@ -288,31 +292,19 @@ class Inbox:
                 oldest, f"the quota of {self._quota} bytes for unfinished objects, see --quota"
             )
 
-    def _remove_remains(self, name: str) -> None:
-        with contextlib.suppress(OSError):
-            folder = os.open(name, DIRECTORY, dir_fd=self._store)
-            try:
-                for inner in os.listdir(folder):
-                    os.unlink(inner, dir_fd=folder)
-            finally:
-                os.close(folder)
-            os.rmdir(name, dir_fd=self._store)
-
     # Delivery -------------------------------------------------------------------------------
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+    def deliver(self, key: Key, manifest: Manifest) -> Delivery:
         part = self._parts.get(key)
         if part is None:
             return None
         with self._guarded():
+            if manifest.type == Type.BUNDLE:
+                return self._unpack(key, part, manifest)
             if part.placed is None:
                 if part.digest() != manifest.digest:
-                    wrong = part.wrong_blocks()
-                    if not wrong:
-                        part.begin_anew()
-                    self._account(key, part)
-                    return wrong
-                self._ledger.begin(key, manifest, "/".join(self._path_parts(manifest)))
+                    return self._wrong(key, part)
+                self._ledger.begin(key, manifest, "/".join(self._path_parts(manifest.name)))
                 try:
                     if not self._put(part, manifest):
                         # The ledger keeps "begun": the next start looks whether it is still there.
@@ -328,6 +320,39 @@ class Inbox:
             self._ledger.record(key, manifest, state, delivered.path)
         self.discard(key)
         return delivered
+
+    def _wrong(self, key: Key, part: Part) -> list[int]:
+        """The blocks that are to come again."""
+        wrong = part.wrong_blocks()
+        if not wrong:
+            part.begin_anew()
+        self._account(key, part)
+        return wrong
+
+    def _unpack(self, key: Key, part: Part, manifest: Manifest) -> Delivery:
+        """Deliver a bundle's files (unpack.py)."""
+        content = read_all(part.data, manifest.size)
+        if hashlib.sha256(content).digest() != manifest.digest:
+            return self._wrong(key, part)
+        try:
+            members = bundle.members(content)
+        except Malformed as error:
+            self._ledger.record(key, manifest, "void")
+            self.discard(key)
+            return Refused(f"it is not a bundle: {error}")
+        part.staged = len(content) + len(members) * INODE
+        self._account(key, part)
+        try:
+            unpacked = self._unpacker.unpack(part.folder, manifest, content, members)
+        except Lost:
+            self.discard(key)
+            raise
+        except Unsure as unsure:
+            self._look_again(key, escape(manifest.name))
+            return unsure.unpacked
+        self._ledger.unpacked(key, manifest, unpacked)
+        self.discard(key)
+        return unpacked
 
     def _put(self, part: Part, manifest: Manifest) -> bool:
         """Give the content its final name; False where a power cut could still take that back."""
@@ -345,46 +370,44 @@ class Inbox:
         except OSError as error:
             if part.placed is None or error.errno != errno.EIO:
                 raise
-            self.notices.append(
-                f"{escape(part.placed.path)} is delivered, but its folder could not be made "
-                "durable (Input/output error); it is looked at again at the next start"
-            )
+            self._notice_unsure(escape(part.placed.path))
             return False
         finally:
             os.close(target)
         return True
 
-    def _path_parts(self, manifest: Manifest) -> list[str]:
-        parts = safe_parts(manifest.name, exact=self._exact)
+    def _look_again(self, key: Key, what: str) -> None:
+        """Keep the part of a bundle for the next start, which finds out what became of it."""
+        self._notice_unsure(what)
+        self._held -= self._sizes.pop(key)
+        self._ages.gone(key)
+        self._parts.pop(key).close()
+
+    def _notice_unsure(self, what: str) -> None:
+        self.notices.append(
+            f"{what} is delivered, but where it lies could not be made durable "
+            "(Input/output error); it is looked at again at the next start"
+        )
+
+    def _path_parts(self, name: bytes) -> list[str]:
+        parts = safe_parts(name, exact=self._exact)
         if parts[0] == STATE:  # only --names exact lets a leading dot through
             parts[0] = "%2E" + STATE[1:]
         return parts
 
     def _ready(self, part: Part, manifest: Manifest) -> tuple[int, list[str], str]:
         """Make the content durable; the folder it belongs in, open, with its path, and the name."""
-        *wanted, name = self._path_parts(manifest)
+        *wanted, name = self._path_parts(manifest.name)
         os.ftruncate(part.data, manifest.size)
         os.fchmod(part.data, self._mode)
         if manifest.mtime is not None:
             with contextlib.suppress(OSError, OverflowError):  # out of this file system's range
                 os.utime(part.data, ns=(manifest.mtime, manifest.mtime))
         sync(part.data, escape(manifest.name))
-        target, folders = self._descend(wanted)
+        target, folders = descend(self._root, wanted, self._state)
         return target, folders, name
 
     def _make_directory(self, manifest: Manifest) -> Delivered:
-        target, made = self._descend(self._path_parts(manifest))
+        target, made = descend(self._root, self._path_parts(manifest.name), self._state)
         os.close(target)
         return Delivered("/".join(made), manifest.digest.hex(), duplicate=False)
-
-    def _descend(self, parts: list[str]) -> tuple[int, list[str]]:
-        """Open a folder below the inbox, making what is missing; its descriptor and real path."""
-        here, made = os.dup(self._root), []
-        for part in parts:
-            try:
-                inner, name = open_folder(here, part, self._state)
-            finally:
-                os.close(here)
-            here = inner
-            made.append(name)
-        return here, made

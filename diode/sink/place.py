@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from diode.objects import MAX_PART
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
@@ -41,15 +41,36 @@ def siblings(name: str) -> Iterator[str]:
         yield cut + tail
 
 
-def open_folder(parent: int, wanted: str, forbidden: int) -> tuple[int, str]:
+def descend(
+    root: int, parts: list[str], forbidden: int, made: Callable[[int], object] = os.fsync
+) -> tuple[int, list[str]]:
+    """Open a folder below `root`, making what is missing; its descriptor and real path.
+
+    forbidden, made: as for `open_folder`.
+    """
+    here, path = os.dup(root), []
+    for part in parts:
+        try:
+            inner, name = open_folder(here, part, forbidden, made)
+        finally:
+            os.close(here)
+        here = inner
+        path.append(name)
+    return here, path
+
+
+def open_folder(
+    parent: int, wanted: str, forbidden: int, made: Callable[[int], object] = os.fsync
+) -> tuple[int, str]:
     """Open or make a folder in `parent`; a sibling where a file or a link has the name.
 
     forbidden: descriptor of the state folder, which no name may lead into, however it is spelt.
+    made: is told in which folder one was made, to have that survive a power cut.
     """
     for name in siblings(wanted):
         try:
             os.mkdir(name, 0o750, dir_fd=parent)
-            os.fsync(parent)
+            made(parent)
         except FileExistsError:
             pass
         try:
@@ -65,12 +86,15 @@ def open_folder(parent: int, wanted: str, forbidden: int) -> tuple[int, str]:
 
 
 def rename_beside(
-    part: int, target: int, wanted: str, size: int, sha256: bytes
+    part: int, target: int, wanted: str, size: int, sha256: bytes, old: str = "data"
 ) -> tuple[str, bool]:
-    """Move `data` from the part's folder to a free name, never over another file."""
+    """Move `old` from the part's folder to a free name, never over another file.
+
+    The name, and whether that content had it before: then nothing was moved.
+    """
     for name in siblings(wanted):
         try:
-            _rename_noreplace(part, "data", target, name)
+            _rename_noreplace(part, old, target, name)
         except FileExistsError:
             if same_content(target, name, size, sha256):
                 return name, True
@@ -90,6 +114,27 @@ def same_content(folder: int, name: str, size: int, sha256: bytes) -> bool:
         return False
     with os.fdopen(descriptor, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest() == sha256
+
+
+@cache
+def _syncfs() -> ctypes._NamedFuncPointer | None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is not None:
+        function.argtypes = [ctypes.c_int]
+    return function
+
+
+def has_syncfs() -> bool:
+    """Whether `syncfs` does anything here."""
+    return _syncfs() is not None
+
+
+def syncfs(descriptor: int) -> None:
+    """Make everything durable that was written to the file system of that descriptor."""
+    function = _syncfs()
+    if function is not None and function(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 @cache
@@ -114,8 +159,8 @@ def _rename_noreplace(source: int, old: str, target: int, new: str) -> None:
     os.unlink(old, dir_fd=source)
 
 
-def lies_there(root: int, path: str, size: int, sha256: bytes) -> bool:
-    """Whether this content has that name below `root`, or one of its first siblings."""
+def where_lies(root: int, path: str, size: int, sha256: bytes) -> str | None:
+    """The path below `root` of this content, if it has that name or one of its first siblings."""
     *folders, wanted = path.split("/")
     here = os.dup(root)
     try:
@@ -124,8 +169,9 @@ def lies_there(root: int, path: str, size: int, sha256: bytes) -> bool:
             os.close(here)
             here = inner
         names = itertools.islice(siblings(wanted), _FEW)
-        return any(same_content(here, name, size, sha256) for name in names)
+        name = next((name for name in names if same_content(here, name, size, sha256)), None)
+        return None if name is None else "/".join([*folders, name])
     except OSError:
-        return False
+        return None
     finally:
         os.close(here)
