@@ -98,6 +98,16 @@ def open_writable(folder: int, name: str) -> int:
     return os.open(name, flags, MODE, dir_fd=folder)
 
 
+def announcement_of(parent: int, name: str) -> bytes:
+    """What a part's folder says of its object; FileNotFoundError where that or the data is gone."""
+    folder = os.open(name, _FOLDER, dir_fd=parent)
+    try:
+        os.stat("data", dir_fd=folder, follow_symlinks=False)
+        return read_file(folder, "announcement")
+    finally:
+        os.close(folder)
+
+
 def remove_folder(parent: int, name: str) -> None:
     """Remove a folder of files, as far as that is possible."""
     with contextlib.suppress(OSError):

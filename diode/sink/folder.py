@@ -23,15 +23,22 @@ import numpy as np
 from diode import bundle
 from diode.confine.folders import check_folder
 from diode.errors import DestinationError
-from diode.objects import Announcement, Malformed, Manifest, Type, escape, safe_parts
+from diode.objects import Announcement, Malformed, Manifest, Type, escape
 from diode.sink import Delivered, Refused, Unfinished
 from diode.sink.age import Ages
-from diode.sink.files import OpenFiles, folder_key, folder_name, read_all, read_file, remove_folder
+from diode.sink.files import (
+    OpenFiles,
+    announcement_of,
+    folder_key,
+    folder_name,
+    read_all,
+    remove_folder,
+)
 from diode.sink.ledger import Ledger, is_damage
 from diode.sink.parts import Part
-from diode.sink.place import DIRECTORY, descend, rename_beside, where_lies
+from diode.sink.place import DIRECTORY, STATE, Places, rename_beside, where_lies
 from diode.sink.trouble import Lost, explained, lock, lost, sync
-from diode.sink.unpack import INODE, Unpacker, Unsure
+from diode.sink.unpack import INODE, Unsure, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +47,6 @@ if TYPE_CHECKING:
     from diode.frame import I64, U8
     from diode.sink import Delivery, Evicted
 
-STATE = ".diode"
 DEFAULT_MODE = 0o440
 SYNC_SHARE = 20
 """Times as long as syncing took, until it is done again: a slow disk must not stop listening."""
@@ -66,8 +72,6 @@ class Inbox:
         unfinished object came, after which it is given up.
         """
         self.path = path
-        self._mode = mode & 0o666
-        self._exact = exact_names
         self._quota = quota
         self.evicted: Evicted = lambda _key, _why: None
         self.lost: Evicted = lambda _key, _why: None
@@ -101,7 +105,7 @@ class Inbox:
                 )
             self._ledger = Ledger(os.path.join(state, "ledger.db"))
             opened.callback(self._ledger.close)
-            self._unpacker = Unpacker(self._root, self._state, self._mode, self._path_parts)
+            self._places = Places(self._root, self._state, mode & 0o666, exact=exact_names)
             if self._ledger.aside:
                 self._tell_of_ledger(self._ledger.aside)
             self._opened = opened.pop_all()
@@ -133,12 +137,7 @@ class Inbox:
             if key is None:
                 continue
             try:
-                folder = os.open(name, DIRECTORY, dir_fd=self._store)
-                try:
-                    announcement = read_file(folder, "announcement")
-                    os.stat("data", dir_fd=folder, follow_symlinks=False)
-                finally:
-                    os.close(folder)
+                announcement = announcement_of(self._store, name)
                 manifest = Announcement.parse(announcement).manifest
             except (FileNotFoundError, NotADirectoryError, Malformed):
                 # A crash came before the announcement was written, or after the data had left.
@@ -216,32 +215,33 @@ class Inbox:
             return part.parked(block)
 
     def discard(self, key: Key) -> None:
+        part = self._let_go(key)
+        if part is not None:
+            with contextlib.suppress(OSError):  # what is left is looked at by the next start
+                part.remove()
+
+    def _let_go(self, key: Key) -> Part | None:
         part = self._parts.pop(key, None)
         if part is not None:
             self._held -= self._sizes.pop(key)
             self._ages.gone(key)
-            with contextlib.suppress(OSError):  # what is left is looked at by the next start
-                part.remove()
+        return part
 
     def void(self, key: Key, manifest: Manifest) -> None:
-        """The sender took the object back: remember that, and forget its parts."""
         self.discard(key)
         with self._guarded():
             if not self._ledger.finished(key):
                 self._ledger.record(key, manifest, "void")
 
     def contradicts(self, key: Key, manifest: Manifest) -> bool:
-        """Whether that number was delivered before with other content."""
         with self._guarded():
             return self._ledger.contradicts(key, manifest)
 
     def delivered_up_to(self, sender: int) -> int:
-        """The highest number of that sender's objects finished in any run; 0 where none is."""
         with self._guarded():
             return self._ledger.highest(sender)
 
     def give_up(self, sender: int, first: int, last: int) -> None:
-        """Write down that those objects will not be waited for any more."""
         with self._guarded():
             self._ledger.give_up(sender, first, last)
 
@@ -304,7 +304,7 @@ class Inbox:
             if part.placed is None:
                 if part.digest() != manifest.digest:
                     return self._wrong(key, part)
-                self._ledger.begin(key, manifest, "/".join(self._path_parts(manifest.name)))
+                self._ledger.begin(key, manifest, "/".join(self._places.path_of(manifest.name)))
                 try:
                     if not self._put(part, manifest):
                         # The ledger keeps "begun": the next start looks whether it is still there.
@@ -343,12 +343,14 @@ class Inbox:
         part.staged = len(content) + len(members) * INODE
         self._account(key, part)
         try:
-            unpacked = self._unpacker.unpack(part.folder, manifest, content, members)
+            unpacked = unpack(self._places, part.folder, manifest, content, members)
         except Lost:
             self.discard(key)
             raise
         except Unsure as unsure:
-            self._look_again(key, escape(manifest.name))
+            self._notice_unsure(escape(manifest.name))
+            self._let_go(key)  # but keep it for the next start, which finds out what became of it
+            part.close()
             return unsure.unpacked
         self._ledger.unpacked(key, manifest, unpacked)
         self.discard(key)
@@ -376,38 +378,22 @@ class Inbox:
             os.close(target)
         return True
 
-    def _look_again(self, key: Key, what: str) -> None:
-        """Keep the part of a bundle for the next start, which finds out what became of it."""
-        self._notice_unsure(what)
-        self._held -= self._sizes.pop(key)
-        self._ages.gone(key)
-        self._parts.pop(key).close()
-
     def _notice_unsure(self, what: str) -> None:
         self.notices.append(
             f"{what} is delivered, but where it lies could not be made durable "
             "(Input/output error); it is looked at again at the next start"
         )
 
-    def _path_parts(self, name: bytes) -> list[str]:
-        parts = safe_parts(name, exact=self._exact)
-        if parts[0] == STATE:  # only --names exact lets a leading dot through
-            parts[0] = "%2E" + STATE[1:]
-        return parts
-
     def _ready(self, part: Part, manifest: Manifest) -> tuple[int, list[str], str]:
         """Make the content durable; the folder it belongs in, open, with its path, and the name."""
-        *wanted, name = self._path_parts(manifest.name)
+        *wanted, name = self._places.path_of(manifest.name)
         os.ftruncate(part.data, manifest.size)
-        os.fchmod(part.data, self._mode)
-        if manifest.mtime is not None:
-            with contextlib.suppress(OSError, OverflowError):  # out of this file system's range
-                os.utime(part.data, ns=(manifest.mtime, manifest.mtime))
+        self._places.dress(part.data, manifest.mtime)
         sync(part.data, escape(manifest.name))
-        target, folders = descend(self._root, wanted, self._state)
+        target, folders = self._places.enter(wanted)
         return target, folders, name
 
     def _make_directory(self, manifest: Manifest) -> Delivered:
-        target, made = descend(self._root, self._path_parts(manifest.name), self._state)
+        target, made = self._places.enter(self._places.path_of(manifest.name))
         os.close(target)
         return Delivered("/".join(made), manifest.digest.hex(), duplicate=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -12,17 +13,24 @@ import stat
 from functools import cache
 from typing import TYPE_CHECKING
 
-from diode.objects import MAX_PART
+from diode.objects import MAX_PART, safe_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+STATE = ".diode"
+"""The folder in an inbox that is the receiver's own."""
 _RENAME_NOREPLACE = 1
 _MAX_SIBLING = 1000
 """Numbered siblings of a name; later ones get a random mark, since each number is a look-up."""
 _FEW = 16
 """Siblings among which a file is looked for that may have got one of their names."""
+
+
+def sync_folder(folder: int) -> None:
+    """Have the names in it survive a power cut."""
+    os.fsync(folder)
 
 
 def siblings(name: str) -> Iterator[str]:
@@ -41,31 +49,13 @@ def siblings(name: str) -> Iterator[str]:
         yield cut + tail
 
 
-def descend(
-    root: int, parts: list[str], forbidden: int, made: Callable[[int], object] = os.fsync
-) -> tuple[int, list[str]]:
-    """Open a folder below `root`, making what is missing; its descriptor and real path.
-
-    forbidden, made: as for `open_folder`.
-    """
-    here, path = os.dup(root), []
-    for part in parts:
-        try:
-            inner, name = open_folder(here, part, forbidden, made)
-        finally:
-            os.close(here)
-        here = inner
-        path.append(name)
-    return here, path
-
-
 def open_folder(
-    parent: int, wanted: str, forbidden: int, made: Callable[[int], object] = os.fsync
+    parent: int, wanted: str, forbidden: int, made: Callable[[int], object] = sync_folder
 ) -> tuple[int, str]:
     """Open or make a folder in `parent`; a sibling where a file or a link has the name.
 
     forbidden: descriptor of the state folder, which no name may lead into, however it is spelt.
-    made: is told in which folder one was made, to have that survive a power cut.
+    made: is told in which folder one was made.
     """
     for name in siblings(wanted):
         try:
@@ -83,6 +73,51 @@ def open_folder(
             return folder, name
         os.close(folder)
     raise AssertionError("there is always another sibling")
+
+
+class Places:
+    """Where things go below an inbox, and how they look there."""
+
+    def __init__(self, root: int, forbidden: int, mode: int, *, exact: bool) -> None:
+        """root: descriptor of the inbox; forbidden: of the folder nothing may be put into.
+
+        mode: of files. exact: keep every byte of a name that can be kept.
+        """
+        self.root = root
+        self._forbidden = forbidden
+        self._mode = mode
+        self._exact = exact
+
+    def path_of(self, name: bytes) -> list[str]:
+        """Components, safe to create, for a sender's name."""
+        parts = safe_parts(name, exact=self._exact)
+        if parts[0] == STATE:  # only --names exact lets a leading dot through
+            parts[0] = "%2E" + STATE[1:]
+        return parts
+
+    def enter(
+        self, parts: list[str], made: Callable[[int], object] = sync_folder
+    ) -> tuple[int, list[str]]:
+        """Open a folder, making what is missing; its descriptor and real path.
+
+        made: is told in which folders one was made, to have that survive a power cut.
+        """
+        here, path = os.dup(self.root), []
+        for part in parts:
+            try:
+                inner, name = open_folder(here, part, self._forbidden, made)
+            finally:
+                os.close(here)
+            here = inner
+            path.append(name)
+        return here, path
+
+    def dress(self, descriptor: int, mtime: int | None) -> None:
+        """Give a file the mode and the time that it is to have. mtime: nanoseconds since 1970."""
+        os.fchmod(descriptor, self._mode)
+        if mtime is not None:
+            with contextlib.suppress(OSError, OverflowError):  # out of this file system's range
+                os.utime(descriptor, ns=(mtime, mtime))
 
 
 def rename_beside(

@@ -26,14 +26,15 @@ from typing import TYPE_CHECKING
 from diode.objects import Type
 from diode.sink import Delivered, Unpacked
 from diode.sink.files import MODE, read_file, write_all
-from diode.sink.place import descend, has_syncfs, rename_beside, syncfs, where_lies
+from diode.sink.place import has_syncfs, rename_beside, syncfs, where_lies
 from diode.sink.trouble import lost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from diode.bundle import Member
     from diode.objects import Manifest
+    from diode.sink.place import Places
 
 READY = "ready"
 STAGED = "member-"
@@ -42,39 +43,24 @@ INODE = 4096
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Unpacker:
-    """Takes bundles apart below an inbox. Methods raise OSError."""
+def unpack(
+    places: Places, part: int, manifest: Manifest, content: bytes, members: Sequence[Member]
+) -> Unpacked:
+    """Steps 1 to 3 of a verified bundle. part: descriptor of the part's folder.
 
-    def __init__(
-        self, root: int, forbidden: int, mode: int, path_of: Callable[[bytes], list[str]]
-    ) -> None:
-        """root: descriptor of the inbox; forbidden: of the folder that nothing may be put into.
-
-        mode: of files. path_of: the components, safe to create, for a name.
-        """
-        self.root = root
-        self.forbidden = forbidden
-        self.mode = mode
-        self.path_of = path_of
-
-    def unpack(
-        self, part: int, manifest: Manifest, content: bytes, members: Sequence[Member]
-    ) -> Unpacked:
-        """Steps 1 to 3 of a verified bundle. part: descriptor of the part's folder.
-
-        Raises Lost where what was staged is not durable, Unsure where it is not sure that what was
-        put in its place is.
-        """
-        attempt = _Attempt(self, part, content, members)
-        attempt.stage(manifest.digest)
-        unpacked = Unpacked(tuple(zip(members, attempt.place(), strict=True)))
-        try:
-            syncfs(self.root)
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            raise Unsure(unpacked) from error
-        return unpacked
+    Raises OSError; Lost where what was staged is not durable, Unsure where it is not sure that what
+    was put in its place is.
+    """
+    attempt = _Attempt(places, part, content, members)
+    attempt.stage(manifest.digest)
+    unpacked = Unpacked(tuple(zip(members, attempt.place(), strict=True)))
+    try:
+        syncfs(places.root)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise Unsure(unpacked) from error
+    return unpacked
 
 
 class Unsure(Exception):
@@ -89,15 +75,15 @@ class _Attempt:
     """One attempt at one bundle."""
 
     def __init__(
-        self, unpacker: Unpacker, part: int, content: bytes, members: Sequence[Member]
+        self, places: Places, part: int, content: bytes, members: Sequence[Member]
     ) -> None:
-        self._unpacker = unpacker
-        self._root = unpacker.root
+        self._places = places
+        self._root = places.root
         self._part = part
         self._content = content
         self._members = members
         self._digests = [hashlib.sha256(self._of(member)).digest() for member in members]
-        self._folder = _Folder(unpacker.root, unpacker.forbidden)
+        self._folder = _Folder(places)
 
     def _of(self, member: Member) -> memoryview:
         return memoryview(self._content)[member.offset : member.offset + member.size]
@@ -132,10 +118,7 @@ class _Attempt:
         descriptor = os.open(name, _CREATE, MODE, dir_fd=self._part)
         try:
             write_all(descriptor, self._of(member), 0)
-            os.fchmod(descriptor, self._unpacker.mode)
-            if member.mtime is not None:
-                with contextlib.suppress(OSError, OverflowError):  # out of the file system's range
-                    os.utime(descriptor, ns=(member.mtime, member.mtime))
+            self._places.dress(descriptor, member.mtime)
             if not has_syncfs():
                 os.fsync(descriptor)
         finally:
@@ -173,7 +156,7 @@ class _Attempt:
         return placed
 
     def _put(self, staged: str, member: Member, digest: bytes) -> Delivered:
-        *wanted, name = parts = self._unpacker.path_of(member.name)
+        *wanted, name = parts = self._places.path_of(member.name)
         if member.type == Type.DIRECTORY:
             made, duplicate = self._folder.enter(parts)[1], True
         else:
@@ -189,7 +172,7 @@ class _Attempt:
 
     def _found(self, _staged: str, member: Member, digest: bytes) -> Delivered:
         """One that an earlier attempt put in its place; where it lies, unless it was taken away."""
-        path = "/".join(self._unpacker.path_of(member.name))
+        path = "/".join(self._places.path_of(member.name))
         lies = where_lies(self._root, path, member.size, digest)
         return Delivered(lies or path, digest.hex(), duplicate=False)
 
@@ -197,9 +180,8 @@ class _Attempt:
 class _Folder:
     """The folder last put into, kept open: files of one folder mostly follow each other."""
 
-    def __init__(self, root: int, forbidden: int) -> None:
-        self._root = root
-        self._forbidden = forbidden
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self._wanted: list[str] | None = None
         self._open = -1
         self._path: list[str] = []
@@ -208,7 +190,7 @@ class _Folder:
         """Its descriptor and its real path below the inbox."""
         if wanted != self._wanted:
             self.leave()
-            self._open, self._path = descend(self._root, wanted, self._forbidden, _made)
+            self._open, self._path = self._places.enter(wanted, _made)
             self._wanted = wanted
         return self._open, self._path
 
