@@ -27,7 +27,7 @@ import numpy as np
 from side_by_side import heading, median
 
 from diode.code import by_name
-from diode.plan import Geometry
+from diode.geometry import Geometry
 from diode.sink.parts import Part
 
 RUNS = int(os.environ.get("BENCH_RUNS", "3"))

@@ -10,12 +10,13 @@ Layers, one file each, pure (no input, no output, time is an argument):
 
     errors         what the operator is told        events      what the receiver saw
     gf256          the field both codes use         frame       headers, checks, batches
-    block          data, check, zeros               plan        every derived number
-    objects        manifests and safe names         forecast    what sending takes and survives
-    announcements  manifests on air                 limits      bounds on what is held
+    block          data, check, zeros               geometry    how an object is cut
+    objects        manifests and safe names         plan        every derived number
+    announcements  manifests on air                 forecast    what sending takes and survives
     seal           signatures                       envelope    for whom an object is encrypted
     keytext        keys as lines of text            cipher      blocks under a cipher
     bucket         a share of the time              tag         frames that need a key
+                                                    limits      bounds on what is held
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol

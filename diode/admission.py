@@ -39,6 +39,7 @@ class Refusal(enum.StrEnum):
     UNKNOWN_KEY = "unknown-key"  # signed, but by none of the configured keys
     BAD_SIGNATURE = "bad-signature"  # names a configured key, which did not sign this
     CODE = "code"  # not installed here
+    SIZE = "size"  # over a limit of this receiver
     SEALED = "sealed"  # encrypted, and for none of the identities here
     BAD_SEAL = "bad-seal"  # for one of them, but what it conceals was changed or signed by another
     UNCHECKED = "unchecked"  # wrong ones came too fast for this one to be checked too
@@ -105,7 +106,7 @@ class NoIdentity:
 
 
 class Judged(NamedTuple):
-    """An announcement of right form and within the limits, and what gate and opener say of it."""
+    """An announcement of right form, and what gate, limits and opener say of it."""
 
     manifest: Manifest
     """As the sender had it; as everybody may read it where it stays closed."""
@@ -114,7 +115,7 @@ class Judged(NamedTuple):
 
 
 class Admission:
-    """Form, limits, gate, code and opener, in this order."""
+    """Form, gate, limits, code and opener, in this order."""
 
     def __init__(
         self,
@@ -135,6 +136,9 @@ class Admission:
         if manifest is None:
             return None
         judged = Judged(manifest, self._gate.judge(key, data, now))
+        if judged.verdict.refusal is None and (beyond := self._beyond(manifest)):
+            self._reject(Reject.LIMIT, 1, f"{key}: {beyond}")
+            return judged._replace(verdict=judged.verdict._replace(refusal=Refusal.SIZE))
         if judged.verdict.refusal is None and (lacking := lacks(manifest)):
             self._reject(Reject.CODE, 1, f"{key}: {lacking}")
             return judged._replace(verdict=judged.verdict._replace(refusal=Refusal.CODE))
@@ -158,23 +162,24 @@ class Admission:
         return closed._replace(verdict=closed.verdict._replace(refusal=opened))
 
     def _read(self, key: Key, data: bytes) -> Manifest | None:
-        """The manifest in these bytes if it passes every limit."""
+        """The manifest in these bytes if it makes sense."""
         try:
-            manifest = Announcement.parse(data).manifest
+            return Announcement.parse(data).manifest
         except Malformed as error:
             self._reject(Reject.MANIFEST, 1, f"{key}: {error}")
             return None
-        cut = manifest.geometry
-        limits = self._limits
+
+    def _beyond(self, manifest: Manifest) -> str:
+        """The limit that this object is over; empty where there is none."""
+        cut, limits = manifest.geometry, self._limits
         for what, value, limit in (
             ("size", manifest.size, limits.max_object),
             ("blocks", cut.blocks, limits.max_blocks),
             ("block", cut.k * cut.symbol_size, limits.max_block),
         ):
             if value > limit:
-                self._reject(Reject.LIMIT, 1, f"{key}: {what} {value}, the limit is {limit}")
-                return None
-        return manifest
+                return f"{what} {value}, the limit is {limit}"
+        return ""
 
 
 @dataclass(slots=True)
@@ -195,12 +200,20 @@ class Quarantine:
     @property
     def unsigned(self) -> int:
         """Those of `total` that the gate refused."""
-        return self.total - self.sealed - sum(why is Refusal.CODE for why in self._held.values())
+        return self.total - self.sealed - self._because(Refusal.CODE) - self._because(Refusal.SIZE)
 
     @property
     def sealed(self) -> int:
         """Those of `total` that the opener refused."""
         return sum(why in SEALS for why in self._held.values())
+
+    @property
+    def oversized(self) -> int:
+        """Those of `total` that are over a limit."""
+        return self._because(Refusal.SIZE)
+
+    def _because(self, reason: Refusal) -> int:
+        return sum(why is reason for why in self._held.values())
 
     @property
     def keys(self) -> list[Key]:

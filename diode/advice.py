@@ -30,10 +30,12 @@ import numpy as np
 from diode import frame, plan
 from diode.code import CODES, by_id
 from diode.forecast import MANIFEST_ESTIMATE, repeat_failure
-from diode.plan import Geometry, Link, Settings
+from diode.plan import Link, Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from diode.geometry import Geometry
 
 REDUNDANCIES = (
     *(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8),

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from diode.announcements import AnnouncementSymbols
     from diode.block import BlockCheck
     from diode.frame import U8
+    from diode.geometry import Geometry
     from diode.group import Place
     from diode.objects import Type
-    from diode.plan import Geometry, Link, Settings
+    from diode.plan import Link, Settings
 
 
 class Signer(Protocol):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode.block import CRC
+from diode.frame import evenly
 from diode.parity import Parity
 from diode.suspect import Spent, Suspect
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from diode.block import BlockCheck
     from diode.code import Code
     from diode.frame import I64, U8, Bool
-    from diode.plan import Geometry
+    from diode.geometry import Geometry
 
 SPARE = 256 << 10
 """Bytes of room that a collector keeps for blocks to come, when few are in progress."""
@@ -99,6 +100,8 @@ class Collector:
 
     def beginning(self, blocks: I64) -> I64:
         """Which different blocks of these, (frames,), would have to be begun, in order."""
+        if int(blocks[0]) in self._slots and (blocks == blocks[0]).all():
+            return blocks[:0]
         different = np.unique(blocks)
         new = [b not in self._slots for b in different.tolist()]
         return different[np.array(new, np.bool_) & ~self.done[different]]
@@ -157,8 +160,9 @@ class Collector:
             at, row, content = at[new], row[new], payload[of_source][new]
         else:
             content = payload if of_source.all() else payload[of_source]
-        self._source[at, row] = content
-        self._have[at, row] = True
+        place = (at, row) if len(slots) > 1 else (int(slots[0]), evenly(row))
+        self._source[place] = content
+        self._have[place] = True
         missing = self.geometry.k - self._have[slots].sum(axis=1)
         parity = np.flatnonzero(~of_source & (missing[inverse] > 0))
         self.duplicates += int((~of_source).sum()) - len(parity)

@@ -18,7 +18,8 @@ from diode.binomial import binomial, binomial_tail
 from diode.code import CODES
 
 if TYPE_CHECKING:
-    from diode.plan import Geometry, Link, Settings
+    from diode.geometry import Geometry
+    from diode.plan import Link, Settings
 
 
 @dataclass(frozen=True, slots=True)

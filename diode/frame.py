@@ -240,6 +240,13 @@ def portions(data: Received, size: int) -> Iterator[U8 | Frames]:
         first = last
 
 
+def evenly(rows: I64) -> I64 | slice:
+    """The same choice of rows as a slice where they follow each other, which is copied faster."""
+    if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
 def join(first: Frames, second: Frames) -> Frames:
     """Two batches as one."""
     if not len(first) or not len(second):

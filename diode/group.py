@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from diode.frame import CHECK, I64, U8, Frames
+from diode.frame import CHECK, I64, U8, Frames, evenly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ class Stack:
         """Write these frames into `out`, uint8 (len(chosen), length), all but their checks."""
         header = self.headers.shape[1]
         out[:, :header] = self.headers[chosen]
-        out[:, header:-CHECK] = self.symbols[_evenly(self.row[chosen])]
+        out[:, header:-CHECK] = self.symbols[evenly(self.row[chosen])]
 
 
 @dataclass(slots=True)
@@ -142,11 +142,3 @@ class Group:
             one.lay(chosen[run], data[at:end].reshape(len(run), one.length))
             at = end
         return Frames(data, ends)
-
-
-def _evenly(rows: I64) -> I64 | slice:
-    """The same choice of rows as a slice where they follow each other, which is copied faster."""
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first == len(rows) - 1 and (np.diff(rows) == 1).all():
-        return slice(first, last + 1)
-    return rows

@@ -25,7 +25,7 @@ import msgspec
 from diode.block import PLAIN
 from diode.errors import SourceError
 from diode.frame import crc32c
-from diode.plan import Geometry
+from diode.geometry import Geometry
 
 MAX_NAME = 4096
 """PATH_MAX of Linux: a longer name could not be created."""

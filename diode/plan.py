@@ -13,7 +13,7 @@ block gets more redundancy when it is chosen automatically: enough for `AUTO_FAI
 the redundancy that this takes and no more.
 
 Wide blocks. 8,192 symbols at 5 % loss need 6.6 % redundancy for a failure of 1e-6, 224 need 14 %:
-so large objects on links that are fast enough for full headers go in blocks of a wide code,
+so large objects on fast links of datagrams go in blocks of a wide code,
 where one is installed. Beyond some thousand symbols width gains little and costs memory.
 
 Bursts. An outage of F consecutive frames takes at most ceil(F·n/G) symbols of each block that
@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING
 from diode import frame
 from diode.binomial import binomial_tail, copies_needed
 from diode.block import CHECKS, PLAIN
-from diode.code import CODES, by_id, by_name
+from diode.code import CODES, by_name
 from diode.errors import UsageError
+from diode.geometry import Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,6 @@ look for 50 ms at 20,000 frames a second. No medium loses anything there."""
 MIN_MANIFESTS = 3
 MIN_SYMBOL = 16
 """Shorter symbols would be mostly header; and a block check must fit one."""
-MAX_BLOCKS = 1 << 32
 
 # Symbol sizes by line rate in bytes/s: a slow line is a noisy one, and a short frame has more
 # chances. 210 is what an `rs` frame holds behind a compact header.
@@ -115,6 +115,15 @@ class Link:
     def fast(self) -> bool:
         return self.rate is None or self.rate >= WIDE_RATE
 
+    @property
+    def wide(self) -> bool:
+        """Whether large objects go in wide codes unless the user says otherwise.
+
+        Only on fast links of datagrams, whose two ends are set up together: a receiver needs
+        the same package, and a file may be carried to anybody.
+        """
+        return self.fast and self.unit is not None and self.max_frame >= WIDE_FRAME
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -154,82 +163,6 @@ class Settings:
             raise UsageError("passes cannot be negative", hint="--passes 0 sends until stopped")
         if not 0 <= self.burst <= 3600:
             raise UsageError("a burst to survive goes from 0 to an hour", hint="--burst 500ms")
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """How an object is cut (wire 4.1). n: symbols per block and pass."""
-
-    size: int
-    code: int
-    k: int
-    n: int
-    symbol_size: int
-    cipher: int = PLAIN
-    passes: int = 0
-    """Passes that are planned; 0: until stopped."""
-
-    @property
-    def coding(self) -> Code:
-        """Its code, as this sender uses it. None of `problem` must be true."""
-        code = by_id(self.code)
-        assert code is not None
-        return code.meant_for(self.n * self.passes)
-
-    @property
-    def check(self) -> int:
-        """Bytes of check behind a block's data."""
-        return CHECKS[self.cipher]
-
-    @property
-    def block_data(self) -> int:
-        """Object bytes in a full block."""
-        return self.k * self.symbol_size - self.check
-
-    @property
-    def blocks(self) -> int:
-        return -(-self.size // self.block_data)
-
-    def length(self, block: int) -> int:
-        """Object bytes in that block."""
-        return min(self.block_data, self.size - block * self.block_data)
-
-    def source_symbols(self, block: int) -> int:
-        """Source symbols of that block that are not zero by definition."""
-        return -(-(self.length(block) + self.check) // self.symbol_size)
-
-    def frames(self, block: int) -> int:
-        """Data frames of that block in one pass: a shortened block loses no parity."""
-        return self.n - (self.k - self.source_symbols(block))
-
-    @property
-    def data_frames(self) -> int:
-        """Data frames of the object in one pass."""
-        blocks = self.blocks
-        return 0 if not blocks else (blocks - 1) * self.n + self.frames(blocks - 1)
-
-    def problem(self) -> str:
-        """What makes this geometry impossible, or an empty string (wire 3.5, 4.1)."""
-        code = by_id(self.code)
-        if code is None:
-            return f"code {self.code} is not known"
-        if self.cipher not in CHECKS:
-            return f"cipher {self.cipher} is not known"
-        largest = frame.MAX_FRAME - frame.HEADER - frame.CHECK
-        if not 1 <= self.symbol_size <= largest:
-            return f"symbol size {self.symbol_size}, possible are 1 … {largest}"
-        if self.symbol_size % code.step:
-            return f"symbol size {self.symbol_size}, {code.name} has multiples of {code.step}"
-        widest = code.widest(self.symbol_size)
-        if not 1 <= self.k <= widest:
-            return f"k = {self.k}, {code.name} has 1 … {widest}"
-        if self.block_data < 1:
-            return f"blocks of {self.k} x {self.symbol_size} bytes hold no data"
-        if not 0 <= self.size < 1 << 63:
-            return f"size {self.size}"
-        if self.blocks > MAX_BLOCKS:
-            return f"{self.blocks} blocks, block numbers end at {MAX_BLOCKS}"
-        return ""
 
 
 def symbol_size(settings: Settings, link: Link, size: float = math.inf) -> int:
@@ -300,7 +233,7 @@ def choose_code(size: int, settings: Settings, link: Link) -> Code:
         return by_name(settings.code)
     symbols = max(1, -(-(size + CHECKS[settings.cipher]) // symbol_size(settings, link, size)))
     wide = symbols > CODES["zfec"].numbers(1) and size >= WIDE_FROM
-    if wide and link.fast and link.max_frame >= WIDE_FRAME and (settings.redundancy or 0) <= 1:
+    if wide and link.wide and (settings.redundancy or 0) <= 1:
         for name in WIDE_CODES:
             code = CODES[name]
             if not code.lacks and (settings.symbol_size or 0) % code.step == 0:

@@ -420,8 +420,9 @@ class Receiver:
         most = self.limits.memory + self.limits.begun
         room = (most - self._parking.memory) // collector.block_memory
         if len(blocks) > room:
-            over = np.isin(blocks, collector.beginning(blocks)[max(0, room) :])
-            if over.any():
+            begun = collector.beginning(blocks)[max(0, room) :]
+            if len(begun):
+                over = np.isin(blocks, begun)
                 self._reject(Reject.LIMIT, int(over.sum()), f"{key}: blocks begun at a time")
                 blocks, symbols, payload = blocks[~over], symbols[~over], payload[~over]
         if len(blocks):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diode.frame import I64
-    from diode.plan import Geometry
+    from diode.geometry import Geometry
 
 
 def spread(counts: Sequence[int], phases: Sequence[float]) -> tuple[I64, I64]:

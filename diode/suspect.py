@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from diode.block import BlockCheck
     from diode.code import Code
     from diode.frame import I64, U8
-    from diode.plan import Geometry
+    from diode.geometry import Geometry
 
 MAX_TRIALS = 1024
 """Decodings a suspect block may cost before it is begun anew: enough to leave out each symbol of

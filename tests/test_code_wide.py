@@ -202,7 +202,7 @@ def test_legal_calls_never_raise(code, k, seed, damaged):
     lost = random.sample(range(k), random.randrange(k + 1))
     more = random.randrange(code.spare + 1)
     parity = np.array(random.sample(range(k, code.walk(k)), len(lost) + more), np.int64)
-    symbols = code.encode(block, parity)
+    symbols = code.encode(block, parity).copy()
     if damaged and len(parity):
         symbols[random.randrange(len(parity))] ^= 0x5A
     rows = block.copy()

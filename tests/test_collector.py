@@ -11,7 +11,7 @@ from pair import content, examples
 from diode import block as block_layer
 from diode.code import CODES
 from diode.collector import Collector
-from diode.plan import Geometry
+from diode.geometry import Geometry
 from diode.suspect import MAX_TRIALS, MOST_BLOCKS, Spent, Suspect
 
 S = 16

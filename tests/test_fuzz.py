@@ -18,11 +18,12 @@ from pair import BytesSource, content, examples, transmit
 from diode import events, frame, line
 from diode.code import CODES
 from diode.collector import SPARE, Collector
+from diode.geometry import Geometry
 from diode.limits import Limits
 from diode.line import rs
 from diode.line.auto import QUIET
 from diode.line.cobs import LONGEST
-from diode.plan import Geometry, Link, Settings
+from diode.plan import Link, Settings
 from diode.suspect import MAX_TRIALS, Suspect
 
 FUZZ = Path(__file__).parent / "fuzz"

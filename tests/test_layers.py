@@ -26,6 +26,7 @@ LAYERS = [
     {"frame"},
     {"block", "tag"},
     {"code"},
+    {"geometry"},
     {"plan"},
     {"objects"},
     {"announcements", "bundle", "seal", "cipher"},
@@ -101,9 +102,8 @@ MAX_FUNCTION = 60
 LONG_FILES = {
     "diode/receiver.py": (485, "every kind of frame meets the same objects and bounds"),
     "diode/collector.py": (425, "whole, suspect and parked blocks share the same slots"),
-    "diode/frame.py": (410, "both directions of both headers, and the batches they lie in"),
-    "diode/plan.py": (415, "every derived number stands in one place"),
-    "diode/sink/parts.py": (415, "the journal makes sense only beside the part that it speaks of"),
+    "diode/frame.py": (430, "both directions of both headers, and the batches they lie in"),
+    "diode/sink/parts.py": (420, "the journal makes sense only beside the part that it speaks of"),
 }
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {}
 

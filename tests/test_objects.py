@@ -13,6 +13,7 @@ from pair import examples
 from diode import frame, objects
 from diode.announcements import AnnouncementParts, AnnouncementSymbols
 from diode.errors import SourceError, UsageError
+from diode.geometry import Geometry
 from diode.objects import (
     MAX_BUNDLE,
     Announcement,
@@ -24,7 +25,6 @@ from diode.objects import (
     safe_parts,
     wire_name,
 )
-from diode.plan import Geometry
 
 GOOD = Manifest(
     status=0,

@@ -636,7 +636,7 @@ def test_resume_takes_only_what_is_possible():
     assert [type(e) for e in happened] == [ObjectCompleted]
     receiver = Receiver(Limits(max_object=10))
     happened = receiver.resume(key, announcement, np.zeros(1, np.bool_), [])
-    assert [e.reason for e in happened] == [Reject.LIMIT] and not receiver.objects
+    assert [e.reason for e in happened] == ["size", Reject.LIMIT] and not receiver.objects
     receiver = Receiver()
     happened = receiver.resume(key, b"rubbish", np.zeros(1, np.bool_), [])
     assert [e.reason for e in happened] == [Reject.MANIFEST]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair import examples
 
-from diode.plan import Geometry
+from diode.geometry import Geometry
 from diode.schedule import spread, symbol_numbers
 
 counts_and_phases = st.lists(

@@ -19,7 +19,7 @@ from diode.plan import Link, Settings
 from diode.receiver import Receiver
 from diode.transmitter import Transmitter
 
-FIBRE = Link(rate=112.5e6, max_frame=1472)
+FIBRE = Link(rate=112.5e6, max_frame=1472, unit=1472)
 """900 Mb/s in datagrams of 1,472 bytes."""
 GOALS = [(0.01, 0.04), (0.05, 0.10), (0.10, 0.18)]
 SIZE = int(os.environ.get("WIDE_SIZE", "100_000_000"))
@@ -147,7 +147,7 @@ STALLING = Settings(redundancy=0.25, burst=0.05)
 
 
 @leopard
-@pytest.mark.parametrize("link", [Link(rate=28e6, max_frame=1472), Link(max_frame=1472)])
+@pytest.mark.parametrize("link", [Link(rate=28e6, max_frame=1472, unit=1472), Link(max_frame=1472)])
 def test_a_receiver_that_stalls(link: Link) -> None:
     source, shares = Pattern(20_000_000, 1), []
     for seed in range(5):
@@ -161,7 +161,7 @@ def test_a_receiver_that_stalls(link: Link) -> None:
 @leopard
 def test_a_receiver_that_stalls_a_hundred_times() -> None:
     source, shares = Pattern(20_000_000, 1), []
-    link = Link(rate=28e6, max_frame=1472)
+    link = Link(rate=28e6, max_frame=1472, unit=1472)
     for seed in range(100):
         arrived, _, lost = cross(source, STALLING, link, Stalls(seed))
         shares.append(lost)
@@ -186,7 +186,7 @@ class Outage:
 def test_one_stall_of_fifty_milliseconds_at_ten_percent(first: int) -> None:
     """1,000 frames at 20,000 a second, more than the parity of one block."""
     settings = Settings(redundancy=0.10, burst=0.05)
-    for link in (Link(rate=28e6, max_frame=1472), Link(max_frame=1472)):
+    for link in (Link(rate=28e6, max_frame=1472, unit=1472), Link(max_frame=1472)):
         cut = plan.geometry(40_000_000, settings, link)
         assert cut.n - cut.k < 1000
         arrived, _, _ = cross(Pattern(40_000_000, 3), settings, link, Outage(first, 1000))
@@ -198,7 +198,7 @@ def test_a_carousel_sends_fresh_symbols_before_it_repeats(code: str) -> None:
     if CODES[code].lacks:
         pytest.skip(f"{CODES[code].lacks} is not installed")
     settings = Settings(code=code, redundancy=0.1, passes=0)
-    link = Link(max_frame=1472)
+    link = Link(max_frame=1472, unit=1472)
     source = Pattern(100_000, 4)
     cut = plan.geometry(source.size, settings, link)
     transmitter = Transmitter(7, settings, link)

@@ -31,7 +31,7 @@ from diode.frame import Frames
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diode.carrier.pace import Clock
+    from diode.carrier.pace import Clock, Sleep
     from diode.carrier.udp import Address
     from diode.frame import I64
 
@@ -41,6 +41,10 @@ READ = 5 * LONGEST
 """Bytes of one `read`: a few batches, and little enough for a processor's cache."""
 MANY = 4096
 """Batches of one `read`, where they are small."""
+PAUSE = 0.001
+"""Seconds in which more may come before the socket is looked at again."""
+PATIENT = 8 << 20
+"""Bytes of receive buffer that hold what comes in a pause at any rate."""
 QUIET = 5.0
 """Seconds without a drop after which an outage is over."""
 _ANCILLARY = socket.CMSG_SPACE(4)
@@ -78,7 +82,12 @@ class UdpReceiver:
     """Listens for datagrams. A send on its socket fails."""
 
     def __init__(
-        self, way: Listening, *, notice: Callable[[str], None], clock: Clock = time.monotonic
+        self,
+        way: Listening,
+        *,
+        notice: Callable[[str], None],
+        clock: Clock = time.monotonic,
+        sleep: Sleep = time.sleep,
     ) -> None:
         """Raises CarrierError when the address or the interface cannot be had."""
         self.rate = way.rate
@@ -86,6 +95,9 @@ class UdpReceiver:
         self._way = way
         self._notice = notice
         self._clock = clock
+        self._sleep = sleep
+        self._streaming = False
+        """Whether something came since there was nothing, and more may wait a moment."""
         self._seen = 0  # of the kernel's count of drops
         self._last_drop: float | None = None
         self._socket = sockets.udp(way.at.family)
@@ -147,12 +159,17 @@ class UdpReceiver:
                 left = None if end is None else end - self._clock()
                 if left is not None and left <= 0:
                     return None
-                self._readable.poll(None if left is None else left * 1000)
+                if self._streaming:  # to be woken for each batch takes longer than to read it
+                    self._streaming = False
+                    self._sleep(PAUSE if left is None else min(PAUSE, left))
+                else:
+                    self._readable.poll(None if left is None else left * 1000)
                 continue
             except OSError as error:
                 raise CarrierError(f"{self._way.at}: cannot be read: {error.strerror}") from error
             found = self._used(count, _piece(notes), flags, source)
             if found is not None:
+                self._streaming = self.buffer >= PATIENT
                 return found
         return None
 

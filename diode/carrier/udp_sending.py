@@ -122,6 +122,10 @@ class UdpSender:
         """
         if not len(pieces):
             return
+        if pieces.size:
+            self._write_equal(pieces)
+            return
+        data = pieces.data.data
         air = ethernet.air_ends(pieces.lengths, self._way.to.version)
         turns = np.flatnonzero(np.diff(pieces.lengths)) + 1
         first = done = 0
@@ -130,8 +134,22 @@ class UdpSender:
             last = max(last, first + 1)
             self._pace.admit(int(air[last - 1]) - done)
             for begin, end, size in runs(pieces.ends, turns, first, last):
-                self._send(pieces, begin, end, size)
+                start = int(pieces.ends[begin - 1]) if begin else 0
+                self._send(data[start : int(pieces.ends[end - 1])], size)
             first, done = last, int(air[last - 1])
+
+    def _write_equal(self, pieces: Frames) -> None:
+        """The same for pieces of one length, which need no looking at."""
+        data, size = pieces.data.data, pieces.size
+        air = ethernet.air_bytes(self._way.to.version)(size)
+        call = max(1, min(SEGMENTS, CALL // size))
+        most = max(1, int(self._pace.slice / air))
+        most -= most % call if most > call else 0
+        for first in range(0, len(pieces), most):
+            last = min(first + most, len(pieces))
+            self._pace.admit(int(air * (last - first)))
+            for begin in range(first, last, call):
+                self._send(data[begin * size : min(begin + call, last) * size], size)
 
     def drain(self) -> None:
         """Wait for the scheduled end; when the card is done with the last burst it does not say."""
@@ -188,11 +206,9 @@ class UdpSender:
 
     # Sending --------------------------------------------------------------------------------
 
-    def _send(self, pieces: Frames, first: int, last: int, size: int) -> None:
+    def _send(self, data: memoryview, size: int) -> None:
         """Send pieces of `size` bytes, the last of which may be shorter, whatever it takes."""
-        start = int(pieces.ends[first - 1]) if first else 0
-        data = pieces.data[start : int(pieces.ends[last - 1])].data
-        if last - first > 1 and self._segmented and self._tell(data, size):
+        if len(data) > size and self._segmented and self._tell(data, size):
             return
         for at in range(0, len(data), max(1, size)):
             self._tell(data[at : at + size], 0)

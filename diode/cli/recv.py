@@ -134,7 +134,7 @@ def command(
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
             session = Session(
-                medium, decoder, sink, watcher, _limits(max_object), disk=disk, **judging
+                medium, decoder, sink, watcher, _limits(max_object, quota), disk=disk, **judging
             )
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
@@ -148,8 +148,9 @@ def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
     return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 
 
-def _limits(max_object: int | None) -> Limits:
-    return Limits() if max_object is None else Limits(max_object=max_object)
+def _limits(max_object: int | None, quota: int) -> Limits:
+    """What does not fit into the quota would be given up after it was nearly there."""
+    return Limits(max_object=quota if max_object is None else min(max_object, quota))
 
 
 def _judging(

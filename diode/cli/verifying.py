@@ -25,6 +25,8 @@ WHY = {
     "--verify PUBKEY of that key too, and send it again",
     "bad-signature": "its signature is wrong; if nobody meddles with the line, send it again",
     "sealed": "it is encrypted for somebody else; listen with --identity KEYFILE of one it is for",
+    "size": "it is larger than --max-object or --quota of this receiver; with more of that, it can "
+    "be sent again",
     "bad-seal": "it is encrypted for an identity given here, but not by whoever signed it, or it "
     "was changed on the way; if nobody meddles with the line, send it again",
 }
@@ -121,7 +123,11 @@ def conclude(report: Report, session: Session) -> bool:
     for lack, count in (
         ("a good signature", quarantine.unsigned),
         ("an identity that opens them", quarantine.sealed),
-        ("a code", quarantine.total - quarantine.unsigned - quarantine.sealed),
+        ("room", quarantine.oversized),
+        (
+            "a code",
+            quarantine.total - quarantine.unsigned - quarantine.sealed - quarantine.oversized,
+        ),
     ):
         if count:
             report.say(f"{plural(count, 'object')} not accepted for lack of {lack}")

@@ -57,7 +57,7 @@ class Code(Protocol):
         """How many of these a sender goes through before it begins again."""
 
     def encode(self, block: U8, numbers: I64) -> U8:
-        """The symbols with these numbers. block: (k, S); returns (len(numbers), S)."""
+        """The symbols with these numbers. block: (k, S); returns (len(numbers), S), to be read."""
 
     def fill(self, block: U8, missing: I64, numbers: I64, symbols: U8) -> bool:
         """Recover the missing source symbols of a block in place; False: these do not suffice.

@@ -31,8 +31,10 @@ def encode(code: Code, block: U8, numbers: I64, parity: Callable[[U8, list[int]]
     """
     check_encode(code, block, numbers)
     k, size = block.shape
-    out = np.empty((len(numbers), size), np.uint8)
     source = numbers < k
+    if not source.any() and len(numbers):
+        return parity(np.ascontiguousarray(block), numbers.tolist())
+    out = np.empty((len(numbers), size), np.uint8)
     out[source] = block[numbers[source]]
     if not source.all():
         out[~source] = parity(np.ascontiguousarray(block), numbers[~source].tolist())

@@ -30,6 +30,7 @@ wrong content, and too many. It holds the interpreter lock during a call.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,7 +103,7 @@ class Leopard:
     def _recovery(self, block: U8, numbers: list[int]) -> U8:
         k, size = block.shape
         parity, recovery = self._parity(k), np.array(numbers) - k
-        rows = [row.tobytes() for row in block]
+        rows = [*struct.unpack(f"{size}s" * k, block.data)]  # the quickest way to so many bytes
         rows += [bytes(size)] * (_given(k, parity) - k)
         made = _library.encode(rows, _asked(parity, recovery))
         return np.frombuffer(b"".join([made[r] for r in recovery.tolist()]), np.uint8).reshape(

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from diode.plan import Geometry
+    from diode.geometry import Geometry
     from diode.sink import Delivered
 
 RECORD = struct.Struct("<cIII")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from diode.frame import U8
 
-HASH_PIECE = 1 << 20
+HASH_PIECE = 1 << 18
+"""Bytes read at a time: what fits a processor's cache is hashed there."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 
 

@@ -19,7 +19,7 @@ with harness.instrumented():
     from diode.code import CODES
     from diode.collector import Collector
     from diode.frame import crc32c
-    from diode.plan import Geometry
+    from diode.geometry import Geometry
     from diode.sink.parts import Part
 
 BLOCKS = 5

@@ -21,9 +21,9 @@ with harness.instrumented():
     from diode.code import by_id
     from diode.events import Key
     from diode.frame import Kind
+    from diode.geometry import Geometry
     from diode.limits import Limits
     from diode.objects import Announcement, Manifest
-    from diode.plan import Geometry
     from diode.receiver import Receiver
 
 LIMITS = Limits(
