@@ -15,6 +15,7 @@ from __future__ import annotations
 import filecmp
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -47,6 +48,12 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+def processor() -> float:
+    """Seconds of processor time of all that was started here and has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def transfer(folder: Path, what: str, count: int, *options: str) -> float:
@@ -91,7 +98,9 @@ def main() -> None:
     if parent is None:
         parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
     heading(f"{FILES:,} files of {SIZE} bytes over udp: at {RATE}, in {parent}, median of {RUNS}")
-    print(f"  {'':28}{'files':>9}{'seconds':>10}{'files/s':>10}{'of bundled':>12}")
+    print(
+        f"  {'':28}{'files':>9}{'seconds':>10}{'files/s':>10}{'CPU us/file':>13}{'of bundled':>12}"
+    )
     bundled = 0.0
     few = max(1, FILES // 10)
     for title, count, options in (
@@ -99,7 +108,7 @@ def main() -> None:
         ("--no-bundle", few, ("--no-bundle",)),
         ("tar | diode send -", FILES, ()),
     ):
-        took = []
+        took, before = [], processor()
         for _ in range(RUNS):
             with tempfile.TemporaryDirectory(dir=parent) as name:
                 folder = Path(name)
@@ -110,11 +119,14 @@ def main() -> None:
                     took.append(transfer(folder, str(top), count, *options))
                     verify(folder / "inbox", top, count)
                 shutil.rmtree(folder / "inbox")
-        seconds = median(took)
+        seconds, cpu = median(took), (processor() - before) / RUNS / count * 1e6
         rate = count / seconds
         bundled = bundled or rate
         share = rate / bundled
-        print(f"  {title:28}{count:>9,}{seconds:>10.2f}{rate:>10,.0f}{share:>12.2f}", flush=True)
+        print(
+            f"  {title:28}{count:>9,}{seconds:>10.2f}{rate:>10,.0f}{cpu:>13,.0f}{share:>12.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

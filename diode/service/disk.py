@@ -5,8 +5,8 @@ goes on; `settle` runs the second half of what is finished, in the loop's own th
 nothing there needs a lock. Python's interpreter lock is free while a file is written, synced or
 hashed, so the two really run side by side.
 
-How much may wait is bounded, in bytes and so in pieces of work: beyond, `do` waits, and what the link delivers meanwhile is
-the reader's to keep. `AtOnce` does everything on the spot, with the same results in the same order.
+How much may wait is bounded, in bytes and so in pieces of work: beyond, `do` waits, and what the
+link delivers meanwhile is the reader's to keep. `AtOnce` does everything on the spot, with the same results in the same order.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from diode.errors import DestinationError
 WAITING = 48 << 20
 """Bytes handed over and not yet written, at most."""
 LEAST = 16 << 10
-"""Bytes that a piece of work counts for at least: thousands of small objects are more work than they
-have bytes, and more than are known at a time (limits.py) would push each other out."""
+"""Bytes that a piece of work counts for at least: thousands of small objects are more work than
+they have bytes, and more than are known at a time (limits.py) would push each other out."""
 
 T = TypeVar("T")
 Work = Callable[[], Any]
