@@ -6,7 +6,8 @@ nothing there needs a lock. Python's interpreter lock is free while a file is wr
 hashed, so the two really run side by side.
 
 How much may wait is bounded, in bytes and so in pieces of work: beyond, `do` waits, and what the
-link delivers meanwhile is the reader's to keep. `AtOnce` does everything on the spot, with the same results in the same order.
+link delivers meanwhile is the reader's to keep. `AtOnce` does everything on the spot, with the same
+results in the same order.
 """
 
 from __future__ import annotations
