@@ -18,6 +18,7 @@ from diode.constant_rate import Supplied
 from diode.errors import SourceError, UsageError
 from diode.objects import escape, wire_name
 from diode.source import folder
+from diode.source.bundle import Spool, gather
 
 if TYPE_CHECKING:
     import contextlib
@@ -44,6 +45,10 @@ class Listing:
     """Where standard input was put."""
     sources: list[Source] = field(default_factory=list)
     """What has been read already."""
+    bundle_room: int = 0
+    """Bytes of a bundle of small files, at most; 0: there are none."""
+    bundles: Spool | None = None
+    """Where they are kept, if there are any."""
     unreadable: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -76,10 +81,15 @@ def listing(report: Report, paths: tuple[str, ...], name: str | None, hard_links
     return listed
 
 
-def spool(listed: Listing, stack: contextlib.ExitStack) -> None:
+def spool(listed: Listing, stack: contextlib.ExitStack, bundle_room: int) -> None:
     """Read standard input to its end, if that is to be sent. It may stop for any time, so no
-    thread that somebody waits for does that.
+    thread that somebody waits for does that. Open the spool of bundles, which nobody can once
+    the process is confined.
     """
+    listed.bundle_room = bundle_room
+    if bundle_room and len(listed.found) > 1:
+        listed.bundles = Spool()
+        stack.callback(listed.bundles.close)
     if listed.stdin is None:
         return
     from diode.source.stream import StreamSource
@@ -103,6 +113,8 @@ class Preparation:
     ) -> None:
         self.manifests: dict[int, Manifest] = {}
         """By number, from when all are queued on."""
+        self.sources: dict[int, Source] = {}
+        """The same."""
         self._report = report
         self._listed = listed
         self._course = course
@@ -127,6 +139,7 @@ class Preparation:
         described = [(s, describe(s, settings, link)) for s in sources]
         queue = self._course.take_up(described, settings)
         self.manifests.update(queue.fill(transmitter))
+        self.sources.update(queue.sources)
         self._course.begin(transmitter)
 
     def _hash(self, bar: Shown) -> list[Source]:
@@ -141,14 +154,17 @@ class Preparation:
             done += count
             bar.update(done, total, size(done))
 
-        for thing in listed.found:
-            try:
-                sources.append(thing.source(hashed))
-            except SourceError as error:
-                if len(listed.found) == 1 and not sources:
-                    raise
-                listed.unreadable.append(thing.path)
-                self._report.warn(f"skipped {error}")
+        def failed(thing: folder.Found, error: SourceError) -> None:
+            if len(listed.found) == 1 and not sources:
+                raise error
+            listed.unreadable.append(thing.path)
+            self._report.warn(f"skipped {error}")
+
+        def bundles() -> Spool:
+            assert listed.bundles is not None, "one file alone is no bundle"
+            return listed.bundles
+
+        sources += gather(listed.found, listed.bundle_room, bundles, failed, hashed)
         return sources
 
 

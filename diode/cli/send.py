@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier, line, slots
+from diode import carrier, line, plan, slots
 from diode.cli import confinement, options, preparing, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
@@ -20,9 +20,13 @@ from diode.errors import Partial, UsageError
 from diode.objects import escape
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
+from diode.source.bundle import BundleSource, Sent
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diode.assembly import Source
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
@@ -54,8 +58,13 @@ class Sending:
     report: Report
     transmitter: Transmitter
     manifests: dict[int, Manifest]
+    sources: Mapping[int, Source]
     course: Course
     failed: int = 0
+    objects: int = 0
+    files: int = 0
+    """What people count: the members of a bundle each."""
+    file_bytes: int = 0
 
     def report_events(self) -> None:
         """Tell what the transmitter has finished."""
@@ -63,16 +72,7 @@ class Sending:
             manifest = self.manifests[event.number]
             name = escape(event.name)
             if isinstance(event, ObjectSent):
-                self.report.event(
-                    "object_sent",
-                    name=name,
-                    sender=self.transmitter.sender,
-                    number=event.number,
-                    size=manifest.size,
-                    sha256=manifest.digest.hex(),
-                    passes=event.passes,
-                    encrypted=manifest.encrypted,
-                )
+                self._sent(event, manifest)
                 self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
             else:
                 self.failed += event.number not in self.course.withdrawn
@@ -85,6 +85,26 @@ class Sending:
                     reason=event.reason,
                 )
                 self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
+
+    def _sent(self, event: ObjectSent, manifest: Manifest) -> None:
+        source = self.sources[event.number]
+        bundled = isinstance(source, BundleSource)
+        self.objects += 1
+        one = Sent(manifest.name, manifest.size, manifest.digest.hex())
+        for file in source.members if isinstance(source, BundleSource) else [one]:
+            self.files += 1
+            self.file_bytes += file.size
+            self.report.event(
+                "object_sent",
+                name=escape(file.name),
+                sender=self.transmitter.sender,
+                number=event.number,
+                size=file.size,
+                sha256=file.sha256,
+                passes=event.passes,
+                encrypted=manifest.encrypted,
+                bundle=bundled,
+            )
 
 
 @click.command(short_help="send files, folders or standard input")
@@ -101,6 +121,7 @@ class Sending:
 @signing.options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
+@click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
 @options.planning
 @options.cbr
 @options.linger
@@ -118,6 +139,7 @@ def command(
     hard_links: bool,
     fresh: bool,
     keep_order: bool,
+    no_bundle: bool,
     code: str | None,
     redundancy: float | None,
     loss: float | None,
@@ -147,7 +169,14 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
-        code, redundancy, loss, passes, burst, symbol_size, keep_order=keep_order
+        code,
+        redundancy,
+        loss,
+        passes,
+        burst,
+        symbol_size,
+        keep_order=keep_order,
+        bundle=not no_bundle,
     )
     if url.partition("?")[0] == "-" and json_:
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
@@ -182,7 +211,7 @@ def _send(
         # Before gigabytes are read: a port that is not there is told at once.
         medium = carrier.open_sending(url, impair=how.impair, notice=report.warn)
         stack.callback(medium.close)
-        preparing.spool(listed, stack)
+        preparing.spool(listed, stack, plan.bundle_room(settings, link))
         confinement.sender(report, url, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
@@ -202,7 +231,7 @@ def _send(
             ahead=pool.submit,
         )
         preparation = preparing.Preparation(report, listed, course, transmitter)
-        sending = Sending(report, transmitter, preparation.manifests, course)
+        sending = Sending(report, transmitter, preparation.manifests, preparation.sources, course)
         way: Steady | AsItComes
         if how.cbr:
             state.count_frames(transmitter.frames_sent + LEAP)
@@ -254,8 +283,15 @@ def _transmit(
         transmit(way.turns, encoder, medium, batch=batch, log=sending.course, shown=shown)
 
 
+def _what(sending: Sending) -> str:
+    """`3 objects`, or `300 files in 2 objects` where some of them went together."""
+    objects = plural(sending.objects, "object")
+    if sending.files == sending.objects:
+        return objects
+    return f"{plural(sending.files, 'file')} in {objects}"
+
+
 def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
-    sent = sum(m.size for m in sending.manifests.values())
     frames = sending.transmitter.progress.line_frames
     rate = sending.transmitter.link.rate
     took = ""
@@ -263,7 +299,7 @@ def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
         line_time = sending.transmitter.progress.line_time
         took = f", about {seconds(line_time / rate)} of line time"
     report.say(
-        f"sent {plural(len(sending.manifests) - sending.failed, 'object')}, {size(sent)}, in "
+        f"sent {_what(sending)}, {size(sending.file_bytes)}, in "
         f"{plural(settings.passes, 'pass').replace('passs', 'passes')}: {frames:,} frames{took}; "
         f"what arrived cannot be known here"
     )
