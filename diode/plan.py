@@ -142,10 +142,10 @@ class Settings:
     """Share of frames lost that the redundancy is to be enough for, instead of `redundancy`."""
     cipher: int = PLAIN
     """What blocks are encrypted with (wire 5.2)."""
-    filled: bool = False
-    """All frames are as long as the longest (slots.py): `symbol_size` holds for every object."""
     bundle: bool = True
     """Send small files that follow each other as one object."""
+    filled: bool = False
+    """All frames are as long as the longest (slots.py): `symbol_size` holds for every object."""
 
     @property
     def planned_loss(self) -> float:

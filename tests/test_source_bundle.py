@@ -37,7 +37,7 @@ def gathered(spool: Spool, *paths: Path, most: int = ROOM) -> list[Source]:
     def failed(thing: object, error: SourceError) -> None:
         raise error
 
-    return list(gather(things, most, lambda: spool, failed))
+    return list(gather(things, most, spool, failed))
 
 
 def content(source: Source) -> bytes:
@@ -135,9 +135,7 @@ def test_what_is_no_regular_file_any_more_is_not_read(tmp_path: Path, spool: Spo
     os.mkfifo(tmp_path / "b")
     (tmp_path / "c").write_bytes(bytes(3000))  # has grown beyond a small one
     failed: dict[str, str] = {}
-    sources = list(
-        gather(things, ROOM, lambda: spool, lambda t, e: failed.setdefault(t.path[-1:], str(e)))
-    )
+    sources = list(gather(things, ROOM, spool, lambda t, e: failed.setdefault(t.path[-1:], str(e))))
     assert [s.name.rpartition(b"/")[2] for s in sources] == [b"c", b"d"]
     assert [s.size for s in sources] == [3000, 1]
     assert failed.keys() == {"a", "b"}

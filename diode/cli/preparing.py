@@ -17,6 +17,7 @@ from diode.cli.report import size
 from diode.constant_rate import Supplied
 from diode.errors import SourceError, UsageError
 from diode.objects import escape, wire_name
+from diode.plan import bundle_room
 from diode.source import folder
 from diode.source.bundle import Spool, gather
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from diode.cli.progress import Shown
     from diode.cli.report import Report
     from diode.objects import Manifest
+    from diode.plan import Settings
     from diode.transmitter import Transmitter
 
 STDIN = "-"
@@ -45,10 +47,8 @@ class Listing:
     """Where standard input was put."""
     sources: list[Source] = field(default_factory=list)
     """What has been read already."""
-    bundle_room: int = 0
-    """Bytes of a bundle of small files, at most; 0: there are none."""
     bundles: Spool | None = None
-    """Where they are kept, if there are any."""
+    """Where small files are put, if they are to go together."""
     unreadable: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -81,13 +81,11 @@ def listing(report: Report, paths: tuple[str, ...], name: str | None, hard_links
     return listed
 
 
-def spool(listed: Listing, stack: contextlib.ExitStack, bundle_room: int) -> None:
+def spool(listed: Listing, settings: Settings, stack: contextlib.ExitStack) -> None:
     """Read standard input to its end, if that is to be sent. It may stop for any time, so no
-    thread that somebody waits for does that. Open the spool of bundles, which nobody can once
-    the process is confined.
+    thread that somebody waits for does that. Make room for bundles: once confined, nothing can.
     """
-    listed.bundle_room = bundle_room
-    if bundle_room and len(listed.found) > 1:
+    if settings.bundle and len(listed.found) > 1:
         listed.bundles = Spool()
         stack.callback(listed.bundles.close)
     if listed.stdin is None:
@@ -114,7 +112,7 @@ class Preparation:
         self.manifests: dict[int, Manifest] = {}
         """By number, from when all are queued on."""
         self.sources: dict[int, Source] = {}
-        """The same."""
+        """By number, as long."""
         self._report = report
         self._listed = listed
         self._course = course
@@ -138,6 +136,7 @@ class Preparation:
         settings, link = transmitter.settings, transmitter.link
         described = [(s, describe(s, settings, link)) for s in sources]
         queue = self._course.take_up(described, settings)
+        self.sources.update(queue.sources)
         self.manifests.update(queue.fill(transmitter))
         self.sources.update(queue.sources)
         self._course.begin(transmitter)
@@ -160,11 +159,8 @@ class Preparation:
             listed.unreadable.append(thing.path)
             self._report.warn(f"skipped {error}")
 
-        def bundles() -> Spool:
-            assert listed.bundles is not None, "one file alone is no bundle"
-            return listed.bundles
-
-        sources += gather(listed.found, listed.bundle_room, bundles, failed, hashed)
+        room = bundle_room(self.transmitter.settings, self.transmitter.link)
+        sources += gather(listed.found, room, listed.bundles, failed, hashed)
         return sources
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier, line, plan, slots
+from diode import carrier, line, slots
 from diode.cli import confinement, options, preparing, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
@@ -24,9 +24,7 @@ from diode.source.bundle import BundleSource, Sent
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from diode.assembly import Source
+    from diode.cli.preparing import Preparation
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
@@ -56,9 +54,7 @@ class Sending:
     """What one run of `diode send` keeps at hand."""
 
     report: Report
-    transmitter: Transmitter
-    manifests: dict[int, Manifest]
-    sources: Mapping[int, Source]
+    preparation: Preparation
     course: Course
     failed: int = 0
     objects: int = 0
@@ -66,10 +62,14 @@ class Sending:
     """What people count: the members of a bundle each."""
     file_bytes: int = 0
 
+    @property
+    def transmitter(self) -> Transmitter:
+        return self.preparation.transmitter
+
     def report_events(self) -> None:
         """Tell what the transmitter has finished."""
         for event in self.transmitter.events():
-            manifest = self.manifests[event.number]
+            manifest = self.preparation.manifests[event.number]
             name = escape(event.name)
             if isinstance(event, ObjectSent):
                 self._sent(event, manifest)
@@ -87,10 +87,10 @@ class Sending:
                 self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
 
     def _sent(self, event: ObjectSent, manifest: Manifest) -> None:
-        source = self.sources[event.number]
+        source = self.preparation.sources[event.number]
         bundled = isinstance(source, BundleSource)
-        self.objects += 1
         one = Sent(manifest.name, manifest.size, manifest.digest.hex())
+        self.objects += 1
         for file in source.members if isinstance(source, BundleSource) else [one]:
             self.files += 1
             self.file_bytes += file.size
@@ -211,7 +211,7 @@ def _send(
         # Before gigabytes are read: a port that is not there is told at once.
         medium = carrier.open_sending(url, impair=how.impair, notice=report.warn)
         stack.callback(medium.close)
-        preparing.spool(listed, stack, plan.bundle_room(settings, link))
+        preparing.spool(listed, settings, stack)
         confinement.sender(report, url, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
@@ -231,7 +231,7 @@ def _send(
             ahead=pool.submit,
         )
         preparation = preparing.Preparation(report, listed, course, transmitter)
-        sending = Sending(report, transmitter, preparation.manifests, preparation.sources, course)
+        sending = Sending(report, preparation, course)
         way: Steady | AsItComes
         if how.cbr:
             state.count_frames(transmitter.frames_sent + LEAP)

@@ -23,17 +23,9 @@ import numpy as np
 from diode import bundle
 from diode.confine.folders import check_folder
 from diode.objects import Announcement, Malformed, Manifest, Type, escape
-from diode.sink import Delivered, Refused, Unfinished
+from diode.sink import Delivered, Refused, Unfinished, files
 from diode.sink.age import Ages
-from diode.sink.files import (
-    OpenFiles,
-    announcement_of,
-    folder_key,
-    folder_name,
-    names_in,
-    read_all,
-    remove_folder,
-)
+from diode.sink.files import OpenFiles, folder_key, folder_name
 from diode.sink.ledger import Ledger, is_damage, must_exist
 from diode.sink.parts import Part
 from diode.sink.place import DIRECTORY, STATE, Places, rename_beside, same_system, where_lies
@@ -131,17 +123,17 @@ class Inbox:
 
     def unfinished(self) -> Iterator[Unfinished]:
         with self._guarded():
-            names = sorted(names_in(self._store))
+            names = sorted(files.names_in(self._store))
         for name in names:
             key = folder_key(name)
             if key is None:
                 continue
             try:
-                announcement = announcement_of(self._store, name)
+                announcement = files.announcement_of(self._store, name)
                 manifest = Announcement.parse(announcement).manifest
             except (FileNotFoundError, NotADirectoryError, Malformed):
                 # A crash came before the announcement was written, or after the data had left.
-                remove_folder(self._store, name)
+                files.remove_folder(self._store, name)
                 continue
             except OSError:  # not ours to judge: it may be readable next time
                 continue
@@ -331,7 +323,7 @@ class Inbox:
 
     def _unpack(self, key: Key, part: Part, manifest: Manifest) -> Delivery:
         """Deliver a bundle's files (unpack.py)."""
-        content = read_all(part.data, manifest.size)
+        content = files.read_all(part.data, manifest.size)
         if hashlib.sha256(content).digest() != manifest.digest:
             return self._wrong(key, part)
         try:
