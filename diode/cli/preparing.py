@@ -138,7 +138,6 @@ class Preparation:
         queue = self._course.take_up(described, settings)
         self.sources.update(queue.sources)
         self.manifests.update(queue.fill(transmitter))
-        self.sources.update(queue.sources)
         self._course.begin(transmitter)
 
     def _hash(self, bar: Shown) -> list[Source]:

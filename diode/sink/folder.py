@@ -22,13 +22,14 @@ import numpy as np
 
 from diode import bundle
 from diode.confine.folders import check_folder
+from diode.errors import DestinationError
 from diode.objects import Announcement, Malformed, Manifest, Type, escape
 from diode.sink import Delivered, Refused, Unfinished, files
 from diode.sink.age import Ages
 from diode.sink.files import OpenFiles, folder_key, folder_name
 from diode.sink.ledger import Ledger, is_damage, must_exist
 from diode.sink.parts import Part
-from diode.sink.place import DIRECTORY, STATE, Places, rename_beside, same_system, where_lies
+from diode.sink.place import DIRECTORY, STATE, Places, rename_beside, where_lies
 from diode.sink.trouble import Lost, explained, lock, lost, sync
 from diode.sink.unpack import INODE, Unsure, unpack
 
@@ -93,7 +94,11 @@ class Inbox:
             opened.callback(os.close, lock(self._state, path))
             self._store = os.open("parts", DIRECTORY, dir_fd=self._state)
             opened.callback(os.close, self._store)
-            same_system(self._store, self._root, state, path)
+            if os.fstat(self._store).st_dev != os.fstat(self._root).st_dev:
+                raise DestinationError(
+                    f"{escape(state)} is on another file system than {escape(path)}",
+                    hint="--state must be on the inbox's own file system: files are renamed over",
+                )
             self._ledger = Ledger(ledger, required)
             opened.callback(self._ledger.close)
             self._places = Places(self._root, self._state, mode & 0o666, exact=exact_names)

@@ -13,8 +13,7 @@ import stat
 from functools import cache
 from typing import TYPE_CHECKING
 
-from diode.errors import DestinationError
-from diode.objects import MAX_PART, escape, safe_parts
+from diode.objects import MAX_PART, safe_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -211,12 +210,3 @@ def where_lies(root: int, path: str, size: int, sha256: bytes) -> str | None:
         return None
     finally:
         os.close(here)
-
-
-def same_system(inner: int, outer: int, state: str, inbox: str) -> None:
-    """Raise DestinationError unless two folders, open as these, lie on one file system."""
-    if os.fstat(inner).st_dev != os.fstat(outer).st_dev:
-        raise DestinationError(
-            f"{escape(state)} is on another file system than {escape(inbox)}",
-            hint="--state must be on the inbox's own file system: files are renamed over",
-        )
