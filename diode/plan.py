@@ -52,6 +52,9 @@ MAX_LOSS = 0.5
 BURST_SHARE = 0.5
 MAX_GROUP_BYTES = 64 << 20
 """An interleaving group is held in memory on both sides."""
+MAX_GROUP_OBJECTS = 1024
+"""Objects that share a group: a receiver knows 4,096 unfinished ones at a time (limits.py), and
+those of the group before may still be on their way to its disk."""
 WIDE_CODES = ("leopard", "raptorq")
 """Codes with blocks of thousands of symbols, the preferred one first."""
 WIDE = 8192
