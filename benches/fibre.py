@@ -345,7 +345,7 @@ class Source:
 def options() -> argparse.Namespace:
     parse = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parse.add_argument("--sizes", default="100M", help="of files, such as 100M,1G")
-    parse.add_argument("--losses", default=PATHS, help=f"paths ({PATHS})")
+    parse.add_argument("--losses", default=PATHS, help="paths: %(default)s")
     parse.add_argument("--only", default="", help="names of tools; all without")
     parse.add_argument("--runs", type=int, default=2, help="that must all deliver (2)")
     parse.add_argument("--peers", type=Path, default=Path("/tmp/peers"), help="environment")
@@ -354,7 +354,8 @@ def options() -> argparse.Namespace:
 
 def megabytes(text: str) -> int:
     units = {"k": 10**3, "M": 10**6, "G": 10**9}
-    return int(float(text.rstrip("kMG")) * units.get(text[-1], 1))
+    number = text.rstrip("B")
+    return int(float(number.rstrip("kMG")) * units.get(number[-1], 1))
 
 
 def present(tools: dict[str, Tool], only: str) -> list[Tool]:
