@@ -21,7 +21,7 @@ import hashlib, itertools, json, os, sys
 sys.path[:0] = [{tests!r}]
 import numpy as np
 from pair import BytesSource, content, everything
-from test_service_receiver import Observer
+from sessions import Observer
 from diode import frame
 from diode.announcements import AnnouncementSymbols
 from diode.frame import Kind, crc32c
@@ -112,7 +112,7 @@ class Quiet(Observer):
 quota = 64 << 20
 inbox = Inbox("inbox", quota=quota)
 session = Session(Carrier(), Line(), inbox, Quiet(), disk=Beside())
-inbox.evicted, inbox.lost = session.evict, session.lost
+inbox.evicted, inbox.lost = session.deliveries.evicted, session.deliveries.lost
 session.run(Stop())
 good = os.path.exists("inbox/honest") and open("inbox/honest", "rb").read() == content(200_000)
 disk = sum(os.stat(os.path.join(h, f)).st_blocks * 512 for h, _, fs in os.walk("inbox") for f in fs)

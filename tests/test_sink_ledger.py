@@ -43,7 +43,7 @@ def test_recorded_objects_are_finished(tmp_path: Path, ledger: Ledger, state: st
     assert not ledger.finished(Key(8, 1))
     (row,) = rows(tmp_path / "ledger.db")
     path = os.fsencode("folder/naïve.2.txt")
-    assert row[:-2] == (7, 1, state, MANIFEST.name, path, 7, MANIFEST.digest)
+    assert row[:-2] == (7, 1, 0, state, MANIFEST.name, path, 7, MANIFEST.digest)
     assert row[-2] > 1e9
 
 
@@ -56,13 +56,13 @@ def test_largest_ids_fit(ledger: Ledger) -> None:
 def test_paths_need_not_be_text(tmp_path: Path, ledger: Ledger) -> None:
     name = b"\xff\x80 \n"
     ledger.record(Key(7, 1), Thing(b"", name).manifest, "delivered", os.fsdecode(name))
-    assert rows(tmp_path / "ledger.db")[0][3:5] == (name, name)
+    assert rows(tmp_path / "ledger.db")[0][4:6] == (name, name)
 
 
 def test_later_word_replaces_the_earlier(tmp_path: Path, ledger: Ledger) -> None:
     ledger.record(Key(7, 1), MANIFEST, "void")
     ledger.record(Key(7, 1), MANIFEST, "delivered", "x")
-    assert [row[2] for row in rows(tmp_path / "ledger.db")] == ["delivered"]
+    assert [row[3] for row in rows(tmp_path / "ledger.db")] == ["delivered"]
 
 
 def test_reopened_ledger_knows_everything(tmp_path: Path, ledger: Ledger) -> None:

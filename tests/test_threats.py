@@ -20,7 +20,7 @@ import pytest
 from cli import Shell, make
 from inboxes import Thing, descriptors, some, tree
 from pair import BytesSource, Listener, everything, transmit
-from test_service_receiver import Carrier, Clock, Observer
+from sessions import Carrier, Clock, Observer
 
 from diode import line
 from diode.code import CODES
@@ -372,7 +372,9 @@ def test_the_wall_clock_decides_nothing(tmp_path: Path, monkeypatch, jump: float
         )
         session.run(Stop())
         inbox.close()
-        assert (session.delivered, session.known) == ((1, 0) if not again else (0, 1))
+        assert (session.deliveries.delivered, session.deliveries.known) == (
+            (1, 0) if not again else (0, 1)
+        )
     monkeypatch.undo()
     time.tzset()
 

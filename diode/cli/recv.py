@@ -210,7 +210,7 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
             f"{name} ({item.key}): {item.blocks_short} of {plural(item.blocks, 'block')} short; "
             "what came is kept, receive another pass or capture of it, or send it again"
         )
-    for key, manifest in sorted(session.held.items()):
+    for key, manifest in sorted(session.deliveries.held.items()):
         name = escape(manifest.name)
         report.event(
             "object_incomplete", name=name, sender=key.sender, number=key.number, reason="held"
@@ -230,7 +230,7 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         )
     heard = max(1, receiver.frames + receiver.lost)
     report.say(
-        f"{plural(session.delivered, 'object')} delivered in "
+        f"{plural(session.deliveries.delivered, 'object')} delivered in "
         f"{seconds(session.clock() - session.started)}; {receiver.frames:,} frames heard, "
         f"{receiver.lost:,} lost ({receiver.lost / heard:.1%})"
     )
@@ -241,5 +241,5 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         raise DestinationError(
             f"not all is delivered: {session.trouble}", hint=session.trouble.hint
         )
-    partial = short or gaps or session.refused or session.held or quarantined
+    partial = short or gaps or session.deliveries.refused or session.deliveries.held or quarantined
     return Partial.exit_code if partial else 0

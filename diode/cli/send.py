@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier, line
+from diode import carrier, line, plan
 from diode.assembly import describe
 from diode.cli import confinement, options, signing
 from diode.cli.course import Course
@@ -22,9 +23,12 @@ from diode.objects import escape, wire_name
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
 from diode.source import folder
+from diode.source.bundle import BundleSource, Sent, Spool, gather
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from diode.assembly import Source
     from diode.cli.signing import Keys
     from diode.objects import Manifest
@@ -54,8 +58,13 @@ class Sending:
     report: Report
     transmitter: Transmitter
     manifests: dict[int, Manifest]
+    sources: Mapping[int, Source]
     course: Course
     failed: int = 0
+    objects: int = 0
+    files: int = 0
+    """What people count: the members of a bundle each."""
+    file_bytes: int = 0
 
     def report_events(self) -> None:
         """Tell what the transmitter has finished."""
@@ -63,16 +72,7 @@ class Sending:
             manifest = self.manifests[event.number]
             name = escape(event.name)
             if isinstance(event, ObjectSent):
-                self.report.event(
-                    "object_sent",
-                    name=name,
-                    sender=self.transmitter.sender,
-                    number=event.number,
-                    size=manifest.size,
-                    sha256=manifest.digest.hex(),
-                    passes=event.passes,
-                    encrypted=manifest.encrypted,
-                )
+                self._sent(event, manifest)
                 self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
             else:
                 self.failed += event.number not in self.course.withdrawn
@@ -85,6 +85,26 @@ class Sending:
                     reason=event.reason,
                 )
                 self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
+
+    def _sent(self, event: ObjectSent, manifest: Manifest) -> None:
+        source = self.sources[event.number]
+        bundled = isinstance(source, BundleSource)
+        self.objects += 1
+        one = Sent(manifest.name, manifest.size, manifest.digest.hex())
+        for file in source.members if isinstance(source, BundleSource) else [one]:
+            self.files += 1
+            self.file_bytes += file.size
+            self.report.event(
+                "object_sent",
+                name=escape(file.name),
+                sender=self.transmitter.sender,
+                number=event.number,
+                size=file.size,
+                sha256=file.sha256,
+                passes=event.passes,
+                encrypted=manifest.encrypted,
+                bundle=bundled,
+            )
 
 
 @click.command(short_help="send files, folders or standard input")
@@ -101,6 +121,7 @@ class Sending:
 @signing.options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
+@click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
 @options.planning
 @options.impair
 @options.sandbox
@@ -116,6 +137,7 @@ def command(
     hard_links: bool,
     fresh: bool,
     keep_order: bool,
+    no_bundle: bool,
     code: str | None,
     redundancy: float | None,
     loss: float | None,
@@ -142,7 +164,14 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
-        code, redundancy, loss, passes, burst, symbol_size, keep_order=keep_order
+        code,
+        redundancy,
+        loss,
+        passes,
+        burst,
+        symbol_size,
+        keep_order=keep_order,
+        bundle=not no_bundle,
     )
     if url.partition("?")[0] == "-" and json_:
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
@@ -172,7 +201,7 @@ def _send(
         # Before gigabytes are hashed: a port that is not there is told at once.
         medium = carrier.open_sending(url, impair=how.impair, notice=report.warn)
         stack.callback(medium.close)
-        sources = _hash(report, listing, stack)
+        sources = _hash(report, listing, stack, plan.bundle_room(settings, link))
         if not sources:
             raise SourceError("there is nothing to send")
         confinement.sender(report, url, how.state, paths, listing.spool, how.sandbox)
@@ -195,7 +224,8 @@ def _send(
         )
         manifests = queue.fill(transmitter)
         course.begin(transmitter)
-        sending = Sending(report, transmitter, manifests, course, failed=len(listing.unreadable))
+        failed = len(listing.unreadable)
+        sending = Sending(report, transmitter, manifests, queue.sources, course, failed)
         finished = False
         try:
             _transmit(report, sending, encoder, medium, facts.batch)
@@ -245,7 +275,9 @@ def _list(report: Report, paths: tuple[str, ...], name: str | None, hard_links: 
     return listing
 
 
-def _hash(report: Report, listing: Listing, stack: contextlib.ExitStack) -> list[Source]:
+def _hash(
+    report: Report, listing: Listing, stack: contextlib.ExitStack, bundle_room: int
+) -> list[Source]:
     """The objects to send. A single one that cannot be read is an error, one of many a warning."""
     sources: list[Source] = []
     if listing.stdin is not None:
@@ -260,14 +292,19 @@ def _hash(report: Report, listing: Listing, stack: contextlib.ExitStack) -> list
             done += count
             bar.update(done, total, size(done))
 
-        for thing in listing.found:
-            try:
-                sources.append(thing.source(hashed))
-            except SourceError as error:
-                if len(listing.found) == 1 and not sources:
-                    raise
-                listing.unreadable.append(thing.path)
-                report.warn(f"skipped {error}")
+        def failed(thing: folder.Found, error: SourceError) -> None:
+            if len(listing.found) == 1 and not sources:
+                raise error
+            listing.unreadable.append(thing.path)
+            report.warn(f"skipped {error}")
+
+        @functools.cache
+        def spool() -> Spool:
+            made = Spool()
+            stack.callback(made.close)
+            return made
+
+        sources += gather(listing.found, bundle_room, spool, failed, hashed)
     return sources
 
 
@@ -311,8 +348,15 @@ def _transmit(
         transmit(sending.transmitter, encoder, medium, batch=batch, log=log, shown=shown)
 
 
+def _what(sending: Sending) -> str:
+    """`3 objects`, or `300 files in 2 objects` where some of them went together."""
+    objects = plural(sending.objects, "object")
+    if sending.files == sending.objects:
+        return objects
+    return f"{plural(sending.files, 'file')} in {objects}"
+
+
 def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
-    sent = sum(m.size for m in sending.manifests.values())
     frames = sending.transmitter.progress.line_frames
     rate = sending.transmitter.link.rate
     took = ""
@@ -320,7 +364,7 @@ def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
         line_time = sending.transmitter.progress.line_time
         took = f", about {seconds(line_time / rate)} of line time"
     report.say(
-        f"sent {plural(len(sending.manifests) - sending.failed, 'object')}, {size(sent)}, in "
+        f"sent {_what(sending)}, {size(sending.file_bytes)}, in "
         f"{plural(settings.passes, 'pass').replace('passs', 'passes')}: {frames:,} frames{took}; "
         f"what arrived cannot be known here"
     )

@@ -28,6 +28,7 @@ from diode.frame import crc32c
 
 if TYPE_CHECKING:
     from diode.objects import Manifest
+    from diode.sink import Unpacked
 
 BEGUN = "begun"
 MAX_VOID = 4096
@@ -38,14 +39,15 @@ BEGIN;
 CREATE TABLE IF NOT EXISTS objects (
     sender INTEGER NOT NULL,
     number INTEGER NOT NULL,
-    state TEXT NOT NULL,      -- begun, delivered, duplicate, void, given up
+    member INTEGER NOT NULL,  -- 0 the object; 1, 2, 3 … the files of a bundle
+    state TEXT NOT NULL,      -- begun, delivered, duplicate, bundle, void, given up
     name BLOB NOT NULL,       -- as the sender gave it
     path BLOB NOT NULL,       -- as delivered, relative to the inbox; need not be UTF-8
     size INTEGER NOT NULL,
     sha256 BLOB NOT NULL,
     time REAL NOT NULL,       -- wall clock, seconds since 1970
     crc INTEGER NOT NULL,     -- CRC-32C of all that
-    PRIMARY KEY (sender, number)
+    PRIMARY KEY (sender, number, member)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unusual ON objects (state) WHERE state IN ('begun', 'void');
 COMMIT;
@@ -98,8 +100,8 @@ class Ledger:
     def contradicts(self, key: Key, manifest: Manifest) -> bool:
         """Whether that number stands for other content here."""
         row = self._db.execute(
-            "SELECT sha256 FROM objects WHERE sender=? AND number=? AND state IN"
-            " ('delivered', 'duplicate')",
+            "SELECT sha256 FROM objects WHERE sender=? AND number=? AND member=0 AND state IN"
+            " ('delivered', 'duplicate', 'bundle')",
             key,
         ).fetchone()
         return row is not None and row[0] != manifest.digest
@@ -138,6 +140,17 @@ class Ledger:
                 (MAX_VOID,),
             )
 
+    def unpacked(self, key: Key, manifest: Manifest, how: Unpacked) -> None:
+        """A bundle is delivered: a row for it, and one for each of its files, all or none."""
+        rows = [_row(key, 0, "bundle", manifest.name, "", manifest.size, manifest.digest)]
+        for number, (member, delivered) in enumerate(how.files, 1):
+            state = "duplicate" if delivered.duplicate else "delivered"
+            sha256 = bytes.fromhex(delivered.sha256)
+            rows.append(_row(key, number, state, member.name, delivered.path, member.size, sha256))
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            self._db.executemany(_INSERT, rows)
+
     def highest(self, sender: int) -> int:
         """The high-water mark: the highest object number finished; 0 where there is none."""
         row = self._db.execute(
@@ -162,10 +175,7 @@ class Ledger:
     def _write(
         self, key: Key, state: str, name: bytes, path: str, size: int, sha256: bytes
     ) -> None:
-        row = (*key, state, name, os.fsencode(path), size, sha256, time.time())
-        self._db.execute(
-            "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?,?)", (*row, _crc(row))
-        )
+        self._db.execute(_INSERT, _row(key, 0, state, name, path, size, sha256))
 
     def _anew(self) -> sqlite3.Connection:
         number = 1
@@ -176,6 +186,16 @@ class Ledger:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self._path + tail, self.aside + tail)
         return _open(self._path)
+
+
+_INSERT = "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?,?,?)"
+
+
+def _row(
+    key: Key, member: int, state: str, name: bytes, path: str, size: int, sha256: bytes
+) -> tuple[object, ...]:
+    row = (*key, member, state, name, os.fsencode(path), size, sha256, time.time())
+    return (*row, _crc(row))
 
 
 def _crc(row: tuple[object, ...]) -> int:
@@ -218,8 +238,19 @@ def _check_schema(db: sqlite3.Connection) -> None:
         db.executescript(_SCHEMA)
         return
     columns = [row[1] for row in db.execute("PRAGMA table_info(objects)")]
-    if "objects" not in names or "unusual" not in names or len(columns) != 9:
+    if "objects" not in names or "unusual" not in names or len(columns) != 10:
         raise Damaged("the tables are not those of a ledger")
-    wanted = ["sender", "number", "state", "name", "path", "size", "sha256", "time", "crc"]
+    wanted = [
+        "sender",
+        "number",
+        "member",
+        "state",
+        "name",
+        "path",
+        "size",
+        "sha256",
+        "time",
+        "crc",
+    ]
     if columns != wanted:
         raise Damaged("the columns are not those of a ledger")

@@ -92,6 +92,8 @@ class Part:
         """Name of the damaged journal that was moved aside at the start, where it was."""
         self.placed: Delivered | None = None
         """Where the content is, once it has its final name."""
+        self.staged = 0
+        """Bytes that a bundle's files take beside it."""
         self.done: Bool = np.zeros(geometry.blocks, np.bool_)
         """Which blocks are recovered, (blocks,). Their CRC-64s stay in the journal alone."""
         self._done_bytes = 0
@@ -125,7 +127,7 @@ class Part:
     @property
     def size(self) -> int:
         """Bytes taken on disk, about."""
-        return self._done_bytes + self._journal_end
+        return self._done_bytes + self._journal_end + self.staged
 
     # Blocks and symbols ---------------------------------------------------------------------
 
