@@ -13,16 +13,18 @@ from diode.cli import INTERRUPTED, confinement, options, reading, signals, verif
 from diode.cli.listening import listening
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
-from diode.cli.watching import Watcher, numbers_of
+from diode.cli.watching import AtHand, Watcher, numbers_of
 from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.limits import Limits
 from diode.objects import escape
 from diode.ordering import Strict
 from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
+from diode.sink.store import is_store, shown
 
 if TYPE_CHECKING:
     from diode.admission import Gate, Opener
+    from diode.cli.watching import Place
     from diode.sink import Sink
     from diode.tag import Tags
 
@@ -106,12 +108,13 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Receive into the folder INBOX, or one object to standard output (-).
+    """Receive into the folder INBOX, a store (s3://…), or one object to standard output (-).
 
     \b
       diode recv inbox --from 'serial:/dev/ttyUSB1?baud=115200'
       diode recv inbox --from file:/media/stick/photos.cap
       diode recv inbox --from serial:/dev/ttyUSB1 --verify plant7.pub
+      diode recv s3://bucket/in --state /var/lib/diode --from serial:/dev/ttyUSB1
       diode recv - --from serial:/dev/ttyUSB1 | tar x
 
     A file appears under its name only when it is complete and its SHA-256 is right. What is
@@ -120,6 +123,7 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, json_, ordered, give_up_after)
+    _check_store(inbox, state, names)
     judging = _judging(report, verify, identities, link_key)
     decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with contextlib.ExitStack() as stack:
@@ -127,19 +131,23 @@ def command(
         stack.callback(medium.close)
         sink = _sink(inbox, state, mode, names, quota, expire)
         stack.callback(sink.close)
+        place = _place(report, inbox, sink, sandbox)
+        stack.callback(place.close)
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
-            watcher = Watcher(report, bar, listening(medium))
+            watcher = Watcher(report, bar, place, listening(medium))
             report.event("listening", url=url, sandbox=confined, reader=reader)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
             session = Session(
                 medium, decoder, sink, watcher, _limits(max_object, quota), disk=disk, **judging
             )
+            place.begin(disk)
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
             with signals.asking(session.stop):
                 session.run(Stop(1 if once or inbox == "-" else count, idle))
+                watcher.unstored = place.finish(session)
     return _conclude(report, session, watcher)
 
 
@@ -170,6 +178,29 @@ def _check(inbox: str, json_: bool, ordered: bool, give_up_after: float | None) 
         raise UsageError("--json and the object both want standard output")
 
 
+def _check_store(inbox: str, state: str | None, names: str) -> None:
+    if not is_store(inbox):
+        return
+    if state is None:
+        raise UsageError(
+            "what waits for a store has to lie somewhere",
+            hint=f"diode recv {shown(inbox)} --from URL --state DIR",
+        )
+    if names == "exact":
+        raise UsageError("--names exact is for folders: stores do not take every byte")
+
+
+def _place(report: Report, inbox: str, sink: Sink, sandbox: str) -> Place:
+    """What happens to objects once they are in the sink."""
+    from diode.sink.outbox import Outbox
+
+    if not isinstance(sink, Outbox):
+        return AtHand(report)
+    from diode.cli.storing import opened
+
+    return opened(report, inbox, sink, sandbox)
+
+
 def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int, expire: float) -> Sink:
     if inbox == "-":
         from diode.sink.stream import Output
@@ -177,6 +208,10 @@ def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int, expi
         if sys.stdout.isatty():
             raise UsageError("standard output is a terminal", hint="diode recv - --from URL > FILE")
         return Output(sys.stdout.fileno())
+    if is_store(inbox):
+        from diode.sink.outbox import Outbox
+
+        return Outbox(state or "", mode=mode, quota=quota, expire=expire)
     from diode.sink.folder import Inbox
 
     exact = names == "exact"
@@ -237,9 +272,16 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
     quarantined = verifying.conclude(report, session)
     if session.stopped:
         return INTERRUPTED
+    _check_delivered(session, watcher)
+    partial = short or gaps or session.deliveries.refused or session.deliveries.held or quarantined
+    return Partial.exit_code if partial else 0
+
+
+def _check_delivered(session: Session, watcher: Watcher) -> None:
+    """Raise DestinationError where something did not get where it was to go."""
+    if watcher.unstored is not None:
+        raise watcher.unstored
     if session.trouble is not None and session.no_room:
         raise DestinationError(
             f"not all is delivered: {session.trouble}", hint=session.trouble.hint
         )
-    partial = short or gaps or session.deliveries.refused or session.deliveries.held or quarantined
-    return Partial.exit_code if partial else 0

@@ -67,9 +67,7 @@ def missing(version: int) -> list[str]:
     return [what for number, what in _NEWS.items() if number > version]
 
 
-def restrict(
-    version: int, rules: Iterable[tuple[str, int]], *, network: bool = False
-) -> None:
+def restrict(version: int, rules: Iterable[tuple[str, int]], *, network: bool = False) -> None:
     """Give up everything but what (path, rights) allow, for this thread and all it starts.
 
     network: keep TCP. Paths that are not there are left out. Raises OSError when the kernel

@@ -91,7 +91,10 @@ def restrict(
     """
     filtered = library.SyscallFilter(library.ALLOW)
     filtered.set_attr(library.Attr.CTL_TSYNC, 1)
-    rules = [*_denied(library, sends, local_sockets, network), *_one_way(library, sends, standard, apart)]
+    rules = [
+        *_denied(library, sends, local_sockets, network),
+        *_one_way(library, sends, standard, apart),
+    ]
     for action, name, arguments in rules:
         if library.resolve_syscall(library.Arch.NATIVE, name) >= 0:
             filtered.add_rule(action, name, *arguments)

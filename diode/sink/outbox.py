@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from diode.errors import DestinationError
@@ -51,12 +52,12 @@ class Outbox(Inbox):
         mode: int,
         quota: int | None = None,
         expire: float | None = None,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """state: folder for this and all else that is kept. The rest as for `Inbox`."""
-        more = {} if clock is None else {"clock": clock}
         path = os.path.join(state, FOLDER)
-        super().__init__(path, state=state, mode=mode, quota=quota, expire=expire, **more)
+        super().__init__(path, state=state, mode=mode, quota=quota, expire=expire, clock=clock)
+        self.state = state
         self.quota = quota
 
     def waiting(self) -> list[Waiting]:

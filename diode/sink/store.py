@@ -7,8 +7,8 @@ No store is asked to rename over a network what must not be seen before it is wh
     all others       are written under a temporary name beside, read back and compared with their
                      SHA-256, and then moved to a name that was free a moment ago
 
-An S3 server gets the SHA-256 of what is sent in one piece and refuses what has another; the parts of
-larger objects carry CRCs, as botocore sees to. Both sorts are asked for the size at the end. What
+An S3 server gets the SHA-256 of what is sent in one piece, to refuse what has another; the parts of
+larger objects carry CRCs, as botocore sees to. All stores are asked for the size at the end. What
 has the name already is read: with the same content the file is there already (that is also what an
 upload looks like whose end was not heard), with another one a numbered sibling is taken.
 
@@ -25,7 +25,6 @@ import base64
 import contextlib
 import hashlib
 import os
-import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -90,12 +89,10 @@ class Store:
         self._url = shown(url).rstrip("/")
         self._system, root = fsspec.core.url_to_fs(url, **_quiet(self._protocol))
         self._root = root.rstrip("/")
-        self._naming = threading.Lock()
-        """Two uploads at a time must not find the same name free."""
 
     @property
     def at_once(self) -> int:
-        """Uploads that make sense side by side."""
+        """Uploads side by side; two must not find the same name free where nobody decides that."""
         return 8 if self._protocol in COMPLETED else 1
 
     def put(self, local: str, path: str, size: int, digest: bytes) -> Stored:
@@ -140,19 +137,16 @@ class Store:
 
     def _move(self, local: str, key: str, size: int, digest: bytes) -> None:
         folder = key.rpartition("/")[0]
-        # The same whenever this file is uploaded: what a kill left is overwritten, not left for ever.
+        # The same for each attempt at this file: what a kill left is overwritten by the next.
         mark = hashlib.sha256(os.fsencode(local) + digest).hexdigest()[:16]
         temporary = f"{folder}/{_TEMPORARY.format(mark)}"
         self._system.makedirs(folder, exist_ok=True)
         try:
             self._system.put_file(local, temporary)
-            if not self._has(temporary, size, digest):
-                raise Damaged(f"what the store has of {key} is not what was sent")
+            self._check_content(temporary, size, digest)
             self._sync(temporary)
-            with self._naming:
-                if self._system.exists(key):
-                    raise FileExistsError(key)
-                self._system.mv(temporary, key)
+            self._check_free(key)
+            self._system.mv(temporary, key)
         except BaseException:
             with contextlib.suppress(Exception):
                 self._system.rm_file(temporary)
@@ -160,8 +154,16 @@ class Store:
         self._sync(folder)
         self._check_size(key, size)
 
+    def _check_content(self, key: str, size: int, digest: bytes) -> None:
+        if not self._has(key, size, digest):
+            raise Damaged(f"what the store has of {key} is not what was sent")
+
+    def _check_free(self, key: str) -> None:
+        if self._system.exists(key):
+            raise FileExistsError(key)
+
     def _sync(self, path: str) -> None:
-        """Have it survive a power cut, where that is in our hands: below a folder of this machine."""
+        """Have it survive a power cut, where that is ours to do: on this machine."""
         if self._local:
             descriptor = os.open(path, os.O_RDONLY)
             try:

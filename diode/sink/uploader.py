@@ -21,7 +21,7 @@ input is closed then, however it ended; an upload that is under way is given up.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib
 import os
 import select
 import signal
