@@ -7,6 +7,7 @@ it as a bad line would: slow, or cut in the middle of an upload.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import socket
@@ -14,9 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
-import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -61,27 +60,43 @@ class Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(self.url + path, body, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.read()
+    @functools.cached_property
+    def client(self):
+        """A client besides the one that is tried."""
+        import botocore.session
+
+        return botocore.session.get_session().create_client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=KEY_ID,
+            aws_secret_access_key=SECRET,
+        )
 
     def make(self, bucket: str) -> None:
-        self.ask("PUT", f"/{bucket}")
+        self.client.create_bucket(Bucket=bucket)
 
     def keys(self, bucket: str) -> list[str]:
-        listing = ET.fromstring(self.ask("GET", f"/{bucket}?list-type=2"))
-        return sorted(e.text for e in listing.iter() if e.tag.endswith("}Key"))
+        return [
+            one["Key"] for one in self.client.list_objects_v2(Bucket=bucket).get("Contents", [])
+        ]
 
     def read(self, bucket: str, key: str) -> bytes:
-        return self.ask("GET", f"/{bucket}/{urllib.request.quote(key)}")
+        with self.client.get_object(Bucket=bucket, Key=key)["Body"] as body:
+            return body.read()
 
     def lock(self) -> None:
         """From now on only credentials that the server knows are good, and it knows none."""
-        self.ask("POST", "/moto-api/reset-auth", b"0")
+        self._asked(0)
 
     def unlock(self) -> None:
-        self.ask("POST", "/moto-api/reset-auth", b"1000000000")
+        self._asked(1_000_000_000)
+
+    def _asked(self, unchecked: int) -> None:
+        """How many requests more are answered whoever asks."""
+        body = str(unchecked).encode()
+        request = urllib.request.Request(self.url + "/moto-api/reset-auth", body, method="POST")
+        urllib.request.urlopen(request, timeout=30).close()
 
     def kill(self) -> None:
         self.process.kill()

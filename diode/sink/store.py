@@ -41,6 +41,8 @@ PARTS_AT_ONCE = 4
 SINGLE = 2 * PIECE
 """S3 objects below that size are sent in one piece."""
 MOST_PARTS = 10_000
+QUERY = "%3F"
+"""What stands for a question mark: s3fs takes what follows some of them for no part of the name."""
 _TEMPORARY = ".diode-{}.part"
 
 
@@ -100,7 +102,7 @@ class Store:
 
         Returns when the store has it whole, under that name or a numbered sibling.
         """
-        folder, _, wanted = path.rpartition("/")
+        folder, _, wanted = path.replace("?", QUERY).rpartition("/")
         put = self._complete if self._protocol in COMPLETED else self._move
         for name in siblings(wanted):
             below = f"{folder}/{name}" if folder else name
