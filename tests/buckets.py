@@ -95,7 +95,8 @@ class Server:
     def _asked(self, unchecked: int) -> None:
         """How many requests more are answered whoever asks."""
         body = str(unchecked).encode()
-        request = urllib.request.Request(self.url + "/moto-api/reset-auth", body, method="POST")
+        plain = {"Content-Type": "text/plain"}
+        request = urllib.request.Request(self.url + "/moto-api/reset-auth", body, plain)
         urllib.request.urlopen(request, timeout=30).close()
 
     def kill(self) -> None:

@@ -7,9 +7,9 @@ what came; the outbox says what the store has yet to get. A file leaves the outb
 store, and until then each start finds it here.
 
 The quota bounds both, what is unfinished and what waits. When an object is whole it moves from
-the one to the other, so a full quota never stops a delivery. A new object
-for which there is no room beside what waits is not begun: that is trouble like a full disk, it is
-told, and the object's next manifest asks again.
+the one to the other, so a full quota never stops a delivery. A new object for which there is no
+room beside the outbox and what is unfinished is not begun as long as anything waits: that is trouble
+like a full disk, it is told, and the object's next manifest asks again.
 """
 
 from __future__ import annotations
@@ -78,8 +78,9 @@ class Outbox(Inbox):
 
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         """As any sink; DestinationError where there is no room beside what waits."""
-        full = self.quota is not None and self.elsewhere + manifest.size > self.quota
-        if full and self.elsewhere and key not in self._parts and not self._finished(key):
+        wanted = self.elsewhere + self._held + manifest.size
+        full = self.elsewhere and self.quota is not None and wanted > self.quota
+        if full and key not in self._parts and not self._finished(key):
             raise DestinationError(
                 f"the outbox is full: {self.elsewhere:,} bytes in it wait for the store",
                 hint="see what is said of the store; more may wait with more --quota",
