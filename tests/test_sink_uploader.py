@@ -16,7 +16,7 @@ pytest.importorskip("fsspec", reason="fsspec is not installed")
 from diode.confine import landlock
 from diode.sink import uploader
 from diode.sink.store import Store
-from diode.sink.uploader import Failed, Stored, Upload
+from diode.sink.uploader import Stored, Upload
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ store that is slow, or away for weeks, holds up nothing: what it has yet to get 
 the outbox, and more than the quota allows is not begun.
 
 After a failure one upload at a time is tried, and the next one later each time; a success ends
-that. What fails goes to the end of the queue, so that a file which the store will never take does
-not stand in the way of the others. The first failure, and one a minute, are told.
+that. What fails goes to the end of the queue, and what is refused waits by itself, so that a file
+which the store will never take does not stand in the way of the others. The first failure, and
+one a minute, are told.
 """
 
 from __future__ import annotations
@@ -77,7 +78,10 @@ class File:
     folder: bool
     facts: list[Facts]
     """One for each object that has this content and this place."""
-    refused: bool = False
+    refused: int = 0
+    """Times that the store refused it."""
+    again: float = 0.0
+    """When it may be tried again."""
 
 
 @dataclass(slots=True)
@@ -144,8 +148,13 @@ class Uploads:
     def _ask(self) -> None:
         now = self.clock()
         most = 1 if self.failures else AHEAD * self.process.at_once
-        while self._queue and len(self._under_way) < most and now >= self._again:
+        for _ in range(len(self._queue)):
+            if len(self._under_way) >= most or now < self._again:
+                return
             file = self._queue.popleft()
+            if now < file.again:
+                self._queue.append(file)
+                continue
             self._number += 1
             self._under_way[self._number] = file
             self.process.ask(
@@ -184,7 +193,9 @@ class Uploads:
             self.outbox.elsewhere -= file.size
             self.told.notice(f"{file.path} is not uploaded: {answer.message}")
             return
-        file.refused = answer.refused
+        if answer.refused:
+            file.again = self.clock() + _pause(file.refused)
+            file.refused += 1
         self._queue.append(file)
         self._failed_with(answer)
 
@@ -193,7 +204,7 @@ class Uploads:
         if not self.failures:
             self._since = now
         self.failures += 1
-        self._again = now + min(LONGEST, SHORTEST * 2 ** (self.failures - 1))
+        self._again = now + _pause(self.failures - 1)
         self._trouble = DestinationError(answer.message, hint=answer.hint)
         if self._told is None or now - self._told >= TOLD:
             self._told = now
@@ -224,6 +235,11 @@ class Uploads:
                     hint=f"{self._trouble.hint}; the next start uploads them",
                 )
             self.process.wait(PAUSE)
+
+
+def _pause(failures: int) -> float:
+    """Seconds until the next attempt after one more than so many."""
+    return min(LONGEST, SHORTEST * 2 ** min(failures, 16))
 
 
 ENDED = "what came stays in the outbox: start the receiver again"
