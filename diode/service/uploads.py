@@ -239,7 +239,7 @@ class Uploads:
 
 def _pause(failures: int) -> float:
     """Seconds until the next attempt after one more than so many."""
-    return min(LONGEST, SHORTEST * 2 ** min(failures, 16))
+    return min(LONGEST, SHORTEST * float(1 << min(failures, 16)))
 
 
 ENDED = "what came stays in the outbox: start the receiver again"

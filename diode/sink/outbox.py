@@ -7,9 +7,9 @@ what came; the outbox says what the store has yet to get. A file leaves the outb
 store, and until then each start finds it here.
 
 The quota bounds both, what is unfinished and what waits. When an object is whole it moves from
-the one to the other, so a full quota never stops a delivery. As long as anything waits, a new object
-for which there is no room beside it and what is unfinished is not begun: that is trouble like a
-full disk, it is told, and the object's next manifest asks again.
+the one to the other, so a full quota never stops a delivery. As long as anything waits, a new
+object for which there is no room beside it and what is unfinished is not begun: that is trouble
+like a full disk, it is told, and the object's next manifest asks again.
 """
 
 from __future__ import annotations
