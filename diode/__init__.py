@@ -38,8 +38,8 @@ Families, one folder each, members chosen by a name in a table:
     doctor       udp
 
 A receiver is two processes (carrier/separate.py): one reads the carrier and has no files, the
-other one does all the rest and has no carrier. With a store there is one more (sink/uploader.py), the
-only one with a network.
+other one does all the rest and has no carrier. With a store there is one more (sink/uploader.py),
+the only one with a network.
 
 and `service` (loops that join core and families) and `cli` (one module a verb).
 
