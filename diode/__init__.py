@@ -16,15 +16,15 @@ Layers, one file each, pure (no input, no output, time is an argument):
     seal           signatures                       envelope    for whom an object is encrypted
     keytext        keys as lines of text            cipher      blocks under a cipher
     bucket         a share of the time              tag         frames that need a key
-                                                    limits      bounds on what is held
+    slots          frames of one size               limits      bounds on what is held
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol
     passes         what is on air when              parity      what a block may be filled from
     group          frames laid out slice by slice   orphans     data before its manifest
     transmitter    objects in, frames out           admission   who may come in
-                                                    keyring     those whose keys are known
-                                                    identities  what is encrypted for us
+    constant_rate  idle frames in its pauses        keyring     those whose keys are known
+    ahead          work beside the sending          identities  what is encrypted for us
                                                     incoming    an object in progress
                                                     reception   what of a sender was lost
     inspection     what a capture holds             receiver    frames in, events out

@@ -41,8 +41,10 @@ class AnnouncementSymbols:
     tag: int
 
     @classmethod
-    def of(cls, announcement: Announcement, room: int) -> AnnouncementSymbols:
-        """Cut into as few symbols of at most `room` bytes as will do."""
+    def of(
+        cls, announcement: Announcement, room: int, *, filled: bool = False
+    ) -> AnnouncementSymbols:
+        """Cut into as few symbols of at most `room` bytes as will do; filled: of just as many."""
         data = announcement.serialize()
         count = -(-len(data) // room)
         if count > MAX_SYMBOLS:
@@ -50,7 +52,7 @@ class AnnouncementSymbols:
                 f"an announcement of {len(data)} bytes needs {count} frames of this line",
                 hint=f"raise --symbol-size to {-(-len(data) // MAX_SYMBOLS)}",
             )
-        size = -(-len(data) // count)
+        size = room if filled else -(-len(data) // count)
         padded = data.ljust(count * size, b"\0")
         return cls(np.frombuffer(padded, np.uint8).reshape(count, size), crc32c(padded))
 
@@ -119,7 +121,7 @@ class Announcements:
         size = len(symbol)
         if not (1 <= count <= MAX_SYMBOLS and size >= 1):
             self._reject(Reject.MANIFEST, 1, f"announcement of {count} x {size} bytes")
-        elif count * size > MAX_ANNOUNCEMENT + MAX_SYMBOLS:
+        elif (count - 1) * size >= MAX_ANNOUNCEMENT:
             self._reject(Reject.LIMIT, 1, f"announcement of {count} x {size} bytes")
         elif number >= _code(count).numbers(count):
             self._reject(Reject.INDEX, 1, f"announcement symbol {number}")

@@ -285,17 +285,23 @@ def announcement_frames(outgoing: Outgoing, sender: int, first: int, count: int)
 
 
 def heartbeat_rows(
-    sender: int, number: int, beat: Beat, line: tuple[int, ...], sending: tuple[int, ...]
+    sender: int,
+    number: int,
+    beat: Beat,
+    line: tuple[int, ...],
+    sending: tuple[int, ...],
+    length: int = 0,
 ) -> U8:
     """A heartbeat as a frame: uint8 (1, bytes).
 
     number: highest object number used. line, sending: the fields of frame.HEARTBEAT in their order
-    up to `rate`, and from `queue` on.
+    up to `rate`, and from `queue` on. length: of the frame; 0: no longer than it need be.
     """
-    body = np.array([line + sending], frame.HEARTBEAT)
-    rows = frame.blank_rows(1, frame.HEARTBEAT.itemsize)
+    body = np.array([line + sending], frame.HEARTBEAT).view(np.uint8)
+    rows = frame.blank_rows(1, max(len(body), length - frame.HEADER - frame.CHECK))
     frame.fill_full(
         rows, Kind.HEARTBEAT, code=beat, sender=sender, number=number, block=0, symbol=0
     )
-    frame.payload(rows)[0] = body.view(np.uint8)
+    frame.payload(rows)[0] = 0
+    frame.payload(rows)[0, : len(body)] = body
     return rows

@@ -68,6 +68,7 @@ class Kind(enum.IntEnum):
     HEARTBEAT = 4
     RECORD = 5
     LINKTEST = 6
+    IDLE = 7
 
 
 class Reject(enum.StrEnum):

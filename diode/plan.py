@@ -142,6 +142,8 @@ class Settings:
     """What blocks are encrypted with (wire 5.2)."""
     bundle: bool = True
     """Send small files that follow each other as one object."""
+    filled: bool = False
+    """All frames are as long as the longest (slots.py): `symbol_size` holds for every object."""
 
     @property
     def planned_loss(self) -> float:
@@ -209,8 +211,8 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
     blocks = max(1, -(-size // (widest * largest - check)))
     per_block = max(1, -(-size // blocks)) + check  # equal blocks rather than a short last one
     k = -(-per_block // largest)
-    # A small object is not padded to whole symbols.
-    fitting = max(MIN_SYMBOL, -(-per_block // k))
+    # A small object is not padded to whole symbols, unless all frames are to be equal.
+    fitting = largest if settings.filled else max(MIN_SYMBOL, -(-per_block // k))
     fitting += -fitting % code.step
     n = _symbols_sent(code, k, settings)
     if n > code.walk(k) and code.name != "repeat":
@@ -232,7 +234,8 @@ def choose_code(size: int, settings: Settings, link: Link) -> Code:
     if settings.code is not None:
         return by_name(settings.code)
     symbols = max(1, -(-(size + CHECKS[settings.cipher]) // symbol_size(settings, link, size)))
-    wide = symbols > CODES["zfec"].numbers(1) and size >= WIDE_FROM
+    # Wide codes keep the interpreter to themselves, and a constant rate waits for nobody.
+    wide = symbols > CODES["zfec"].numbers(1) and size >= WIDE_FROM and not settings.filled
     if wide and link.wide and (settings.redundancy or 0) <= 1:
         for name in WIDE_CODES:
             code = CODES[name]

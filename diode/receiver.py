@@ -77,6 +77,8 @@ class Receiver:
         self.frames = 0
         self.late = 0
         """Data frames of objects already finished."""
+        self.idle = 0
+        """Frames that carry nothing, for a constant rate."""
         self.senders: OrderedDict[int, Reception] = OrderedDict()
         self.objects: OrderedDict[Key, Incoming] = OrderedDict()
         self._finished: OrderedDict[Key, int] = OrderedDict()
@@ -230,7 +232,7 @@ class Receiver:
             chosen = rows if mask.all() else rows[mask]
             if kind == Kind.COMPACT:
                 data.append((chosen, True))
-            elif kind not in (Kind.DATA, Kind.MANIFEST, Kind.HEARTBEAT):
+            elif kind not in (Kind.DATA, Kind.MANIFEST, Kind.HEARTBEAT, Kind.IDLE):
                 self._reject(Reject.KIND, len(chosen), f"kind {kind}")
             elif length < frame.HEADER + frame.CHECK:
                 self._reject(Reject.LENGTH, len(chosen))
@@ -238,6 +240,8 @@ class Receiver:
                 data.append((chosen, False))
             elif kind == Kind.MANIFEST:
                 self._take_manifests(chosen)
+            elif kind == Kind.IDLE:
+                self._take_idle(chosen)
             else:
                 self._take_heartbeats(chosen)
 
@@ -255,6 +259,13 @@ class Receiver:
         return reception
 
     # Heartbeats and manifests ---------------------------------------------------------------
+
+    def _take_idle(self, rows: U8) -> None:
+        """Idle frames count, by their sequence, and that is all."""
+        parsed = frame.parse_full(rows)
+        self.idle += len(rows)
+        for sender in _different(parsed.sender):
+            self._reception(sender).heard(parsed.sequence[parsed.sender == sender])
 
     def _take_heartbeats(self, rows: U8) -> None:
         parsed = frame.parse_full(rows)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,9 +25,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from diode import frame, plan
+from diode.ahead import AtOnce
 from diode.announcements import AnnouncementSymbols
 from diode.assembly import (
-    Assembled,
     Outgoing,
     Source,
     Unenclosed,
@@ -47,8 +46,10 @@ from diode.plan import Link, Settings
 from diode.tag import Untagged
 
 if TYPE_CHECKING:
+    from diode.ahead import Ahead, Pending
     from diode.assembly import Encloser, Signer
     from diode.block import BlockCheck
+    from diode.frame import U8
     from diode.group import Group, Place
     from diode.objects import Manifest
     from diode.tag import Tagger
@@ -89,19 +90,12 @@ class Progress:
     objects: int = 0
     line_frames: int = 0
     """Frames of every kind since the start of this run."""
+    idle_frames: int = 0
+    """Those of them that carried nothing."""
     line_bytes: int = 0
     """Bytes they made on the line; counted by whoever encodes them."""
     line_time: float = 0.0
     """Bytes of line time that they are expected to take."""
-
-
-Ahead = Callable[[Callable[[], Assembled]], Callable[[], Assembled]]
-"""Takes work that may be done beside, and returns what waits for its result."""
-
-
-def at_once(work: Callable[[], Assembled]) -> Callable[[], Assembled]:
-    """Do it when its result is needed."""
-    return work
 
 
 class Transmitter:
@@ -118,7 +112,7 @@ class Transmitter:
         signer: Signer | None = None,
         encloser: Encloser | None = None,
         tagger: Tagger | None = None,
-        ahead: Ahead = at_once,
+        ahead: Ahead = AtOnce,
     ) -> None:
         """frames_before: frames this sender id has ever sent, so that the count goes on.
 
@@ -140,7 +134,7 @@ class Transmitter:
         self._over = False
         """Whether all groups of the pass have been begun."""
         self._ahead = ahead
-        self._coming: Callable[[], Assembled] | None = None
+        self._coming: Pending | None = None
         self._start: Place | None = None
         self.place: Place | None = None
         """How far it has come; None before the first frame of a group is handed out."""
@@ -188,28 +182,50 @@ class Transmitter:
         heartbeat comes out once; after that None.
         """
         if self._started_at is None:
-            self._started_at = now
             self._group = self._next_group()  # before the line is first used, not while it waits
-            return self._stamped(self._heartbeat(now, Beat.FIRST))
-        if self._since_heartbeat >= self._heartbeat_frames:
-            return self._stamped(self._heartbeat(now, Beat.GOING_ON))
-        if self._voiding:
-            return self._stamped(self._voiding.popleft())
-        if self._group is None:
-            self._group = self._next_group()
-        if self._group is not None:
-            return self._stamped(self._slice(self._group))
-        if self._voiding:
-            return self._stamped(self._voiding.popleft())
-        if not self._closed:
-            self._closed = True
-            return self._stamped(self._heartbeat(now, Beat.LAST))
-        return None
+            return self.first(now)
+        frames = self.heartbeat(now)
+        frames = self._due(SLICE_BYTES, wait=True) if frames is None else frames
+        if frames is None and not self._closed:
+            frames = self.last(now)
+        return frames
+
+    # The parts of a step, for constant_rate.py
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to send."""
+        return not (self._queue or self._group or self._coming or self._pass or self._voiding)
+
+    def first(self, now: float) -> Frames:
+        """The first heartbeat of a run."""
+        self._started_at = now
+        return self._stamped(self._heartbeat(now, Beat.FIRST))
+
+    def heartbeat(self, now: float) -> Frames | None:
+        """A heartbeat if one is due."""
+        if self._since_heartbeat < self._heartbeat_frames:
+            return None
+        return self._stamped(self._heartbeat(now, Beat.GOING_ON))
+
+    def ready(self, most: int) -> Frames | None:
+        """`most` frames, or an announcement, without waiting for a source; None: not now."""
+        return self._due(most * self.link.max_frame, wait=False)
+
+    def idle(self, rows: U8) -> Frames:
+        """These idle frames, (frames, bytes), numbered and checked."""
+        self.progress.idle_frames += len(rows)
+        return self._stamped(Frames.of_rows(rows.copy()))
+
+    def last(self, now: float) -> Frames:
+        """The last heartbeat of a run."""
+        self._closed = True
+        return self._stamped(self._heartbeat(now, Beat.LAST))
 
     def stop(self) -> None:
         """Send nothing more but the last heartbeat."""
         if self._coming is not None:
-            self._coming()  # whoever reads the sources must have finished before they are closed
+            self._coming.result()  # whoever reads the sources must have finished by then
         self._pass = self._group = self._coming = None
         self._over = False
         self._voiding.clear()
@@ -224,14 +240,19 @@ class Transmitter:
 
     # Passes and groups ----------------------------------------------------------------------
 
-    def _next_group(self) -> Group | None:
-        """The next interleaving group; None when all passes are done. The one after is begun."""
+    def _next_group(self, *, wait: bool = True) -> Group | None:
+        """The next interleaving group; None when all passes are done. The one after is begun.
+
+        wait: for one that is not assembled yet; None otherwise.
+        """
         while self._coming is not None or self._begin_next():
+            if not (wait or self._coming is None or self._coming.done()):
+                return None
             coming, self._coming = self._coming, None
             if coming is None:
                 self._end_pass()
                 continue
-            assembled = coming()
+            assembled = coming.result()
             for outgoing, reason in assembled.failed.items():
                 if not outgoing.gone:
                     self._void(outgoing, reason)
@@ -306,7 +327,8 @@ class Transmitter:
         enclosed = self._encloser.enclose(self.sender, number, manifest, signer.id)
         announcement = signer.sign(self.sender, number, enclosed.announcement)
         room = plan.announcement_room(self.settings, self.link)
-        return AnnouncementSymbols.of(announcement, room), enclosed.check
+        symbols = AnnouncementSymbols.of(announcement, room, filled=self.settings.filled)
+        return symbols, enclosed.check
 
     def _void(self, outgoing: Outgoing, reason: str) -> None:
         """Announce that this object will never be whole, and forget it."""
@@ -330,6 +352,7 @@ class Transmitter:
             beat,
             (self.frames_sent, int(now - self._started_at), 1000 if rate else 0, int(rate)),
             (len(self._queue), min(progress.number_of_pass, 0xFFFF), min(passes, 0xFFFF)),
+            self.link.max_frame if self.settings.filled else 0,
         )
         return Frames.of_rows(rows)
 
@@ -340,9 +363,16 @@ class Transmitter:
         longest = plan.symbol_size(self.settings, self.link) + frame.HEADER + frame.CHECK
         return max(16, int(self.link.rate / self.link.line_bytes(longest)))
 
-    def _slice(self, group: Group) -> Frames:
+    def _due(self, room: int, *, wait: bool) -> Frames | None:
+        """The next frames that are no heartbeats, about `room` bytes; None: none, or none yet."""
+        if not self._voiding and self._group is None:
+            self._group = self._next_group(wait=wait)
+        if self._voiding:
+            return self._stamped(self._voiding.popleft())
+        return None if self._group is None else self._stamped(self._slice(self._group, room))
+
+    def _slice(self, group: Group, room: int) -> Frames:
         """The next frames of the group: few enough that a stop or a heartbeat is prompt."""
-        room = SLICE_BYTES
         if self.link.rate:
             room = max(1, min(room, int(self.link.rate * SLICE_SECONDS)))
         part = group.take(room)

@@ -564,6 +564,59 @@ def heartbeat_vectors() -> None:
     vector("frame-heartbeat-short", "27 bytes", "3.4", "reject-length", full(4, bytes(27)))
 
 
+def idle_vectors() -> None:
+    place = {"kind": 7, "code": 0, "sender": SENDER, "sequence": 0x0708}
+    place |= {"number": 0, "block": 0, "symbol": 0}
+    for name, payload in (("slot", pattern(198)), ("empty", b"")):
+        data = full(7, payload, sequence=0x0708, number=0)
+        about = f"an idle frame of {len(data)} bytes"
+        inputs = place | {"payload-hex": payload.hex()}
+        vector(f"frame-idle-{name}", about, "3.10", "accept", data, **inputs)
+    vector(
+        "frame-heartbeat-slot",
+        "a heartbeat as long as all other frames: zeros behind what is known of it",
+        "3.10",
+        "accept",
+        full(4, BEAT.pack(*range(5, 12)).ljust(198, b"\0"), number=42),
+        **dict(zip(BEAT_FIELDS, range(5, 12), strict=True)),
+        kind=4,
+        code=0,
+        sender=SENDER,
+        number=42,
+        canonical="no",
+    )
+
+
+def constant_rate_vectors() -> None:
+    """One object in slots of 78 bytes, idle frames between: no frame longer or shorter."""
+    content, payload = pattern(300, 12), 52
+    facts = facts_of(content, b"constant")
+    s = Sender()
+
+    def put(kind: int, body: bytes, **header: int) -> None:
+        place = {"number": 0, "sequence": len(s.frames)} | header
+        s.frames.append(full(kind, body.ljust(payload, b"\0"), **place))
+
+    def announce() -> None:
+        whole = announcement(facts.elements()).ljust(2 * payload, b"\0")
+        for symbol in (0, 1):
+            s.frames += manifest_frames(whole, 2, [symbol], sequence=len(s.frames))
+
+    put(4, BEAT.pack(0, 0, 1000, 11520, 1, 0, 1), code=2, number=1)
+    for seed in range(3):
+        put(7, pattern(payload, seed))
+    announce()
+    for symbol in range(7):
+        s.data(1, facts, content, 0, [symbol])
+        put(7, pattern(payload, symbol))
+    announce()
+    put(4, BEAT.pack(len(s.frames), 1, 1000, 11520, 0, 1, 1), code=1, number=1)
+    assert {len(f) for f in s.frames} == {76}
+    wire = b"".join(cobs.encode(f) + b"\0" for f in s.frames)
+    about = "an object at a constant rate: slots of 78 bytes, idle frames between"
+    stream("constant-rate", about, "3.10", [], wire=wire, slot=78, deliver=told(1, facts))
+
+
 def manifest_vectors() -> None:
     whole = announcement(Facts().elements())
     inputs = {"kind": 3, "sender": SENDER, "number": 1, "announcement": whole}
@@ -1279,7 +1332,8 @@ def hostile_stream_vectors() -> None:
 def main() -> None:
     made.clear()
     for make in (
-        *(frame_vectors, heartbeat_vectors, manifest_vectors, block_vectors, code_vectors),
+        *(frame_vectors, heartbeat_vectors, idle_vectors, constant_rate_vectors),
+        *(manifest_vectors, block_vectors, code_vectors),
         *(
             announcement_vectors,
             signature_vectors,

@@ -3,7 +3,7 @@ import pytest
 from ptys import FakeTime
 
 from diode.carrier import CARRIERS, CarrierUrl, facts, open_receiving, open_sending, parse
-from diode.carrier.pace import LEAD, Pace, Unpaced, pace_at
+from diode.carrier.pace import ARREARS, LEAD, Pace, Unpaced, pace_at
 from diode.errors import UsageError
 
 
@@ -282,6 +282,28 @@ def test_pace_of_datagrams_is_smooth_and_keeps_the_average():
     for index in range(0, 7000, 97):
         window = sum(moments[index] <= moment < moments[index] + 0.01 for moment in moments)
         assert window * 4 * 1538 <= 12.5e6 * 0.011 + 4 * 1538
+
+
+def test_pace_makes_good_slowly_what_was_late():
+    time = FakeTime()
+    rate, slice_ = 12.5e6, 6152
+    pace = Pace(rate, clock=time.clock, sleep=time.sleep, lead=0.001, slice_=0.0005, repaid=0.1)
+    time.now += 30  # before the first write nobody was late
+    start, moments = time.now, []
+    for index in range(8000):
+        if index % 500 == 499:
+            time.now += 0.010
+        pace.admit(slice_)
+        moments.append(time.now)
+    assert 8000 * slice_ / (moments[-1] - start) == pytest.approx(rate, rel=5e-3)
+    for index in range(0, 7800, 97):
+        window = sum(moments[index] <= moment < moments[index] + 0.01 for moment in moments)
+        assert window * slice_ <= rate * 1.12 * 0.011 + slice_
+    begin = time.now
+    time.now += 5  # silence is not made good
+    for _ in range(1000):
+        pace.admit(slice_)
+    assert time.now - begin - 5 >= 1000 * slice_ / rate - 0.002 - ARREARS
 
 
 def test_no_rate_no_waiting():

@@ -362,7 +362,7 @@ def test_announcements_that_contradict_themselves(change, reason):
 
 
 def test_announcements_that_are_too_large():
-    heard = hear(made(Kind.MANIFEST, bytes(12_288 // 64 + 2), code=64))
+    heard = hear(made(Kind.MANIFEST, bytes(-(-12_288 // 63)), code=64))
     assert heard.receiver.rejected == {Reject.LIMIT: 1}
 
 

@@ -24,6 +24,7 @@ from diode.events import Key, ObjectAnnounced, ObjectQuarantined, ObjectVoided
 from diode.frame import Frames, Kind
 from diode.identities import Identities
 from diode.keyring import Keyring
+from diode.line.slots import Slots
 from diode.modem import modem
 from diode.modem.profile import PROFILES
 from diode.objects import Announcement, Malformed, Manifest, Status, safe_parts
@@ -498,9 +499,11 @@ def test_stream_is_made_of_its_frames(vector):
     decoder = line.decoder(vector["line"])
     # one piece at a time: a decoder groups the frames of one call by their length
     found = [r for byte in vector.data for rows in decoder.feed(bytes([byte])) for r in rows]
-    assert (
-        line.encoder(vector["line"]).encode(Frames.of_pieces(found)).data.tobytes() == vector.data
-    )
+    encoder = line.encoder(vector["line"])
+    if "slot" in vector:
+        encoder = Slots(encoder, len(found[0]))
+        assert encoder.size == vector.number("slot")
+    assert encoder.encode(Frames.of_pieces(found)).data.tobytes() == vector.data
 
 
 # Modems ---------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ line has stood idle, the model restarts at now, and the most that follows at onc
 
 A network card plays at its own speed whatever the pace is to be, so there LEAD is not what waits in
 the kernel but the longest burst that a receiver has to take: it is a millisecond (`lead`),
-and half of it may be late without the average suffering.
+and half of it may be late without the average suffering. What is later than that is made good
+slowly, since the card can do it: each slice takes a share `repaid` less time until nothing is
+left of the arrears. Whoever was later than ARREARS had nothing to send.
 
 Time comes from outside (`clock`, `sleep`), so tests run on scheduled time and never wait.
 """
@@ -30,6 +32,8 @@ LEAD = 0.050
 SLICE = 0.010
 """Line time of one write in seconds: a fifth of LEAD, so that the queue never runs dry between
 two writes, and a hundred writes a second, which cost next to nothing at any rate."""
+ARREARS = 0.050
+"""Most line time, in seconds, that is made good after somebody was late."""
 
 
 class Pace:
@@ -43,9 +47,15 @@ class Pace:
         sleep: Sleep,
         lead: float = LEAD,
         slice_: float = SLICE,
+        repaid: float = 0.0,
     ) -> None:
-        """lead, slice_: seconds of line time that may be ahead, that are written at once."""
+        """lead, slice_: seconds of line time that may be ahead, that are written at once.
+
+        repaid: the share by which a slice's time is shortened to make good what was missed.
+        """
         self._rate = rate
+        self._repaid = repaid
+        self._arrears = 0.0
         self._lead = lead
         self._clock = clock
         self._sleep = sleep
@@ -61,6 +71,13 @@ class Pace:
         # On a line so slow that one byte outlasts `lead`, it is enough that the line is idle.
         if (wait := min(ahead, ahead + line - self._lead)) > 0:
             self._sleep(wait)
+        if self._repaid:
+            late = now - self._played
+            if 0 < late <= ARREARS:
+                self._arrears = min(ARREARS, self._arrears + late)
+            made_good = min(self._arrears, line * self._repaid)
+            self._arrears -= made_good
+            line -= made_good
         self._played = max(self._played, now) + line
 
     def settle(self) -> None:

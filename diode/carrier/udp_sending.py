@@ -47,6 +47,8 @@ BURST = 0.001
 """Line time that may leave at once, in seconds; half of it is handed over in one slice."""
 LOOK = 1.0
 """Seconds between two looks at the carrier."""
+REPAID = 0.1
+"""Share by which it is faster after it was late, until the average is right again."""
 FULL = 0.001
 """Seconds until the next attempt when a queue is full."""
 
@@ -171,7 +173,9 @@ class UdpSender:
         if way.broadcast:
             one.setsockopt(sockets.SOL_SOCKET, sockets.SO_BROADCAST, 1)
         if self.rate is not None:
-            sockets.pace(one, self.rate * 1.1)  # for bursts; the average is this program's
+            sockets.pace(
+                one, self.rate * (1 + 2 * REPAID)
+            )  # for bursts; the average is this program's
         if self._segmented:
             self._segmented = sockets.tried(one, sockets.SOL_UDP, sockets.UDP_SEGMENT, 0)
 
@@ -306,7 +310,7 @@ def _pace(rate: float | None, longest: float, clock: Clock, sleep: Sleep) -> Pac
         return Unpaced()
     # Two frames at least: with the next one due before the last has gone, lateness is made good.
     lead = max(BURST, 2 * longest / rate)
-    return Pace(rate, clock=clock, sleep=sleep, lead=lead, slice_=BURST / 2)
+    return Pace(rate, clock=clock, sleep=sleep, lead=lead, slice_=BURST / 2, repaid=REPAID)
 
 
 def runs(ends: I64, turns: I64, first: int, last: int) -> Iterator[tuple[int, int, int]]:

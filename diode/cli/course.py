@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from diode.assembly import Source
     from diode.cli.report import Report
+    from diode.group import Place
     from diode.objects import Manifest
     from diode.plan import Link, Settings
     from diode.service.logbook import RunLog, Unfinished
@@ -120,6 +121,16 @@ class Course:
         self._report.say(
             f"going on with what was not finished: {plural(count, 'object')}, in pass {pass_}"
         )
+
+    def going(self, frames: int) -> None:
+        """As a log (service/logbook.py), from when the run is kept on."""
+        self.log.going(frames)
+
+    def handed(self, line_bytes: int, place: Place | None) -> None:
+        self.log.handed(line_bytes, place)
+
+    def wrote(self, line_bytes: int) -> None:
+        self.log.wrote(line_bytes)
 
     def end(self, frames: int, *, finished: bool) -> None:
         """frames: sent by this sender, ever. finished: the last byte has left."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from diode import slots
 from diode.errors import UsageError
 from diode.line import DATAGRAM
+from diode.line.slots import Slots
 from diode.plan import Link, Settings
 from diode.tag import LinkKey, Untagged
 
@@ -140,6 +142,18 @@ buffer = click.option(
     show_default=True,
     help="Memory for what is heard while the disk, or this computer, is too slow.",
 )
+cbr = click.option(
+    "--cbr",
+    is_flag=True,
+    help="Constant rate: frames of one size, one after the other, idle ones where nothing is to be "
+    "sent, so that the line does not show when there is something.",
+)
+linger = click.option(
+    "--linger",
+    type=Duration(),
+    metavar="TIME",
+    help="With --cbr, end after so much idleness.  [default: go on until stopped]",
+)
 link_key = click.option(
     "--link-key",
     "link_key",
@@ -266,3 +280,14 @@ def link(facts: CarrierFacts, encoder: Encoder, extra: int = 0) -> Link:
         facts.max_piece,
         lambda piece: max(0, encoder.frame_room(piece) - extra),
     )
+
+
+def evened(
+    settings: Settings, facts: CarrierFacts, encoder: Encoder, extra: int = 0
+) -> tuple[Settings, Encoder]:
+    """The same with all frames, and what the line makes of them, in one size (wire 3.10).
+
+    UsageError where the carrier has no rate.
+    """
+    settings, even = slots.filled(settings, link(facts, encoder, extra))
+    return settings, Slots(encoder, even.max_frame + extra)

@@ -15,13 +15,14 @@ from diode.forecast import forecast as predict
 
 if TYPE_CHECKING:
     from diode.forecast import Forecast
-    from diode.plan import Link
+    from diode.plan import Link, Settings
 
 
 @click.command(short_help="time on air, overhead, survivable losses")
 @click.option("--size", "bytes_", type=options.Size(), required=True, help="Size of the object.")
 @click.option("--carrier", "url", required=True, metavar="URL", help="Carrier, as for send --to.")
 @options.planning
+@options.cbr
 @options.manners
 def command(
     bytes_: int,
@@ -33,6 +34,7 @@ def command(
     burst: float,
     symbol_size: int | None,
     line: str | None,
+    cbr: bool,
     json_: bool,
     quiet: bool,
     verbose: bool,
@@ -47,15 +49,17 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(code, redundancy, loss, passes, burst, symbol_size)
-    link, name = _link(url, line)
+    settings, link, name = _link(url, line, settings, cbr=cbr)
     forecast = predict(bytes_, settings, link)
-    report.event("plan", **_fields(forecast))
+    report.event("plan", **_fields(forecast), **_slots(settings, link))
     if not report.json:
-        _print(forecast, link, name)
+        _print(forecast, settings, link, name)
     return 0
 
 
-def _link(url: str, line_asked: str | None) -> tuple[Link, str]:
+def _link(
+    url: str, line_asked: str | None, settings: Settings, *, cbr: bool
+) -> tuple[Settings, Link, str]:
     """What planning has to know, and the name of the line."""
     scheme, colon, rest = url.partition(":")
     rest = rest.removeprefix("//")
@@ -63,7 +67,10 @@ def _link(url: str, line_asked: str | None) -> tuple[Link, str]:
         url = f"{scheme}:any{rest}"
     facts = carrier.facts(url)
     name = options.line_for(facts, line_asked, "cobs")
-    return options.link(facts, line.encoder(name)), name
+    encoder = line.encoder(name)
+    if cbr:
+        settings, encoder = options.evened(settings, facts, encoder)
+    return settings, options.link(facts, encoder), name
 
 
 def _fields(forecast: Forecast) -> dict[str, object]:
@@ -93,7 +100,15 @@ def _code(forecast: Forecast) -> str:
     return code.name
 
 
-def _print(forecast: Forecast, link: Link, line_name: str) -> None:
+def _slots(settings: Settings, link: Link) -> dict[str, object]:
+    """What a constant rate is made of, where it is one."""
+    if not (settings.filled and link.rate):
+        return {}
+    slot = link.line_bytes(link.max_frame)
+    return {"slot_bytes": slot, "slots_per_second": link.rate / slot}
+
+
+def _print(forecast: Forecast, settings: Settings, link: Link, line_name: str) -> None:
     from rich.console import Console
 
     console, cut = Console(highlight=False), forecast.geometry
@@ -110,6 +125,9 @@ def _print(forecast: Forecast, link: Link, line_name: str) -> None:
     facts.add_row(
         "on the line", f"{size(forecast.total)}, {forecast.total / max(1, cut.size):.3g} x"
     )
+    if settings.filled and link.rate:
+        slot = link.line_bytes(link.max_frame)
+        facts.add_row("constant rate", f"{slot:g} bytes every {1e3 * slot / link.rate:.4g} ms")
     if forecast.seconds is not None and forecast.goodput is not None and link.rate:
         facts.add_row("time on air", seconds(forecast.seconds))
         share = forecast.goodput / link.rate

@@ -40,8 +40,8 @@ class Judging(TypedDict):
 @click.command(short_help="receive, and deliver what is whole")
 @click.argument("inbox", metavar="INBOX")
 @click.option("--from", "url", required=True, metavar="URL", help="Carrier to listen on.")
-@click.option("--once", is_flag=True, help="Stop after one object.")
-@click.option("--count", type=click.IntRange(1), help="Stop after that many objects.")
+@click.option("--once", is_flag=True, help="Stop after one file or bundle.")
+@click.option("--count", type=click.IntRange(1), help="Stop after that many files.")
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
 @verifying.verify_option
 @verifying.identity_option

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier, line, plan
-from diode.assembly import describe
-from diode.cli import confinement, options, signing
+from diode import carrier, line, slots
+from diode.cli import confinement, options, preparing, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
-from diode.errors import Partial, SourceError, UsageError
-from diode.objects import escape, wire_name
+from diode.cli.steady import AsItComes, Steady
+from diode.errors import Partial, UsageError
+from diode.objects import escape
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
-from diode.source import folder
-from diode.source.bundle import BundleSource, Sent, Spool, gather
+from diode.source.bundle import BundleSource, Sent
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from diode.assembly import Source
+    from diode.cli.preparing import Preparation
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
-    from diode.source.stream import StreamSource
     from diode.tag import Tagger
 
-STDIN = "-"
+LEAP = 1 << 32
+"""Frames that count as sent while nobody writes down how many are: a sender killed while it read
+its files goes on behind them (wire 3.4). A multiple of 2^16, so that sequence numbers go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,8 @@ class How:
     fresh: bool
     hard_links: bool
     tagger: Tagger
+    cbr: bool
+    linger: float | None
 
 
 @dataclass(slots=True)
@@ -56,9 +54,7 @@ class Sending:
     """What one run of `diode send` keeps at hand."""
 
     report: Report
-    transmitter: Transmitter
-    manifests: dict[int, Manifest]
-    sources: Mapping[int, Source]
+    preparation: Preparation
     course: Course
     failed: int = 0
     objects: int = 0
@@ -66,10 +62,14 @@ class Sending:
     """What people count: the members of a bundle each."""
     file_bytes: int = 0
 
+    @property
+    def transmitter(self) -> Transmitter:
+        return self.preparation.transmitter
+
     def report_events(self) -> None:
         """Tell what the transmitter has finished."""
         for event in self.transmitter.events():
-            manifest = self.manifests[event.number]
+            manifest = self.preparation.manifests[event.number]
             name = escape(event.name)
             if isinstance(event, ObjectSent):
                 self._sent(event, manifest)
@@ -87,10 +87,10 @@ class Sending:
                 self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
 
     def _sent(self, event: ObjectSent, manifest: Manifest) -> None:
-        source = self.sources[event.number]
+        source = self.preparation.sources[event.number]
         bundled = isinstance(source, BundleSource)
-        self.objects += 1
         one = Sent(manifest.name, manifest.size, manifest.digest.hex())
+        self.objects += 1
         for file in source.members if isinstance(source, BundleSource) else [one]:
             self.files += 1
             self.file_bytes += file.size
@@ -123,6 +123,8 @@ class Sending:
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
 @options.planning
+@options.cbr
+@options.linger
 @options.impair
 @options.sandbox
 @options.manners
@@ -145,6 +147,8 @@ def command(
     burst: float,
     symbol_size: int | None,
     line: str | None,
+    cbr: bool,
+    linger: float | None,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -161,6 +165,7 @@ def command(
     Nothing ever comes back, so the sender can say that it sent, never that anything
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
     On a line, a run that was killed goes on where it was when the same command is given again.
+    With --cbr the line is never silent, from before the files are read until it is stopped.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
@@ -177,7 +182,10 @@ def command(
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
-    how = How(impair, folder, sandbox, fresh, hard_links, options.tagging(link_key))
+    if linger is not None and not cbr:
+        raise UsageError("--linger goes with --cbr", hint=f"--cbr --linger {linger:g}s")
+    tagger = options.tagging(link_key)
+    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger)
     return _send(report, paths, name, url, settings, keys, line, how)
 
 
@@ -194,23 +202,23 @@ def _send(
     facts = carrier.facts(url)
     line_name = options.line_for(facts, line_asked, "cobs")
     encoder = line.encoder(line_name)
+    if how.cbr:
+        settings, encoder = options.evened(settings, facts, encoder, how.tagger.extra)
     link = options.link(facts, encoder, how.tagger.extra)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
-        listing = _list(report, paths, name, how.hard_links)
-        # Before gigabytes are hashed: a port that is not there is told at once.
+        listed = preparing.listing(report, paths, name, how.hard_links)
+        # Before gigabytes are read: a port that is not there is told at once.
         medium = carrier.open_sending(url, impair=how.impair, notice=report.warn)
         stack.callback(medium.close)
-        sources = _hash(report, listing, stack, plan.bundle_room(settings, link))
-        if not sources:
-            raise SourceError("there is nothing to send")
-        confinement.sender(report, url, how.state, paths, listing.spool, how.sandbox)
+        preparing.spool(listed, settings, stack)
+        confinement.sender(report, url, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
+        state.make_room(len(listed))
         course = Course(report, state, facts.live, fresh=how.fresh)
         settings = replace(settings, cipher=keys.cipher)
         course.named(paths, name, url, line_name, settings, link, keys.names)
-        queue = course.take_up([(s, describe(s, settings, link)) for s in sources], settings)
         transmitter = Transmitter(
             state.sender,
             settings,
@@ -218,118 +226,45 @@ def _send(
             frames_before=max(state.frames, course.frames),
             highest_number=state.number,
             signer=keys.signer,
-            encloser=keys.enclosing(state.secret),  # which may be another since numbers were taken
+            encloser=keys.enclosing(state.secret),
             tagger=how.tagger,
-            ahead=lambda work: pool.submit(work).result,
+            ahead=pool.submit,
         )
-        manifests = queue.fill(transmitter)
-        course.begin(transmitter)
-        failed = len(listing.unreadable)
-        sending = Sending(report, transmitter, manifests, queue.sources, course, failed)
+        preparation = preparing.Preparation(report, listed, course, transmitter)
+        sending = Sending(report, preparation, course)
+        way: Steady | AsItComes
+        if how.cbr:
+            state.count_frames(transmitter.frames_sent + LEAP)
+            way = Steady(report, preparation, pool, slots.in_turn(link, facts.batch), how.linger)
+        else:
+            way = AsItComes(preparation)
         finished = False
         try:
-            _transmit(report, sending, encoder, medium, facts.batch)
+            with way:
+                _transmit(report, sending, way, encoder, medium, facts.batch)
             finished = True
         finally:
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
             course.end(transmitter.frames_sent, finished=finished)
     _conclude(report, sending, settings)
-    return Partial.exit_code if sending.failed else 0
-
-
-@dataclass(slots=True)
-class Listing:
-    """What the paths on the command line come to."""
-
-    found: list[folder.Found] = field(default_factory=list)
-    stdin: str | None = None
-    """The name for standard input, if that is to be sent."""
-    spool: str | None = None
-    """Where standard input was put."""
-    unreadable: list[str] = field(default_factory=list)
-
-
-def _list(report: Report, paths: tuple[str, ...], name: str | None, hard_links: bool) -> Listing:
-    """Everything the paths name, nothing of it read yet."""
-    if name is not None and len(paths) > 1:
-        raise UsageError("--name goes with a single PATH", hint="send them one by one, or a folder")
-    listing = Listing()
-
-    def skipped(path: str, why: str) -> None:
-        report.event("skipped", path=escape(path), reason=why)
-        if not report.json:
-            report.warn(f"skipped {escape(path)}: {why}")
-        if not why.startswith(("a ", "not ")):
-            listing.unreadable.append(path)
-
-    for path in paths:
-        if path == STDIN:
-            if os.isatty(0):
-                raise UsageError(
-                    "standard input is a terminal", hint="tar c DIR | diode send - --to URL"
-                )
-            listing.stdin = name or "stdin"
-        else:
-            listing.found += folder.find(path, name, skipped, hard_links=hard_links)
-    return listing
-
-
-def _hash(
-    report: Report, listing: Listing, stack: contextlib.ExitStack, bundle_room: int
-) -> list[Source]:
-    """The objects to send. A single one that cannot be read is an error, one of many a warning."""
-    sources: list[Source] = []
-    if listing.stdin is not None:
-        source = _standard_input(listing.stdin, stack)
-        listing.spool = source.path
-        sources.append(source)
-    total, done = sum(f.size for f in listing.found), 0
-    with progress(report, "reading") as bar:
-
-        def hashed(count: int) -> None:
-            nonlocal done
-            done += count
-            bar.update(done, total, size(done))
-
-        def failed(thing: folder.Found, error: SourceError) -> None:
-            if len(listing.found) == 1 and not sources:
-                raise error
-            listing.unreadable.append(thing.path)
-            report.warn(f"skipped {error}")
-
-        @functools.cache
-        def spool() -> Spool:
-            made = Spool()
-            stack.callback(made.close)
-            return made
-
-        sources += gather(listing.found, bundle_room, spool, failed, hashed)
-    return sources
-
-
-def _standard_input(name: str, stack: contextlib.ExitStack) -> StreamSource:
-    from diode.source.stream import StreamSource
-
-    wanted = [part for part in name.split("/") if part]
-    source = StreamSource(0, wire_name(wanted or ["stdin"]))
-    stack.callback(source.discard)
-    return source
+    return Partial.exit_code if sending.failed or listed.unreadable else 0
 
 
 def _transmit(
     report: Report,
     sending: Sending,
+    way: Steady | AsItComes,
     encoder: line.Encoder,
     medium: carrier.SendingCarrier,
     batch: int,
 ) -> None:
     state, interval = sending.transmitter.progress, Interval()
     started = time.monotonic()
-
     with progress(report, "sending") as bar:
 
         def shown() -> None:
+            way.look()
             passes = f"pass {state.number_of_pass}" + (f"/{state.passes}" if state.passes else "")
             total = state.total_frames if state.passes else None
             rate = state.line_bytes / max(0.1, time.monotonic() - started)
@@ -341,11 +276,11 @@ def _transmit(
                     total_frames=total,
                     number_of_pass=state.number_of_pass,
                     passes=state.passes,
+                    idle=state.idle_frames,
                 )
             sending.report_events()
 
-        log = sending.course.log
-        transmit(sending.transmitter, encoder, medium, batch=batch, log=log, shown=shown)
+        transmit(way.turns, encoder, medium, batch=batch, log=sending.course, shown=shown)
 
 
 def _what(sending: Sending) -> str:

@@ -252,6 +252,7 @@ class Watcher:
             frames=receiver.frames,
             rejected=sum(receiver.rejected.values()) + sum(session.line.rejected.values()),
             lost=receiver.lost,
+            idle=receiver.idle,
             silent_seconds=round(session.clock() - session.last_frame, 1),
             bytes=session.line_bytes,
             noise=session.line.noise,

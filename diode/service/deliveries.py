@@ -169,9 +169,8 @@ class Deliveries:
     def _complete(self, key: Key, manifest: Manifest) -> None:
         """Deliver a whole object if it is its turn, and then those that waited for it."""
         session = self.session
-        lowest = min(k.number for k in session.receiver.objects if k.sender == key.sender)
         try:
-            turn = session.order.turn(key, lowest, session.clock())
+            turn = session.order.turn(key, partial(self._lowest, key.sender), session.clock())
         except DestinationError as error:  # the ledger cannot be asked
             session.troubled(error)
             self._undecided[key] = manifest
@@ -187,6 +186,10 @@ class Deliveries:
                 self._refused(key, manifest, "out of order: later ones came before")
             case Turn.DUE:
                 self._deliver(key, manifest)
+
+    def _lowest(self, sender: int) -> int:
+        """The lowest number of that sender among the unfinished objects."""
+        return min(k.number for k in self.session.receiver.objects if k.sender == sender)
 
     def _release(self, sender: int) -> None:
         """Deliver held objects of a sender as long as it is their turn."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diode.carrier import SendingCarrier
+    from diode.constant_rate import ConstantRate
     from diode.line import Encoder
     from diode.service.logbook import Log
     from diode.transmitter import Transmitter
@@ -27,7 +28,7 @@ FEW = 16
 
 
 def transmit(
-    transmitter: Transmitter,
+    transmitter: Transmitter | ConstantRate,
     line: Encoder,
     carrier: SendingCarrier,
     *,
@@ -72,13 +73,14 @@ def transmit(
     carrier.drain()
 
 
-def _evened(transmitter: Transmitter, batch: int) -> int:
+def _evened(transmitter: Transmitter | ConstantRate, batch: int) -> int:
     """The batch for this transmission: a quarter where there would be only a few.
 
     What is handed over together stands or falls together; of a few, one outage takes too many.
+    At a constant rate it is always the same.
     """
     link = transmitter.link
-    if not batch or not link.rate:
+    if not batch or not link.rate or transmitter.settings.filled:
         return batch
     frame = plan.symbol_size(transmitter.settings, link, 0) + HEADER + CHECK
     expected = transmitter.progress.total_frames * link.line_bytes(min(frame, link.max_frame))

@@ -123,12 +123,16 @@ class SenderState:
 
     def reserve(self, count: int) -> int:
         """Make `count` object numbers this run's; the first of them. On disk when it returns."""
-        if not self.room(count):
-            self._identity = _draw()
+        self.make_room(count)
         first = self._identity.number + 1
         self._identity.number += count
         self._save()
         return first
+
+    def make_room(self, count: int) -> None:
+        """Draw a new identity if this one has fewer numbers left than that."""
+        if not self.room(count):
+            self._identity = _draw()
 
     def room(self, count: int) -> bool:
         """Whether this identity has so many numbers left."""

@@ -343,6 +343,7 @@ class Inbox:
             return Refused(f"it is not a bundle: {error}")
         part.staged = len(content) + len(members) * INODE
         self._account(key, part)
+        part.checkpoint()  # a restart has to find it whole
         try:
             unpacked = unpack(self._places, part.folder, manifest, content, members)
         except Lost:

@@ -146,15 +146,16 @@ Source = FileSource | DirectorySource | BundleSource
 def gather(
     things: Iterable[Found],
     most: int,
-    spool: Callable[[], Spool],
+    spool: Spool | None,
     failed: Callable[[Found, SourceError], object],
     hashed: Callable[[int], object] | None = None,
 ) -> Iterator[Source]:
     """The objects for these things, small ones in bundles of at most that many bytes.
 
-    most: 0 makes no bundles. spool: gives the run's, when there is something to keep. `failed` is
-    told what cannot be read, and may raise. `hashed` is told the bytes done.
+    most: 0 makes no bundles. spool: the run's; None makes none either. `failed` is told what cannot
+    be read, and may raise. `hashed` is told the bytes done.
     """
+    most = 0 if spool is None else most
     open_ = _Open.empty()
     for thing in things:
         try:
@@ -195,11 +196,11 @@ def _taken(thing: Found, most: int) -> tuple[Member, bytes] | None:
 
 
 def _closed(
-    open_: _Open, spool: Callable[[], Spool], failed: Callable[[Found, SourceError], object]
+    open_: _Open, spool: Spool | None, failed: Callable[[Found, SourceError], object]
 ) -> Iterator[Source]:
     """The bundle; a single thing goes as itself."""
-    if len(open_.listed) > 1:
-        yield BundleSource(open_.listed, open_.contents, spool())
+    if len(open_.listed) > 1 and spool is not None:
+        yield BundleSource(open_.listed, open_.contents, spool)
     for thing in open_.things if len(open_.things) == 1 else ():
         try:
             yield thing.source()

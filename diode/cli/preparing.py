@@ -1,0 +1,188 @@
+"""What is to be sent, found, read and queued: before the line is used, or beside it.
+
+Reading gigabytes to know their digests takes minutes. Without a constant rate the line waits for
+it; with one it carries idle frames meanwhile, and a thread reads, signs and queues.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from diode.assembly import describe
+from diode.cli.progress import NullProgress, progress
+from diode.cli.report import size
+from diode.constant_rate import Supplied
+from diode.errors import SourceError, UsageError
+from diode.objects import escape, wire_name
+from diode.plan import bundle_room
+from diode.source import folder
+from diode.source.bundle import Spool, gather
+
+if TYPE_CHECKING:
+    import contextlib
+    from concurrent.futures import Executor, Future
+
+    from diode.assembly import Source
+    from diode.cli.course import Course
+    from diode.cli.progress import Shown
+    from diode.cli.report import Report
+    from diode.objects import Manifest
+    from diode.plan import Settings
+    from diode.transmitter import Transmitter
+
+STDIN = "-"
+
+
+@dataclass(slots=True)
+class Listing:
+    """What the paths on the command line come to."""
+
+    found: list[folder.Found] = field(default_factory=list)
+    stdin: str | None = None
+    """The name for standard input, if that is to be sent."""
+    spool: str | None = None
+    """Where standard input was put."""
+    sources: list[Source] = field(default_factory=list)
+    """What has been read already."""
+    bundles: Spool | None = None
+    """Where small files are put, if they are to go together."""
+    unreadable: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Objects, at most."""
+        return len(self.found) + (self.stdin is not None)
+
+
+def listing(report: Report, paths: tuple[str, ...], name: str | None, hard_links: bool) -> Listing:
+    """Everything the paths name, nothing of it read yet."""
+    if name is not None and len(paths) > 1:
+        raise UsageError("--name goes with a single PATH", hint="send them one by one, or a folder")
+    listed = Listing()
+
+    def skipped(path: str, why: str) -> None:
+        report.event("skipped", path=escape(path), reason=why)
+        if not report.json:
+            report.warn(f"skipped {escape(path)}: {why}")
+        if not why.startswith(("a ", "not ")):
+            listed.unreadable.append(path)
+
+    for path in paths:
+        if path == STDIN:
+            if os.isatty(0):
+                raise UsageError(
+                    "standard input is a terminal", hint="tar c DIR | diode send - --to URL"
+                )
+            listed.stdin = name or "stdin"
+        else:
+            listed.found += folder.find(path, name, skipped, hard_links=hard_links)
+    return listed
+
+
+def spool(listed: Listing, settings: Settings, stack: contextlib.ExitStack) -> None:
+    """Read standard input to its end, if that is to be sent. It may stop for any time, so no
+    thread that somebody waits for does that. Make room for bundles: once confined, nothing can.
+    """
+    if settings.bundle and len(listed.found) > 1:
+        listed.bundles = Spool()
+        stack.callback(listed.bundles.close)
+    if listed.stdin is None:
+        return
+    from diode.source.stream import StreamSource
+
+    wanted = [part for part in listed.stdin.split("/") if part]
+    source = StreamSource(0, wire_name(wanted or ["stdin"]))
+    stack.callback(source.discard)
+    listed.spool = source.path
+    listed.sources.append(source)
+
+
+class Stopped(Exception):
+    """Nobody wants it any more."""
+
+
+class Preparation:
+    """Reads what was listed and queues it with a transmitter, all of it or nothing."""
+
+    def __init__(
+        self, report: Report, listed: Listing, course: Course, transmitter: Transmitter
+    ) -> None:
+        self.manifests: dict[int, Manifest] = {}
+        """By number, from when all are queued on."""
+        self.sources: dict[int, Source] = {}
+        """By number, as long."""
+        self._report = report
+        self._listed = listed
+        self._course = course
+        self.transmitter = transmitter
+        self._stopping = threading.Event()
+
+    def now(self) -> None:
+        """Do it. SourceError where nothing can be sent."""
+        with progress(self._report, "reading") as bar:
+            self._prepare(bar)
+
+    def beside(self, pool: Executor) -> Beside:
+        """Have it done by another thread."""
+        return Beside(pool.submit(self._prepare, NullProgress()), self._stopping)
+
+    def _prepare(self, bar: Shown) -> None:
+        transmitter = self.transmitter
+        sources = self._hash(bar)
+        if not sources:
+            raise SourceError("there is nothing to send")
+        settings, link = transmitter.settings, transmitter.link
+        described = [(s, describe(s, settings, link)) for s in sources]
+        queue = self._course.take_up(described, settings)
+        self.sources.update(queue.sources)
+        self.manifests.update(queue.fill(transmitter))
+        self._course.begin(transmitter)
+
+    def _hash(self, bar: Shown) -> list[Source]:
+        """The objects. A single one that cannot be read is an error, one of many a warning."""
+        listed, sources = self._listed, [*self._listed.sources]
+        total, done = sum(f.size for f in listed.found), 0
+
+        def hashed(count: int) -> None:
+            nonlocal done
+            if self._stopping.is_set():
+                raise Stopped
+            done += count
+            bar.update(done, total, size(done))
+
+        def failed(thing: folder.Found, error: SourceError) -> None:
+            if len(listed.found) == 1 and not sources:
+                raise error
+            listed.unreadable.append(thing.path)
+            self._report.warn(f"skipped {error}")
+
+        room = bundle_room(self.transmitter.settings, self.transmitter.link)
+        sources += gather(listed.found, room, listed.bundles, failed, hashed)
+        return sources
+
+
+class Beside:
+    """A preparation in another thread, as the supply of a constant rate."""
+
+    def __init__(self, work: Future[None], stopping: threading.Event) -> None:
+        self._work = work
+        self._stopping = stopping
+
+    def poll(self) -> Supplied:
+        ready = self._work.done() and not self.failed
+        return Supplied.CLOSED if ready else Supplied.PREPARING
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is over, and nothing will be sent."""
+        return self._work.done() and self._work.exception() is not None
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._work.exception()
+
+    def conclude(self) -> None:
+        """Raise what the preparation has raised."""
+        self._work.result()
