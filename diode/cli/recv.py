@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, TypedDict
 
 import click
@@ -122,17 +122,14 @@ def command(
     with it. Where standard output is no terminal, it gets the path of each file delivered.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    _check(inbox, json_, ordered, give_up_after)
-    _check_store(inbox, state, names)
+    _check(inbox, state, names, json_, ordered, give_up_after)
     judging = _judging(report, verify, identities, link_key)
     decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         medium, reader = reading.opened(report, url, impair, sandbox, buffer)
         stack.callback(medium.close)
-        sink = _sink(inbox, state, mode, names, quota, expire)
-        stack.callback(sink.close)
-        place = _place(report, inbox, sink, sandbox)
-        stack.callback(place.close)
+        sink = stack.enter_context(closing(_sink(inbox, state, mode, names, quota, expire)))
+        place = stack.enter_context(closing(_place(report, inbox, sink, sandbox)))
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, place, listening(medium))
@@ -142,13 +139,18 @@ def command(
             session = Session(
                 medium, decoder, sink, watcher, _limits(max_object, quota), disk=disk, **judging
             )
-            place.begin(disk)
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
-            with signals.asking(session.stop):
-                session.run(Stop(1 if once or inbox == "-" else count, idle))
-                watcher.unstored = place.finish(session)
+            _listen(session, watcher, Stop(1 if once or inbox == "-" else count, idle))
     return _conclude(report, session, watcher)
+
+
+def _listen(session: Session, watcher: Watcher, stop: Stop) -> None:
+    """Until `stop` says so, and then until all is where it belongs."""
+    watcher.place.begin(session.disk)
+    with signals.asking(session.stop):
+        session.run(stop)
+        watcher.unstored = watcher.place.finish(session)
 
 
 def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
@@ -171,22 +173,24 @@ def _judging(
     }
 
 
-def _check(inbox: str, json_: bool, ordered: bool, give_up_after: float | None) -> None:
+def _check(
+    inbox: str,
+    state: str | None,
+    names: str,
+    json_: bool,
+    ordered: bool,
+    give_up_after: float | None,
+) -> None:
     if give_up_after is not None and not ordered:
         raise UsageError("--give-up-after goes with --ordered")
     if inbox == "-" and json_:
         raise UsageError("--json and the object both want standard output")
-
-
-def _check_store(inbox: str, state: str | None, names: str) -> None:
-    if not is_store(inbox):
-        return
-    if state is None:
+    if is_store(inbox) and state is None:
         raise UsageError(
             "what waits for a store has to lie somewhere",
             hint=f"diode recv {shown(inbox)} --from URL --state DIR",
         )
-    if names == "exact":
+    if is_store(inbox) and names == "exact":
         raise UsageError("--names exact is for folders: stores do not take every byte")
 
 
@@ -208,10 +212,10 @@ def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int, expi
         if sys.stdout.isatty():
             raise UsageError("standard output is a terminal", hint="diode recv - --from URL > FILE")
         return Output(sys.stdout.fileno())
-    if is_store(inbox):
+    if is_store(inbox) and state is not None:
         from diode.sink.outbox import Outbox
 
-        return Outbox(state or "", mode=mode, quota=quota, expire=expire)
+        return Outbox(state, mode=mode, quota=quota, expire=expire)
     from diode.sink.folder import Inbox
 
     exact = names == "exact"

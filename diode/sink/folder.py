@@ -285,8 +285,7 @@ class Inbox:
     def _make_room(self, growing: Key, part: Part) -> None:
         """Keep all parts within the quota: the object announced first goes first."""
         self._account(growing, part)
-        quota = None if self._quota is None else self._quota - self.elsewhere
-        while quota is not None and self._held > quota and self._parts:
+        while self._quota is not None and self._held + self.elsewhere > self._quota and self._parts:
             oldest = next((k for k in self._parts if k != growing), growing)
             self.discard(oldest)
             self.evicted(
