@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -241,11 +242,16 @@ def test_a_receiver_killed_in_mid_upload_delivers_once(
     receiving.wait()
     assert outbox(shell) == ["large"]
     wait_for(lambda: all(map(gone, processes)))
+    if moment == "under way":
+        (shell.folder / "st/spooled.jsonl").write_text('{"path": "larg')  # cut by a power cut
     gate.rate = 0
     received = shell.run(*INTO, "file:cap")
     assert received.code == 0, received.out
     (delivered,) = received.events("object_delivered")
-    assert delivered["path"] == "s3://bucket/in/large"
+    assert (delivered["path"], delivered["name"]) == ("s3://bucket/in/large", "large")
+    assert delivered["sha256"] == hashlib.sha256(content).hexdigest()
+    assert delivered["duplicate"] is (moment == "about to be told")
+    assert ("number" in delivered) is (moment == "about to be told")
     assert server.keys("bucket") == ["in/large"]
     assert server.read("bucket", "in/large") == content
     assert outbox(shell) == []

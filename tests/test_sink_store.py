@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 
 import pytest
 from buckets import Server, variables
@@ -69,17 +71,23 @@ def test_a_copy_that_differs_gets_no_name(tmp_path, monkeypatch):
     assert os.listdir(tmp_path / "store") == []
 
 
-def test_what_a_kill_left_is_overwritten_by_the_next_attempt(tmp_path, monkeypatch):
-    store = Store(f"file://{tmp_path}/store")
-    with monkeypatch.context() as dying:
-        dying.setattr(store._system, "mv", lambda *_: os._exit(9))
-        if (child := os.fork()) == 0:
-            put(store, tmp_path, b"content", "a")
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+DYING = """
+import hashlib, os, sys
+from diode.sink.store import Store
+
+store = Store(sys.argv[1])
+store._system.mv = lambda *_: os._exit(9)
+store.put(sys.argv[2], "a", 7, hashlib.sha256(b"content").digest())
+"""
+
+
+def test_what_a_kill_left_is_overwritten_by_the_next_attempt(tmp_path):
+    root, local = f"file://{tmp_path}/store", tmp_path / "local"
+    local.write_bytes(b"content")
+    assert subprocess.run([sys.executable, "-c", DYING, root, local], check=False).returncode == 9
     (left,) = os.listdir(tmp_path / "store")
     assert left.startswith(".diode-")
-    put(store, tmp_path, b"content", "a")
+    put(Store(root), tmp_path, b"content", "a")
     assert os.listdir(tmp_path / "store") == ["a"]
 
 

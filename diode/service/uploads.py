@@ -119,7 +119,7 @@ class Uploads:
     def left(self, waiting: Iterable[Waiting], facts: dict[str, list[Facts]]) -> None:
         """What an earlier run left. facts: what is known of it."""
         for path, size, folder in waiting:
-            known = facts.get(path) or [{"name": path, "size": size}]
+            known = facts.get(path) or [{"name": path, "path": path, "size": size}]
             sha256 = known[0].get("sha256", "")
             self._take(File(path, size, "" if folder else sha256, folder, known))
 

@@ -46,11 +46,13 @@ AGAIN = 1.0
 """Seconds before a worker that died is begun anew; doubled each time, up to the next."""
 SELDOM = 30.0
 _SETTINGS = (
-    *("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+    *("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"),
     *("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("GOOGLE_APPLICATION_CREDENTIALS", "BOTO_CONFIG", "FSSPEC_CONFIG_DIR"),
 )
 """Variables that name files which say how a store is reached."""
+_ROTATED = "AWS_WEB_IDENTITY_TOKEN_FILE"
+"""The same, of a file that is replaced again and again, so that its folder is needed."""
 _HOME = (".aws", ".ssh", ".config", ".netrc", ".azure")
 _SYSTEM = ("/etc", "/run/systemd/resolve", "/usr/share/ca-certificates", "/usr/local/share")
 
@@ -206,6 +208,8 @@ def bounds(outbox: str, folder: str | None) -> confine.Bounds:
     """What a worker may still do. folder: the store, where it is one of this machine."""
     home = os.path.expanduser("~")
     named = [value for name in _SETTINGS if (value := os.environ.get(name))]
+    if token := os.environ.get(_ROTATED):
+        named.append(os.path.dirname(token))
     read = (outbox, *_SYSTEM, *(os.path.join(home, name) for name in _HOME), *named)
     own = () if folder is None else (folder,)
     return confine.Bounds(sends=False, own=own, read=read, network=True)
