@@ -134,8 +134,8 @@ def refused(shell: Shell, *words: str) -> None:
     assert received.code == 13, received.out
     assert received.events("object_delivered") == []
     error = received.events("error")[-1]
-    assert "2 files wait in the outbox" in error["message"]
-    assert "the next start uploads them" in error["hint"]
+    assert "(2 in the outbox)" in error["message"]
+    assert "the next start uploads the rest" in error["hint"]
     for word in words:
         assert word in error["message"] + error["hint"]
     assert outbox(shell) == ["a", "b"]

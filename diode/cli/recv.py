@@ -269,7 +269,7 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         )
     heard = max(1, receiver.frames + receiver.lost)
     report.say(
-        f"{plural(session.deliveries.delivered, 'object')} delivered in "
+        f"{plural(session.deliveries.delivered, 'object')} {watcher.place.word} in "
         f"{seconds(session.clock() - session.started)}; {receiver.frames:,} frames heard, "
         f"{receiver.lost:,} lost ({receiver.lost / heard:.1%})"
     )

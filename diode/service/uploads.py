@@ -231,8 +231,8 @@ class Uploads:
             if self._files and self.hopeless:
                 assert self._trouble is not None
                 raise DestinationError(
-                    f"{len(self._files):,} files wait in the outbox: {self._trouble}",
-                    hint=f"{self._trouble.hint}; the next start uploads them",
+                    f"not all is stored ({len(self._files):,} in the outbox): {self._trouble}",
+                    hint=f"the next start uploads the rest; {self._trouble.hint}",
                 )
             self.process.wait(PAUSE)
 
@@ -242,7 +242,7 @@ def _pause(failures: int) -> float:
     return min(LONGEST, SHORTEST * float(1 << min(failures, 16)))
 
 
-ENDED = "what came stays in the outbox: start the receiver again"
+ENDED = "start the receiver again: what came stays in the outbox"
 
 
 class Process:
