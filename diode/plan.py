@@ -70,6 +70,8 @@ WIDE_SYMBOL = 1408
 STALL = 1000
 """Frames of an outage where no rate turns seconds into frames: a receiver that does not
 look for 50 ms at 20,000 frames a second. No medium loses anything there."""
+HEARTBEAT_FRAMES = 4096
+"""Frames between two heartbeats on a link without a rate."""
 MIN_MANIFESTS = 3
 MIN_SYMBOL = 16
 """Shorter symbols would be mostly header; and a block check must fit one."""
@@ -328,6 +330,14 @@ def manifest_copies(symbols: int, settings: Settings, failure: float = AUTO_FAIL
 def manifest_interval(link: Link, frame_bytes: int) -> int:
     """Data frames between two announcements of a long object: about a second of line time."""
     return max(64, int(link.rate / frame_bytes)) if link.rate else 2048
+
+
+def heartbeat_interval(settings: Settings, link: Link) -> int:
+    """Frames between two heartbeats: about a second of line time."""
+    if not link.rate:
+        return HEARTBEAT_FRAMES
+    longest = symbol_size(settings, link) + frame.HEADER + frame.CHECK
+    return max(16, int(link.rate / link.line_bytes(longest)))
 
 
 def manifests(cut: Geometry, settings: Settings, link: Link, symbols: int) -> int:

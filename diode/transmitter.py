@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diode import frame, plan
+from diode import plan
 from diode.ahead import AtOnce
 from diode.announcements import AnnouncementSymbols
 from diode.assembly import (
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
 SLICE_BYTES = 512 << 10
 """Frames handed out at a time on a link without a rate: fits a processor's cache."""
 SLICE_SECONDS = 0.05
-HEARTBEAT_FRAMES = 4096
-"""Frames between heartbeats on a link without a rate; with one, about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +202,7 @@ class Transmitter:
 
     def heartbeat(self, now: float) -> Frames | None:
         """A heartbeat if one is due."""
-        if self._since_heartbeat < self._heartbeat_frames:
+        if self._since_heartbeat < plan.heartbeat_interval(self.settings, self.link):
             return None
         return self._stamped(self._heartbeat(now, Beat.GOING_ON))
 
@@ -355,13 +353,6 @@ class Transmitter:
             self.link.max_frame if self.settings.filled else 0,
         )
         return Frames.of_rows(rows)
-
-    @property
-    def _heartbeat_frames(self) -> int:
-        if not self.link.rate:
-            return HEARTBEAT_FRAMES
-        longest = plan.symbol_size(self.settings, self.link) + frame.HEADER + frame.CHECK
-        return max(16, int(self.link.rate / self.link.line_bytes(longest)))
 
     def _due(self, room: int, *, wait: bool) -> Frames | None:
         """The next frames that are no heartbeats, about `room` bytes; None: none, or none yet."""

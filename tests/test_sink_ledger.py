@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from inboxes import Thing, descriptors
 
+from diode.errors import DestinationError, OtherState
 from diode.events import Key
+from diode.sink.folder import Inbox
 from diode.sink.ledger import Ledger
 
 MANIFEST = Thing(b"content", "naïve.txt".encode()).manifest
@@ -125,6 +127,27 @@ def sound_or_aside(folder: Path, content: bytes, right: list[tuple]) -> bool:
         ledger.close()
     assert said == ([] if ledger.aside else right)
     return bool(ledger.aside)
+
+
+def test_required_ledger_is_not_replaced(tmp_path: Path) -> None:
+    """Neither at the start nor where the damage shows later, when nothing can be delivered."""
+    inbox = Inbox(str(tmp_path / "inbox"))
+    thing = Thing(b"content", b"name")
+    thing.give(inbox)
+    inbox.close()
+    inbox = Inbox(str(tmp_path / "inbox"), required=inbox.state)
+    path = tmp_path / "inbox/.diode/ledger.db"
+    inbox._ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    inbox._ledger._db.execute("PRAGMA cache_size=0")
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    for number in (2, 3):
+        inbox._ledger._db.execute("PRAGMA shrink_memory")
+        with pytest.raises(DestinationError, match="the ledger of"):
+            Thing(b"more", b"other", Key(7, number)).give(inbox)
+    inbox.close()
+    assert [p.name for p in path.parent.glob("ledger.db*corrupt*")] == []
+    with pytest.raises(OtherState, match="damaged"):
+        Inbox(str(tmp_path / "inbox"), required=inbox.state)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])

@@ -35,6 +35,7 @@ class Judging(TypedDict):
     gate: Gate
     opener: Opener
     tags: Tags
+    limits: Limits
 
 
 @click.command(short_help="receive, and deliver what is whole")
@@ -79,6 +80,11 @@ class Judging(TypedDict):
     help="With --ordered: wait that long for a missing object.  [default: for ever]",
 )
 @click.option("--state", type=click.Path(), help="Folder for unfinished objects and the ledger.")
+@click.option(
+    "--require-state",
+    metavar="NAME",
+    help="Refuse to start unless the state is there and has that name, which -v tells.",
+)
 @options.buffer
 @options.impair
 @options.sandbox
@@ -101,6 +107,7 @@ def command(
     ordered: bool,
     give_up_after: float | None,
     state: str | None,
+    require_state: str | None,
     buffer: int,
     impair: str | None,
     sandbox: str,
@@ -123,22 +130,21 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, state, names, json_, ordered, give_up_after)
-    judging = _judging(report, verify, identities, link_key)
+    judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
     decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with ExitStack() as stack:
         medium, reader = reading.opened(report, url, impair, sandbox, buffer)
         stack.callback(medium.close)
-        sink = stack.enter_context(closing(_sink(inbox, state, mode, names, quota, expire)))
+        sink = _sink(inbox, state, require_state, mode, names, quota, expire)
+        stack.callback(sink.close)
         place = stack.enter_context(closing(_place(report, inbox, sink, sandbox)))
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, place, listening(medium))
-            report.event("listening", url=url, sandbox=confined, reader=reader)
+            _listens(report, url, confined, reader, sink)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
-            session = Session(
-                medium, decoder, sink, watcher, _limits(max_object, quota), disk=disk, **judging
-            )
+            session = Session(medium, decoder, sink, watcher, disk=disk, **judging)
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
             _listen(session, watcher, Stop(1 if once or inbox == "-" else count, idle))
@@ -158,18 +164,29 @@ def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
     return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 
 
+def _listens(report: Report, url: str, confined: str, reader: str, sink: Sink) -> None:
+    report.event("listening", url=url, sandbox=confined, reader=reader, state=sink.state)
+    if sink.state:
+        report.detail(f"state: {sink.state}")
+
+
 def _limits(max_object: int | None, quota: int) -> Limits:
     """What does not fit into the quota would be given up after it was nearly there."""
     return Limits(max_object=quota if max_object is None else min(max_object, quota))
 
 
 def _judging(
-    report: Report, verify: tuple[str, ...], identities: tuple[str, ...], link_key: str | None
+    report: Report,
+    verify: tuple[str, ...],
+    identities: tuple[str, ...],
+    link_key: str | None,
+    limits: Limits,
 ) -> Judging:
     return {
         "gate": verifying.gate(report, verify),
         "opener": verifying.opener(report, identities),
         "tags": options.tagging(link_key),
+        "limits": limits,
     }
 
 
@@ -205,8 +222,18 @@ def _place(report: Report, inbox: str, sink: Sink, sandbox: str) -> Place:
     return opened(report, inbox, sink, sandbox)
 
 
-def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int, expire: float) -> Sink:
+def _sink(
+    inbox: str,
+    state: str | None,
+    required: str | None,
+    mode: int,
+    names: str,
+    quota: int,
+    expire: float,
+) -> Sink:
     if inbox == "-":
+        if required is not None:
+            raise UsageError("--require-state goes with an inbox: - keeps no state")
         from diode.sink.stream import Output
 
         if sys.stdout.isatty():
@@ -215,11 +242,19 @@ def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int, expi
     if is_store(inbox) and state is not None:
         from diode.sink.outbox import Outbox
 
-        return Outbox(state, mode=mode, quota=quota, expire=expire)
+        return Outbox(state, mode=mode, quota=quota, expire=expire, required=required)
     from diode.sink.folder import Inbox
 
     exact = names == "exact"
-    return Inbox(inbox, state=state, mode=mode, exact_names=exact, quota=quota, expire=expire)
+    return Inbox(
+        inbox,
+        state=state,
+        mode=mode,
+        exact_names=exact,
+        quota=quota,
+        expire=expire,
+        required=required,
+    )
 
 
 def _conclude(report: Report, session: Session, watcher: Watcher) -> int:

@@ -116,7 +116,7 @@ class Storing:
 
     @property
     def _path(self) -> str:
-        return os.path.join(self.outbox.state, NOTES)
+        return os.path.join(self.outbox.beside, NOTES)
 
     def _note(self, facts: Facts) -> None:
         """One line: of what waits all that is told, of what left only where it lay."""

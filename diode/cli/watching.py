@@ -168,6 +168,7 @@ class Watcher:
             "encrypted": incoming.manifest.encrypted,
             "seconds": round(took, 3),
             "loss": round(loss, 6),
+            "frames": received.frames if received else 0,
             "blocks": incoming.collector.geometry.blocks,
             "blocks_decoded": incoming.decoded_blocks,
         }

@@ -71,6 +71,8 @@ class Sink(Protocol):
     """What the operator should know; whoever tells of it empties the list."""
     folders: tuple[str, ...]
     """Where it makes, renames and removes files."""
+    state: str
+    """Name of what remembers the objects that came, see `Ledger`; empty where nothing does."""
 
     def unfinished(self) -> Iterator[Unfinished]:
         """Objects begun in earlier runs."""

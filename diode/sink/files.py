@@ -72,9 +72,21 @@ class Descriptors(NamedTuple):
     journal: int
 
 
+def names_in(folder: int) -> list[str]:
+    """What is in a folder now. A descriptor that was opened earlier need not list what came since
+    (POSIX leaves it open, and btrfs does not).
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    anew = os.open(".", flags, dir_fd=folder)
+    try:
+        return os.listdir(anew)
+    finally:
+        os.close(anew)
+
+
 def set_aside(folder: int, name: str) -> str:
     """Rename a damaged file to the first free `NAME.corrupt-N`; that name."""
-    there = set(os.listdir(folder))
+    there = set(names_in(folder))
     new = next(n for i in itertools.count(1) if (n := f"{name}.corrupt-{i}") not in there)
     os.rename(name, new, src_dir_fd=folder, dst_dir_fd=folder)
     return new

@@ -24,17 +24,10 @@ from diode import bundle
 from diode.confine.folders import check_folder
 from diode.errors import DestinationError
 from diode.objects import Announcement, Malformed, Manifest, Type, escape
-from diode.sink import Delivered, Refused, Unfinished
+from diode.sink import Delivered, Refused, Unfinished, files
 from diode.sink.age import Ages
-from diode.sink.files import (
-    OpenFiles,
-    announcement_of,
-    folder_key,
-    folder_name,
-    read_all,
-    remove_folder,
-)
-from diode.sink.ledger import Ledger, is_damage
+from diode.sink.files import OpenFiles, folder_key, folder_name
+from diode.sink.ledger import Ledger, is_damage, must_exist
 from diode.sink.parts import Part
 from diode.sink.place import DIRECTORY, STATE, Places, rename_beside, where_lies
 from diode.sink.trouble import Lost, explained, lock, lost, sync
@@ -64,12 +57,13 @@ class Inbox:
         exact_names: bool = False,
         quota: int | None = None,
         expire: float | None = None,
+        required: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create what is missing and take the lock.
 
         quota: bytes of unfinished objects. expire: seconds of listening in which nothing of an
-        unfinished object came, after which it is given up.
+        unfinished object came, after which it is given up. required: as of `Ledger`.
         """
         self.path = path
         self._quota = quota
@@ -85,7 +79,9 @@ class Inbox:
         self._held = self.elsewhere = 0
         state = state or os.path.join(path, STATE)
         self.folders: tuple[str, ...] = (path, state)
+        ledger = os.path.join(state, "ledger.db")
         with explained(path), contextlib.ExitStack() as opened:
+            must_exist(ledger, required)
             os.makedirs(path, exist_ok=True)
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.callback(os.close, self._root)
@@ -103,11 +99,12 @@ class Inbox:
                     f"{escape(state)} is on another file system than {escape(path)}",
                     hint="--state must be on the inbox's own file system: files are renamed over",
                 )
-            self._ledger = Ledger(os.path.join(state, "ledger.db"))
+            self._ledger = Ledger(ledger, required)
             opened.callback(self._ledger.close)
             self._places = Places(self._root, self._state, mode & 0o666, exact=exact_names)
             if self._ledger.aside:
                 self._tell_of_ledger(self._ledger.aside)
+            self.state = self._ledger.name
             self._opened = opened.pop_all()
 
     @contextlib.contextmanager
@@ -117,7 +114,7 @@ class Inbox:
             try:
                 yield
             except sqlite3.Error as error:
-                if is_damage(error):
+                if is_damage(error) and self._ledger.required is None:
                     self._tell_of_ledger(self._ledger.replace())
                 raise
 
@@ -131,17 +128,17 @@ class Inbox:
 
     def unfinished(self) -> Iterator[Unfinished]:
         with self._guarded():
-            names = sorted(os.listdir(self._store))
+            names = sorted(files.names_in(self._store))
         for name in names:
             key = folder_key(name)
             if key is None:
                 continue
             try:
-                announcement = announcement_of(self._store, name)
+                announcement = files.announcement_of(self._store, name)
                 manifest = Announcement.parse(announcement).manifest
             except (FileNotFoundError, NotADirectoryError, Malformed):
                 # A crash came before the announcement was written, or after the data had left.
-                remove_folder(self._store, name)
+                files.remove_folder(self._store, name)
                 continue
             except OSError:  # not ours to judge: it may be readable next time
                 continue
@@ -331,7 +328,7 @@ class Inbox:
 
     def _unpack(self, key: Key, part: Part, manifest: Manifest) -> Delivery:
         """Deliver a bundle's files (unpack.py)."""
-        content = read_all(part.data, manifest.size)
+        content = files.read_all(part.data, manifest.size)
         if hashlib.sha256(content).digest() != manifest.digest:
             return self._wrong(key, part)
         try:

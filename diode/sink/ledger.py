@@ -13,18 +13,25 @@ sqlite3 finds damage in its own structure, not in what is stored. So each row ha
 are checked at the start. A damaged ledger is renamed and a new one begun: what lies in
 the inbox is still not delivered twice, since the same content under the same name is a
 duplicate.
+
+A ledger that was deleted knows no replay. So each draws a name when it is begun, and whoever asks
+for that name (`required`) gets that ledger or none: not a new one, nor one begun after damage. An
+older copy of the same ledger has the same name; nothing here can tell it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from diode.errors import OtherState
 from diode.events import Key
 from diode.frame import crc32c
+from diode.objects import escape
 
 if TYPE_CHECKING:
     from diode.objects import Manifest
@@ -50,8 +57,13 @@ CREATE TABLE IF NOT EXISTS objects (
     PRIMARY KEY (sender, number, member)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unusual ON objects (state) WHERE state IN ('begun', 'void');
+PRAGMA user_version = {name};
 COMMIT;
 """
+_DELIBERATELY = (
+    "without it a replay cannot be told: restore the state from a backup, or begin another on "
+    "purpose by a run without --require-state, whose name -v tells"
+)
 
 
 class Damaged(sqlite3.DatabaseError):
@@ -74,21 +86,50 @@ def is_damage(error: sqlite3.Error) -> bool:
     return isinstance(error, Damaged) or (code is not None and code & 0xFF in codes)
 
 
+def must_exist(path: str, required: str | None) -> None:
+    """OtherState where a certain ledger is asked for and there is none at all."""
+    if required is not None and not os.path.exists(path):
+        raise OtherState(f"there is no state at {escape(path)}", hint=_DELIBERATELY)
+
+
 class Ledger:
     """Objects finished so far. Raises sqlite3.Error, which the sink translates."""
 
-    def __init__(self, path: str) -> None:
-        """Open, or begin; `aside` names the damaged one where there was one."""
+    def __init__(self, path: str, required: str | None = None) -> None:
+        """Open, or begin; `aside` names the damaged one where there was one.
+
+        required: `name` of the ledger that this has to be. OtherState where it is not, and then
+        nothing is begun, moved or changed.
+        """
         self.aside = ""
+        self.required = required
         self._path = path
         try:
+            must_exist(path, required)
             if os.path.exists(path) and 0 < os.path.getsize(path) < _LEAST:
                 raise Damaged("it is cut short")  # sqlite3 would call it empty
             self._db = _open(path)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
+            if required is not None:
+                raise OtherState(
+                    f"the state {escape(path)} is damaged: {error}", hint=_DELIBERATELY
+                ) from error
             self._db = self._anew()
+        if required not in (None, self.name):
+            name = self.name
+            self._db.close()
+            raise OtherState(
+                f"the state of {escape(path)} is {name}, not {escape(required)}",
+                hint=_DELIBERATELY,
+            )
+
+    @property
+    def name(self) -> str:
+        """Eight hexadecimal digits, drawn when it was begun."""
+        (number,) = self._db.execute("PRAGMA user_version").fetchone()
+        return f"{number & 0xFFFFFFFF:08x}"
 
     def finished(self, key: Key) -> bool:
         """Whether this object needs nothing more."""
@@ -235,7 +276,7 @@ def _check_schema(db: sqlite3.Connection) -> None:
     """Make the tables; damage may have renamed what is there."""
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     if not names:
-        db.executescript(_SCHEMA)
+        db.executescript(_SCHEMA.format(name=secrets.randbits(31)))
         return
     columns = [row[1] for row in db.execute("PRAGMA table_info(objects)")]
     if "objects" not in names or "unusual" not in names or len(columns) != 10:

@@ -52,12 +52,22 @@ class Outbox(Inbox):
         mode: int,
         quota: int | None = None,
         expire: float | None = None,
+        required: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """state: folder for this and all else that is kept. The rest as for `Inbox`."""
         path = os.path.join(state, FOLDER)
-        super().__init__(path, state=state, mode=mode, quota=quota, expire=expire, clock=clock)
-        self.state = state
+        super().__init__(
+            path,
+            state=state,
+            mode=mode,
+            quota=quota,
+            expire=expire,
+            required=required,
+            clock=clock,
+        )
+        self.beside = state
+        """Where else there is room for what concerns it."""
         self.quota = quota
 
     def waiting(self) -> list[Waiting]:

@@ -40,6 +40,7 @@ from diode.sink.files import (
     Descriptors,
     OpenFiles,
     copy,
+    names_in,
     open_writable,
     read_file,
     set_aside,
@@ -236,7 +237,7 @@ class Part:
 
     def remove(self) -> None:
         """Close and delete; what was renamed away already is not missed."""
-        for name in os.listdir(self.folder):
+        for name in names_in(self.folder):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self.folder)
         self.close()

@@ -39,6 +39,7 @@ class Output:
         with _explained("the temporary folder"):
             self._folder = tempfile.TemporaryDirectory(prefix="diode-")
             self.folders: tuple[str, ...] = (self._folder.name,)
+            self.state = ""
             self._store = os.open(self._folder.name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._parts: dict[Key, Part] = {}
         self._files = OpenFiles()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from diode.objects import Type
 from diode.sink import Delivered, Unpacked
-from diode.sink.files import MODE, read_file, write_all
+from diode.sink.files import MODE, names_in, read_file, write_all
 from diode.sink.place import has_syncfs, rename_beside, syncfs, where_lies
 from diode.sink.trouble import lost
 
@@ -137,7 +137,7 @@ class _Attempt:
         """Step 3 but for the syncfs. One that has no place keeps none of the others from theirs:
         the first error is raised when all have been tried.
         """
-        staged = set(os.listdir(self._part))
+        staged = set(names_in(self._part))
         placed, failure = [], None
         try:
             for number, (member, digest) in enumerate(
@@ -213,6 +213,6 @@ def clear(part: int) -> None:
     """Remove what was staged, the marker first."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(READY, dir_fd=part)
-    for name in os.listdir(part):
+    for name in names_in(part):
         if name.startswith(STAGED):
             os.unlink(name, dir_fd=part)
