@@ -34,11 +34,12 @@ Families, one folder each, members chosen by a name in a table:
     code         zfec, leopard, raptorq, repeat     line         cobs, rs, datagram
     modem        bell103, bell202, fsk,             carrier      serial, udp, file, pipe,
                  robust, telephone, cable                        wav, pcm, audio, impaired
-    source       files, folder, stream              sink         folder, stream
+    source       files, folder, stream              sink         folder, stream, store
     doctor       udp
 
 A receiver is two processes (carrier/separate.py): one reads the carrier and has no files, the
-other one does all the rest and has no carrier.
+other one does all the rest and has no carrier. With a store there is one more (sink/uploader.py),
+the only one with a network.
 
 and `service` (loops that join core and families) and `cli` (one module a verb).
 

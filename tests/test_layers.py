@@ -337,6 +337,7 @@ TESTED_IN = {
     "diode.keyring": "test_signing.py",
     "diode.service.resuming": "test_service_logbook.py",
     "diode.cli.course": "test_cli_resume.py",
+    "diode.cli.storing": "test_cli_store.py",
     "diode.service.keys": "test_cli_keygen.py",
     "diode.cli.signing": "test_cli_sign.py",
     "diode.cli.verifying": "test_cli_sign.py",

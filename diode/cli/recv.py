@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, TypedDict
 
 import click
@@ -13,16 +13,18 @@ from diode.cli import INTERRUPTED, confinement, options, reading, signals, verif
 from diode.cli.listening import listening
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
-from diode.cli.watching import Watcher, numbers_of
+from diode.cli.watching import AtHand, Watcher, numbers_of
 from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.limits import Limits
 from diode.objects import escape
 from diode.ordering import Strict
 from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
+from diode.sink.store import is_store, shown
 
 if TYPE_CHECKING:
     from diode.admission import Gate, Opener
+    from diode.cli.watching import Place
     from diode.sink import Sink
     from diode.tag import Tags
 
@@ -113,12 +115,13 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Receive into the folder INBOX, or one object to standard output (-).
+    """Receive into the folder INBOX, a store (s3://…), or one object to standard output (-).
 
     \b
       diode recv inbox --from 'serial:/dev/ttyUSB1?baud=115200'
       diode recv inbox --from file:/media/stick/photos.cap
       diode recv inbox --from serial:/dev/ttyUSB1 --verify plant7.pub
+      diode recv s3://bucket/in --state /var/lib/diode --from serial:/dev/ttyUSB1
       diode recv - --from serial:/dev/ttyUSB1 | tar x
 
     A file appears under its name only when it is complete and its SHA-256 is right. What is
@@ -126,26 +129,34 @@ def command(
     with it. Where standard output is no terminal, it gets the path of each file delivered.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    _check(inbox, json_, ordered, give_up_after)
+    _check(inbox, state, names, json_, ordered, give_up_after)
     judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
     decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         medium, reader = reading.opened(report, url, impair, sandbox, buffer)
         stack.callback(medium.close)
         sink = _sink(inbox, state, require_state, mode, names, quota, expire)
         stack.callback(sink.close)
+        place = stack.enter_context(closing(_place(report, inbox, sink, sandbox)))
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
-            watcher = Watcher(report, bar, listening(medium))
+            watcher = Watcher(report, bar, place, listening(medium))
             _listens(report, url, confined, reader, sink)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
             session = Session(medium, decoder, sink, watcher, disk=disk, **judging)
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
-            with signals.asking(session.stop):
-                session.run(Stop(1 if once or inbox == "-" else count, idle))
+            _listen(session, watcher, Stop(1 if once or inbox == "-" else count, idle))
     return _conclude(report, session, watcher)
+
+
+def _listen(session: Session, watcher: Watcher, stop: Stop) -> None:
+    """Until `stop` says so, and then until all is where it belongs."""
+    watcher.place.begin(session.disk)
+    with signals.asking(session.stop):
+        session.run(stop)
+        watcher.unstored = watcher.place.finish(session)
 
 
 def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
@@ -179,11 +190,36 @@ def _judging(
     }
 
 
-def _check(inbox: str, json_: bool, ordered: bool, give_up_after: float | None) -> None:
+def _check(
+    inbox: str,
+    state: str | None,
+    names: str,
+    json_: bool,
+    ordered: bool,
+    give_up_after: float | None,
+) -> None:
     if give_up_after is not None and not ordered:
         raise UsageError("--give-up-after goes with --ordered")
     if inbox == "-" and json_:
         raise UsageError("--json and the object both want standard output")
+    if is_store(inbox) and state is None:
+        raise UsageError(
+            "what waits for a store has to lie somewhere",
+            hint=f"diode recv {shown(inbox)} --from URL --state DIR",
+        )
+    if is_store(inbox) and names == "exact":
+        raise UsageError("--names exact is for folders: stores do not take every byte")
+
+
+def _place(report: Report, inbox: str, sink: Sink, sandbox: str) -> Place:
+    """What happens to objects once they are in the sink."""
+    from diode.sink.outbox import Outbox
+
+    if not isinstance(sink, Outbox):
+        return AtHand(report)
+    from diode.cli.storing import opened
+
+    return opened(report, inbox, sink, sandbox)
 
 
 def _sink(
@@ -203,6 +239,10 @@ def _sink(
         if sys.stdout.isatty():
             raise UsageError("standard output is a terminal", hint="diode recv - --from URL > FILE")
         return Output(sys.stdout.fileno())
+    if is_store(inbox) and state is not None:
+        from diode.sink.outbox import Outbox
+
+        return Outbox(state, mode=mode, quota=quota, expire=expire, required=required)
     from diode.sink.folder import Inbox
 
     exact = names == "exact"
@@ -264,16 +304,23 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         )
     heard = max(1, receiver.frames + receiver.lost)
     report.say(
-        f"{plural(session.deliveries.delivered, 'object')} delivered in "
+        f"{plural(session.deliveries.delivered, 'object')} {watcher.place.word} in "
         f"{seconds(session.clock() - session.started)}; {receiver.frames:,} frames heard, "
         f"{receiver.lost:,} lost ({receiver.lost / heard:.1%})"
     )
     quarantined = verifying.conclude(report, session)
     if session.stopped:
         return INTERRUPTED
+    _check_delivered(session, watcher)
+    partial = short or gaps or session.deliveries.refused or session.deliveries.held or quarantined
+    return Partial.exit_code if partial else 0
+
+
+def _check_delivered(session: Session, watcher: Watcher) -> None:
+    """Raise DestinationError where something did not get where it was to go."""
+    if watcher.unstored is not None:
+        raise watcher.unstored
     if session.trouble is not None and session.no_room:
         raise DestinationError(
             f"not all is delivered: {session.trouble}", hint=session.trouble.hint
         )
-    partial = short or gaps or session.deliveries.refused or session.deliveries.held or quarantined
-    return Partial.exit_code if partial else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from diode import events
 from diode.cli import reading, verifying
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diode.incoming import Incoming
     from diode.objects import Manifest
     from diode.ordering import GivenUp
+    from diode.service.disk import Disk
     from diode.service.receiver import Session
     from diode.sink import Delivered, Unpacked
 
@@ -29,16 +30,66 @@ MAX_DETAILS = 20
 """Different refusals told one by one with -v; after that they are only counted."""
 
 
+class Place(Protocol):
+    """Where objects go: what is said of one that is there, and what happens next."""
+
+    event: str
+    word: str
+
+    def placed(self, facts: dict[str, Any]) -> None:
+        """An object is there; `facts` are the fields of its event."""
+
+    def begin(self, disk: Disk) -> None:
+        """Listening begins. disk: where work on the sink is done."""
+
+    def tick(self, session: Session) -> None:
+        """Some bytes, or some time, have passed."""
+
+    def finish(self, session: Session) -> DestinationError | None:
+        """Listening is over: wait for the rest; what keeps it from getting there."""
+
+    def close(self) -> None:
+        """Whatever is left is left to the next start."""
+
+
+@dataclass(slots=True)
+class AtHand:
+    """A folder, or standard output: what is there is delivered."""
+
+    report: Report
+    event: str = "object_delivered"
+    word: str = "delivered"
+
+    def placed(self, facts: dict[str, Any]) -> None:
+        if facts["path"] != "-" and not sys.stdout.isatty():
+            self.report.result(facts["path"])
+
+    def begin(self, disk: Disk) -> None:
+        """Nothing is left to do."""
+
+    def tick(self, session: Session) -> None:
+        """Nor here."""
+
+    def finish(self, session: Session) -> None:
+        """Nor here."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 @dataclass(slots=True)
 class Watcher:
     """Shows and reports what a session sees."""
 
     report: Report
     bar: Shown
+    place: Place
     heard: Listening = field(default_factory=Silent)
     _refusals: verifying.Refusals = field(default_factory=verifying.Refusals)
     untold: int = 0
     """Refusals that were only counted, because too many came."""
+    unstored: DestinationError | None = None
+    """What kept objects from getting where they were to go."""
     _refusing: Ration = field(default_factory=Ration)
     _details: int = 0
     _blocks: dict[Key, tuple[int, int]] = field(default_factory=dict)
@@ -80,30 +131,30 @@ class Watcher:
         path = how.path + ("/" if manifest.type == Type.DIRECTORY else "")
         facts = self._facts(key, incoming, session)
         one = _Told(escape(manifest.name), path, manifest.size, how.sha256, how.duplicate)
-        self.report.event("object_delivered", **one._asdict(), **facts, bundle=False)
+        self._placed(one._asdict() | facts | {"bundle": False})
         if how.path == "-":
             return
-        what = "already there" if how.duplicate else "delivered"
+        what = "already there" if how.duplicate else self.place.word
         details = _details(incoming)
         self.report.say(f"{what} {escape(path)} ({size(manifest.size)}{details})")
-        if not sys.stdout.isatty():
-            self.report.result(path)
 
     def unpacked(self, key: Key, incoming: Incoming, how: Unpacked, session: Session) -> None:
         facts = self._facts(key, incoming, session)
         for member, where in how.files:
             path = where.path + ("/" if member.type == Type.DIRECTORY else "")
             one = _Told(escape(member.name), path, member.size, where.sha256, where.duplicate)
-            self.report.event("object_delivered", **one._asdict(), **facts, bundle=True)
-            if not sys.stdout.isatty():
-                self.report.result(path)
+            self._placed(one._asdict() | facts | {"bundle": True})
         there = sum(where.duplicate for _, where in how.files)
         already = f", {there:,} of them already there" if there else ""
         total = size(sum(member.size for member, _ in how.files))
         name = escape(incoming.manifest.name)
-        self.report.say(f"delivered {name} ({total}{already}{_details(incoming)})")
+        self.report.say(f"{self.place.word} {name} ({total}{already}{_details(incoming)})")
 
-    def _facts(self, key: Key, incoming: Incoming, session: Session) -> dict[str, object]:
+    def _placed(self, facts: dict[str, Any]) -> None:
+        self.report.event(self.place.event, **facts)
+        self.place.placed(facts)
+
+    def _facts(self, key: Key, incoming: Incoming, session: Session) -> dict[str, Any]:
         """What is said of an object that came, besides its name and place."""
         took = session.clock() - incoming.started
         received = session.receiver.senders.get(key.sender)
@@ -192,6 +243,7 @@ class Watcher:
             self.report.detail(self.heard.waterfall())
         if self._link.due():
             self.link(session)
+        self.place.tick(session)
 
     def link(self, session: Session) -> None:
         """The state of the link."""

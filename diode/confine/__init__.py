@@ -46,6 +46,8 @@ class Bounds:
     """First of the numbers that only descriptors of links have."""
     local_sockets: bool = False
     """Whether sockets of this machine are needed."""
+    network: bool = False
+    """Whether it is its business to talk to others: an uploader's, and nobody else's."""
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ def _landlock(bounds: Bounds, done: Confinement) -> None:
         return
     threads = _threads()
     try:
-        landlock.restrict(version, _rules(bounds))
+        landlock.restrict(version, _rules(bounds), network=bounds.network)
     except OSError as error:
         done.missing.append(f"Landlock failed ({error.strerror}): files are open to this process")
         return
@@ -171,6 +173,7 @@ def _seccomp(library: Any, bounds: Bounds, done: Confinement) -> None:
             standard=bounds.standard,
             apart=bounds.apart,
             local_sockets=bounds.local_sockets,
+            network=bounds.network,
         )
     except OSError as error:
         done.missing.append(f"seccomp failed ({error.strerror}): all system calls are open")

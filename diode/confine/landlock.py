@@ -67,15 +67,16 @@ def missing(version: int) -> list[str]:
     return [what for number, what in _NEWS.items() if number > version]
 
 
-def restrict(version: int, rules: Iterable[tuple[str, int]]) -> None:
+def restrict(version: int, rules: Iterable[tuple[str, int]], *, network: bool = False) -> None:
     """Give up everything but what (path, rights) allow, for this thread and all it starts.
 
-    Paths that are not there are left out. Raises OSError when the kernel refuses.
+    network: keep TCP. Paths that are not there are left out. Raises OSError when the kernel
+    refuses.
     """
     handled = sum(bits for number, bits in _HANDLED.items() if number <= version)
     ruleset = struct.pack("=Q", handled)
     if version >= 4:
-        ruleset += struct.pack("=Q", _TCP)
+        ruleset += struct.pack("=Q", 0 if network else _TCP)
     if version >= 6:
         ruleset += struct.pack("=Q", _SCOPES)
     descriptor = _checked(_call(_CREATE, ruleset, len(ruleset), 0))

@@ -75,30 +75,38 @@ def load() -> Any:
 
 
 def restrict(
-    library: Any, *, sends: bool, standard: int | None, apart: int, local_sockets: bool
+    library: Any,
+    *,
+    sends: bool,
+    standard: int | None,
+    apart: int,
+    local_sockets: bool,
+    network: bool = False,
 ) -> None:
     """Deny it all to every thread of this process, for good. Raises OSError.
 
     sends: the link is written to, else it is read. standard: the standard descriptor that is the
     link, if one is; apart: first of the numbers that only links have. local_sockets: leave
-    those of this machine (AF_UNIX), which sound servers need.
+    those of this machine (AF_UNIX), which sound servers need; network: leave all.
     """
     filtered = library.SyscallFilter(library.ALLOW)
     filtered.set_attr(library.Attr.CTL_TSYNC, 1)
-    rules = [*_denied(library, sends, local_sockets), *_one_way(library, sends, standard, apart)]
+    rules = [
+        *_denied(library, sends, local_sockets, network),
+        *_one_way(library, sends, standard, apart),
+    ]
     for action, name, arguments in rules:
         if library.resolve_syscall(library.Arch.NATIVE, name) >= 0:
             filtered.add_rule(action, name, *arguments)
     filtered.load()
 
 
-def _denied(library: Any, sends: bool, local_sockets: bool) -> Iterator[Rule]:
+def _denied(library: Any, sends: bool, local_sockets: bool, network: bool) -> Iterator[Rule]:
     no = library.ERRNO(errno.EPERM)
-    network = _NETWORK
-    if local_sockets:
+    if local_sockets and not network:
         yield no, "socket", (library.Arg(0, library.NE, int(socket.AF_UNIX)),)
-        network = ()
-    for name in (*_PROGRAMS, *network, *_PLACES, *_KERNEL):
+    sockets = () if local_sockets or network else _NETWORK
+    for name in (*_PROGRAMS, *sockets, *_PLACES, *_KERNEL):
         yield no, name, ()
     for request in (*_TYPING, *_DRIVING, *(_ASKING if sends else ())):
         number = getattr(termios, request, None)

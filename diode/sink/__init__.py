@@ -2,7 +2,8 @@
 
 `folder` an inbox, `stream` one object to standard output. Both collect in part files
 (`parts`) first, and hand on only what is whole and has the right digest. `unpack` makes files of
-bundles, and `ledger` remembers what came.
+bundles, and `ledger` remembers what came. What is to go into a `store` lies in an `outbox` first,
+from which `uploader`, a process of its own, brings it there.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Inbox:
         self._parts: dict[Key, Part] = {}
         self._files = OpenFiles()
         self._sizes: dict[Key, int] = {}
-        self._held = 0
+        self._held = self.elsewhere = 0
         state = state or os.path.join(path, STATE)
         self.folders: tuple[str, ...] = (path, state)
         ledger = os.path.join(state, "ledger.db")
@@ -282,7 +282,7 @@ class Inbox:
     def _make_room(self, growing: Key, part: Part) -> None:
         """Keep all parts within the quota: the object announced first goes first."""
         self._account(growing, part)
-        while self._quota is not None and self._held > self._quota and self._parts:
+        while self._quota is not None and self._held + self.elsewhere > self._quota and self._parts:
             oldest = next((k for k in self._parts if k != growing), growing)
             self.discard(oldest)
             self.evicted(
