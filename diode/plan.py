@@ -70,6 +70,8 @@ WIDE_SYMBOL = 1408
 STALL = 1000
 """Frames of an outage where no rate turns seconds into frames: a receiver that does not
 look for 50 ms at 20,000 frames a second. No medium loses anything there."""
+HEARTBEAT_FRAMES = 4096
+"""Frames between two heartbeats on a link without a rate."""
 MIN_MANIFESTS = 3
 MIN_SYMBOL = 16
 """Shorter symbols would be mostly header; and a block check must fit one."""
@@ -92,7 +94,7 @@ class Link:
     rate: bytes of line time per second, None where nothing limits it. line_bytes: expected bytes on
     the line for a frame of that many bytes. unit: line bytes that the medium carries or loses
     together, None where it has no such unit; frame_room: the longest frame that surely takes no
-    more than so many line bytes.
+    more than so many line bytes. lanes: which of several links has each turn of a round (lanes.py).
     """
 
     rate: float | None = None
@@ -100,6 +102,7 @@ class Link:
     line_bytes: Callable[[int], float] = float
     unit: int | None = None
     frame_room: Callable[[int], int] = int
+    lanes: tuple[int, ...] = (0,)
 
     @property
     def compact(self) -> bool:
@@ -313,6 +316,14 @@ def manifest_copies(symbols: int, settings: Settings, failure: float = AUTO_FAIL
 def manifest_interval(link: Link, frame_bytes: int) -> int:
     """Data frames between two announcements of a long object: about a second of line time."""
     return max(64, int(link.rate / frame_bytes)) if link.rate else 2048
+
+
+def heartbeat_interval(settings: Settings, link: Link) -> int:
+    """Frames between two heartbeats: about a second of line time."""
+    if not link.rate:
+        return HEARTBEAT_FRAMES
+    longest = symbol_size(settings, link) + frame.HEADER + frame.CHECK
+    return max(16, int(link.rate / link.line_bytes(longest)))
 
 
 def manifests(cut: Geometry, settings: Settings, link: Link, symbols: int) -> int:

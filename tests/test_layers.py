@@ -43,14 +43,14 @@ LAYERS = [
         "alignment",
         "linktest",
     },
-    {"group"},
+    {"group", "lanes"},
     {"assembly", "collector", "incoming", "keyring", "identities", "advice"},
     {"parking", "passes", "ahead"},
     {"transmitter", "receiver", "inspection"},
     {"constant_rate"},
 ]
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-NOT_BELOW_RECEIVER = {"transmitter", "assembly", "passes", "schedule", "constant_rate"}
+NOT_BELOW_RECEIVER = {"transmitter", "assembly", "passes", "schedule", "lanes", "constant_rate"}
 """What the receiving core does not know although it stands above it."""
 
 FAMILIES = {
@@ -98,6 +98,7 @@ TRANSMITTING = (
     "cli.preparing",
     "cli.steady",
     "schedule",
+    "lanes",
     "cli.send",
 )
 
