@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec.structs import replace
 
-from diode import frame, plan
+from diode import plan
 from diode.ahead import AtOnce
 from diode.announcements import AnnouncementSymbols
 from diode.assembly import (

@@ -13,8 +13,8 @@ from diode.errors import SourceError, UsageError
 from diode.events import Key, ObjectVoided
 from diode.frame import Beat, Kind
 from diode.objects import Announcement, Type
-from diode.plan import Link, Settings
-from diode.transmitter import HEARTBEAT_FRAMES, ObjectSent, SourceFailed, Transmitter
+from diode.plan import HEARTBEAT_FRAMES, Link, Settings
+from diode.transmitter import ObjectSent, SourceFailed, Transmitter
 
 SLOW = Link(rate=11_520)
 
