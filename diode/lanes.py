@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode.errors import UsageError
+from diode.frame import Frames
 from diode.plan import Link
 from diode.schedule import spread
 
@@ -113,3 +114,16 @@ def _apportioned(shares: np.ndarray[tuple[int], np.dtype[np.float64]], length: i
 def lanes_of(turns: I64, link: Link) -> U8:
     """Which lane of the link each of these turns is, uint8 (turns,)."""
     return np.asarray(link.lanes, np.uint8)[turns % len(link.lanes)]
+
+
+def divided(frames: Frames, lanes: U8, count: int) -> list[Frames]:
+    """The frames of each of `count` lanes, in order. lanes: which lane each is for, (frames,)."""
+    rows = frames.equal_rows()
+    if rows is not None:
+        return [Frames.of_rows(rows[lanes == lane]) for lane in range(count)]
+    lengths, parts = frames.lengths, []
+    for lane in range(count):
+        mine = lanes == lane
+        ends = np.cumsum(lengths[mine], dtype=np.int64)
+        parts.append(Frames(frames.data[np.repeat(mine, lengths)], ends))
+    return parts
