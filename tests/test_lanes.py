@@ -254,7 +254,7 @@ def payloads(pieces: list[np.ndarray]) -> set[bytes]:
 
 
 def test_lanes_carry_the_symbols_that_one_lane_would():
-    settings = Settings(passes=2)
+    settings = Settings()
     (alone,) = sent(numbered(content(50_000), link=LINE, settings=settings))
     one, other = sent(numbered(content(50_000), link=union([LINE, LINE]), settings=settings))
     assert payloads(one) | payloads(other) == payloads(alone)

@@ -71,6 +71,10 @@ class Outlet(Protocol):
     def taken(self) -> int:
         """So many frames, from the first one on, have been handed to carriers."""
 
+    @property
+    def tally(self) -> Sequence[Worked]:
+        """What came of each of several lanes; nothing of one alone, which gets all or fails."""
+
     def begin(self, transmitter: Transmitter | ConstantRate) -> None:
         """Before the first frames of this transmitter."""
 
@@ -89,6 +93,8 @@ class Outlet(Protocol):
 
 class Lane:
     """A line with its carrier."""
+
+    tally: Sequence[Worked] = ()
 
     def __init__(self, line: Encoder, carrier: SendingCarrier, batch: int = 0) -> None:
         """batch: line bytes that the carrier wants in one piece, as far as there are any: pieces
@@ -200,7 +206,7 @@ class Lanes:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """lanes: each with its name, in the order of the link's (lanes.py)."""
-        self.lanes = [Worked(lane, name) for name, lane in lanes]
+        self.tally = [Worked(lane, name) for name, lane in lanes]
         self.taken = 0
         self._notice = notice
         self._clock = clock
@@ -212,17 +218,17 @@ class Lanes:
 
     @property
     def rate(self) -> float | None:
-        rates = [one.lane.rate for one in self.lanes]
+        rates = [one.lane.rate for one in self.tally]
         return None if None in rates else sum(rate or 0.0 for rate in rates)
 
     @property
     def line_bytes(self) -> int:
-        return sum(one.lane.line_bytes for one in self.lanes)
+        return sum(one.lane.line_bytes for one in self.tally)
 
     def begin(self, transmitter: Transmitter | ConstantRate) -> None:
         """Start a thread for each lane."""
         turns = transmitter.link.lanes
-        for number, one in enumerate(self.lanes):
+        for number, one in enumerate(self.tally):
             one.lane.begin(transmitter, turns.count(number) / len(turns))
             threading.Thread(target=self._work, args=(one,), name="lane", daemon=True).start()
 
@@ -230,9 +236,9 @@ class Lanes:
         """Raises CarrierError when no lane is left, what the last one failed with."""
         self._check()
         self._frames += len(frames)
-        parts = divided(frames, lanes, len(self.lanes))
+        parts = divided(frames, lanes, len(self.tally))
         with self._changed:
-            for one, part in zip(self.lanes, parts, strict=True):
+            for one, part in zip(self.tally, parts, strict=True):
                 if not len(part):
                     continue
                 self._wait(one)
@@ -245,16 +251,16 @@ class Lanes:
             self._finishing = True
             self._changed.notify_all()
             # Those that are away are given up when the others are done, unless there are none.
-            while self._under_way or not any(one.over for one in self.lanes if not one.gone):
+            while self._under_way or not any(one.over for one in self.tally if not one.gone):
                 self._check()
                 self._changed.wait(LOOK)
             self._give_up()
 
     def last_words(self, frames: Frames, lanes: U8) -> None:
-        parts = divided(frames, lanes, len(self.lanes))
+        parts = divided(frames, lanes, len(self.tally))
         with self._changed:
             self._finishing = True
-            for one, part in zip(self.lanes, parts, strict=True):
+            for one, part in zip(self.tally, parts, strict=True):
                 if len(part):
                     self._hand(one, part, room=QUEUED + 1)
             self._changed.notify_all()
@@ -277,13 +283,13 @@ class Lanes:
     @property
     def _under_way(self) -> bool:
         """Whether lanes are at work, and none of these is away."""
-        return any(not (one.over or self._away(one)) for one in self.lanes)
+        return any(not (one.over or self._away(one)) for one in self.tally)
 
     def _wait(self, one: Worked) -> None:
         """Until the lane has room, or is not to be waited for."""
         while len(one.queue) >= QUEUED and not one.over:
             self._check()
-            others = (o for o in self.lanes if o is not one)
+            others = (o for o in self.tally if o is not one)
             if self._away(one) and any(not (o.over or self._away(o)) for o in others):
                 return
             self._changed.wait(LOOK)
@@ -304,7 +310,7 @@ class Lanes:
     def _look(self) -> None:
         """See how far the lanes have come that are there, and tell which are not."""
         reached = []
-        for one in self.lanes:
+        for one in self.tally:
             while one.marks and one.marks[0][0] <= one.lane.taken:
                 one.marks.popleft()
             away = one.gone is not None or self._away(one)
@@ -321,7 +327,7 @@ class Lanes:
 
     def _give_up(self) -> None:
         """What has not been written by now, nobody will wait for."""
-        for one in self.lanes:
+        for one in self.tally:
             one.queue.clear()
             one.missed += one.frames - one.lane.taken
             one.frames = one.lane.taken
@@ -349,7 +355,7 @@ class Lanes:
     def _failed(self, one: Worked, error: CarrierError) -> None:
         with self._changed:
             one.gone = error
-            if all(o.gone is not None for o in self.lanes):
+            if all(o.gone is not None for o in self.tally):
                 self._broken = error
 
     def _next(self, one: Worked) -> Frames | None:

@@ -1,0 +1,101 @@
+"""The lanes that `--to` names: what planning knows of them, and what frames are sent on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from diode import carrier, line
+from diode.cli import options
+from diode.errors import UsageError
+from diode.lanes import union
+from diode.service.lanes import Lane, Lanes
+
+if TYPE_CHECKING:
+    import contextlib
+    from collections.abc import Sequence
+
+    from diode.carrier import CarrierFacts
+    from diode.cli.report import Report
+    from diode.line import Encoder
+    from diode.plan import Link, Settings
+    from diode.service.lanes import Outlet
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A lane of the command line."""
+
+    url: str
+    facts: CarrierFacts
+    line: str
+    """Its line by name."""
+    encoder: Encoder
+
+
+def named(urls: Sequence[str], line_asked: str | None) -> list[Named]:
+    """The lanes of these URLs. UsageError for one that is wrong or given twice."""
+    for url in urls:
+        if urls.count(url) > 1:
+            raise UsageError(f"{url} is given twice", hint="each lane has a carrier of its own")
+    facts = [carrier.facts(url) for url in urls]
+    # A line is for carriers of bytes, and is an error only where there are none.
+    bytes_ = any(fact.kind == "bytes" for fact in facts)
+    lanes = []
+    for url, fact in zip(urls, facts, strict=True):
+        asked = None if bytes_ and fact.kind == "datagrams" else line_asked
+        name = options.line_for(fact, asked, "cobs")
+        lanes.append(Named(url, fact, name, line.encoder(name)))
+    return lanes
+
+
+def planned(
+    lanes: list[Named], settings: Settings, extra: int, *, cbr: bool
+) -> tuple[list[Named], Settings, Link]:
+    """What planning has to know of these lanes together; for a constant rate, all in one size.
+
+    extra: bytes by which frames grow before the line, for their tag. UsageError where they do not
+    go together.
+    """
+    if not cbr:
+        return lanes, settings, union([options.link(o.facts, o.encoder, extra) for o in lanes])
+    if len(lanes) > 1:
+        raise UsageError(
+            "a constant rate has one lane: what each of several carries depends on what is sent",
+            hint="--cbr with one URL only",
+        )
+    (one,) = lanes
+    settings, encoder = options.evened(settings, one.facts, one.encoder, extra)
+    even = Named(one.url, one.facts, one.line, encoder)
+    return [even], settings, options.link(one.facts, encoder, extra)
+
+
+def opened(
+    lanes: list[Named], impair: str | None, report: Report, stack: contextlib.ExitStack
+) -> Outlet:
+    """Open all carriers, to be closed with the stack. Raises as `carrier.open_sending`."""
+    each = []
+    for number, one in enumerate(lanes):
+        medium = carrier.open_sending(one.url, impair=impair, lane=number, notice=report.warn)
+        stack.callback(medium.close)
+        each.append((one.url, Lane(one.encoder, medium, one.facts.batch)))
+    if len(each) == 1:
+        return each[0][1]
+    return Lanes([(label(n, urls), lane) for n, (urls, lane) in enumerate(each)], report.warn)
+
+
+def label(number: int, url: str) -> str:
+    """How the operator knows a lane; number: from 0."""
+    return f"lane {number + 1} ({url})"
+
+
+def missed(report: Report, outlet: Outlet) -> bool:
+    """Tell what each of several lanes carried at the end; whether one missed something."""
+    for one in outlet.tally:
+        report.event("lane_sent", lane=one.name, frames=one.frames, missed=one.missed)
+        if one.missed:
+            report.warn(
+                f"{one.name}: {one.missed:,} of {one.frames + one.missed:,} frames "
+                "were not sent; the other lanes carried the rest"
+            )
+    return any(one.missed for one in outlet.tally)
