@@ -1,9 +1,11 @@
 """How well one sender is heard: frames received and lost, object numbers seen and missing.
 
 Loss is reckoned as RTP does (RFC 3550 A.3): the highest extended sequence number minus the
-first, against the frames received. Only frames with all 16 bits of sequence move the highest
-number (every sender repeats manifests and heartbeats, and the last frame of a run is
-a heartbeat), so the figure is right at each of those and lags a little in between.
+first, against the frames received. Only frames with all 16 bits of sequence are reckoned with
+(every sender repeats manifests and heartbeats, and the last frame of a run is
+a heartbeat), so the figure is right at each of those and lags a little in between. Of several
+lanes (lanes.py) one may lag behind: what is under way there counts as lost until it comes, and
+since each lane ends with a heartbeat, nothing of that is left in the end.
 Duplicates made by the link count as received. A sender counts on over its restarts.
 """
 
@@ -46,7 +48,7 @@ class Reception:
     _base_position: int = 0
     _highest: int = 0
     _received: int = 0  # since _base
-    _at_highest: int = 0  # _received when _highest last moved
+    _reckoned: int = 0  # _received when a frame with all bits last came
     _pending: list[NDArray[np.int64]] = field(default_factory=list)
     _seen: list[list[int]] = field(default_factory=list)  # ranges of object numbers
 
@@ -75,7 +77,7 @@ class Reception:
         leap = int(ahead.max())
         if leap > 0 or first:
             self._highest += leap
-            self._at_highest = self._received
+        self._reckoned = self._received
 
     def count(self, frames: int, position: int) -> None:
         """Count compact frames, whose 8 bits of sequence are too few to reckon with alone.
@@ -101,7 +103,7 @@ class Reception:
         """Frames lost on the way, as far as known."""
         if self._base is None:
             return 0
-        return max(0, self._highest - self._base + 1 - self._at_highest)
+        return max(0, self._highest - self._base + 1 - self._reckoned)
 
     def numbered(self, number: int) -> None:
         """An object of that number was heard of."""

@@ -35,18 +35,10 @@ class Named:
 
 def named(urls: Sequence[str], line_asked: str | None) -> list[Named]:
     """The lanes of these URLs. UsageError for one that is wrong or given twice."""
-    for url in urls:
-        if urls.count(url) > 1:
-            raise UsageError(f"{url} is given twice", hint="each lane has a carrier of its own")
-    facts = [carrier.facts(url) for url in urls]
-    # A line is for carriers of bytes, and is an error only where there are none.
-    bytes_ = any(fact.kind == "bytes" for fact in facts)
-    lanes = []
-    for url, fact in zip(urls, facts, strict=True):
-        asked = None if bytes_ and fact.kind == "datagrams" else line_asked
-        name = options.line_for(fact, asked, "cobs")
-        lanes.append(Named(url, fact, name, line.encoder(name)))
-    return lanes
+    return [
+        Named(url, carrier.facts(url), name, line.encoder(name))
+        for url, name in options.lines_for(urls, line_asked, "cobs")
+    ]
 
 
 def planned(
@@ -81,12 +73,7 @@ def opened(
         each.append((one.url, Lane(one.encoder, medium, one.facts.batch)))
     if len(each) == 1:
         return each[0][1]
-    return Lanes([(label(n, urls), lane) for n, (urls, lane) in enumerate(each)], report.warn)
-
-
-def label(number: int, url: str) -> str:
-    """How the operator knows a lane; number: from 0."""
-    return f"lane {number + 1} ({url})"
+    return Lanes([(options.lane(n, url), lane) for n, (url, lane) in enumerate(each)], report.warn)
 
 
 def missed(report: Report, outlet: Outlet) -> bool:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from diode import carrier, line
 from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
-from diode.cli.listening import listening
+from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
 from diode.cli.watching import Watcher, numbers_of
@@ -37,7 +36,14 @@ class Judging(TypedDict):
 
 @click.command(short_help="receive, and deliver what is whole")
 @click.argument("inbox", metavar="INBOX")
-@click.option("--from", "url", required=True, metavar="URL", help="Carrier to listen on.")
+@click.option(
+    "--from",
+    "urls",
+    required=True,
+    multiple=True,
+    metavar="URL",
+    help="Carrier to listen on; several are merged.",
+)
 @click.option("--once", is_flag=True, help="Stop after one object.")
 @click.option("--count", type=click.IntRange(1), help="Stop after that many objects.")
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
@@ -83,7 +89,7 @@ class Judging(TypedDict):
 @options.manners
 def command(
     inbox: str,
-    url: str,
+    urls: tuple[str, ...],
     once: bool,
     count: int | None,
     idle: float | None,
@@ -121,20 +127,19 @@ def command(
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, json_, ordered, give_up_after)
     judging = _judging(report, verify, identities, link_key)
-    decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with contextlib.ExitStack() as stack:
-        medium, reader = reading.opened(report, url, impair, sandbox, buffer)
-        stack.callback(medium.close)
+        medium, reader = reading.merged(report, urls, line_name, impair, sandbox, buffer, stack)
         sink = _sink(inbox, state, mode, names, quota, expire)
         stack.callback(sink.close)
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
-            watcher = Watcher(report, bar, listening(medium))
-            report.event("listening", url=url, sandbox=confined, reader=reader)
+            watcher = Watcher(report, bar, of_lanes(medium))
+            url = " ".join(urls)
+            report.event("listening", url=url, lanes=urls, sandbox=confined, reader=reader)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
             session = Session(
-                medium, decoder, sink, watcher, _limits(max_object, quota), disk=disk, **judging
+                medium, medium, sink, watcher, _limits(max_object, quota), disk=disk, **judging
             )
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
