@@ -49,7 +49,10 @@ def union(links: Sequence[Link]) -> Link:
     if len(links) == 1:
         return links[0]
     if len(links) > MOST:
-        raise UsageError(f"{len(links)} lanes are more than the {MOST} that there may be")
+        raise UsageError(
+            f"{len(links)} lanes are more than the {MOST} that there may be",
+            hint="send different files on some of them",
+        )
     if len({link.rate is None for link in links}) > 1:
         raise UsageError(
             "frames are shared out by rate, and not all of these carriers have one",

@@ -62,6 +62,15 @@ def planned(
     return [even], settings, options.link(one.facts, encoder, extra)
 
 
+def shares(lanes: list[Named], link: Link) -> list[dict[str, object]]:
+    """Each lane by name, and its share of the frames."""
+    turns = link.lanes
+    return [
+        {"lane": options.lane(n, one.url), "share": turns.count(n) / len(turns)}
+        for n, one in enumerate(lanes)
+    ]
+
+
 def opened(
     lanes: list[Named], impair: str | None, report: Report, stack: contextlib.ExitStack
 ) -> Outlet:
