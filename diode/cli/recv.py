@@ -123,6 +123,7 @@ def command(
     A file appears under its name only when it is complete and its SHA-256 is right. What is
     unfinished when the command ends is kept: the next start, or another capture, goes on
     with it. Where standard output is no terminal, it gets the path of each file delivered.
+    --from given more than once merges the lanes of one transmission.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, json_, ordered, give_up_after)

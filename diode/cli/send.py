@@ -152,6 +152,7 @@ def command(
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
     On a line, a run that was killed goes on where it was when the same command is given again.
     With --cbr the line is never silent, from before the files are read until it is stopped.
+    --to given more than once shares everything out over several lanes.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
