@@ -312,20 +312,27 @@ def heartbeat_rows(
     line: tuple[int, ...],
     sending: tuple[int, ...],
     length: int = 0,
-    copies: int = 1,
+    on_lanes: Sequence[int] | I64 = (0,),
 ) -> U8:
-    """A heartbeat as frames that follow each other, one for each lane: uint8 (copies, bytes).
+    """A heartbeat as frames that follow each other, one for each lane: uint8 (lanes, bytes).
 
     number: highest object number used. line, sending: the fields of frame.HEARTBEAT in their order
     up to `rate`, and from `queue` on. length: of the frame; 0: no longer than it need be.
+    on_lanes: frames that each lane has had in this run.
     """
-    beats = np.array([line + sending] * copies, frame.HEARTBEAT)
-    beats["frames"] += np.arange(copies, dtype=np.uint64)
-    size = beats.itemsize
-    rows = frame.blank_rows(copies, max(size, length - frame.HEADER - frame.CHECK))
+    count = len(on_lanes)
+    beats = np.array([line + sending] * count, frame.HEARTBEAT)
+    beats["frames"] += np.arange(count, dtype=np.uint64)
+    said = [beats.view(np.uint8).reshape(count, -1)]
+    if count > 1:
+        lanes = np.array([(n, lane, count) for lane, n in enumerate(on_lanes)], frame.LANE)
+        said.append(lanes.view(np.uint8).reshape(count, -1))
+    body = np.concatenate(said, axis=1)
+    size = body.shape[1]
+    rows = frame.blank_rows(count, max(size, length - frame.HEADER - frame.CHECK))
     frame.fill_full(
         rows, Kind.HEARTBEAT, code=beat, sender=sender, number=number, block=0, symbol=0
     )
     frame.payload(rows)[:] = 0
-    frame.payload(rows)[:, :size] = beats.view(np.uint8).reshape(copies, size)
+    frame.payload(rows)[:, :size] = body
     return rows

@@ -126,6 +126,7 @@ class Transmitter:
         self.link = link
         self.lanes: U8 = np.zeros(0, np.uint8)
         """Which lane of the link each frame of the last step goes on, (frames,)."""
+        self._on_lanes = np.zeros(max(link.lanes) + 1, np.int64)
         self.frames_sent = frames_before
         self.progress = Progress(passes=settings.passes)
         self._started_at: float | None = None
@@ -350,7 +351,6 @@ class Transmitter:
         self._since_heartbeat = 0
         rate = self.link.rate or 0
         progress, passes = self.progress, self.settings.passes
-        copies = max(self.link.lanes) + 1
         rows = heartbeat_rows(
             self.sender,
             self._highest,
@@ -358,9 +358,9 @@ class Transmitter:
             (self.frames_sent, int(now - self._started_at), 1000 if rate else 0, int(rate)),
             (len(self._queue), min(progress.number_of_pass, 0xFFFF), min(passes, 0xFFFF)),
             self.link.max_frame if self.settings.filled else 0,
-            copies,
+            self._on_lanes,
         )
-        return self._stamped(Frames.of_rows(rows), np.arange(copies, dtype=np.uint8))
+        return self._stamped(Frames.of_rows(rows), np.arange(len(rows), dtype=np.uint8))
 
     def _due(self, room: int, *, wait: bool) -> Frames | None:
         """The next frames that are no heartbeats, about `room` bytes; None: none, or none yet."""
@@ -387,6 +387,7 @@ class Transmitter:
     def _stamped(self, frames: Frames, lanes: U8) -> Frames:
         """These frames numbered and checked, the next on these lanes."""
         self.lanes = lanes
+        self._on_lanes += np.bincount(lanes, minlength=len(self._on_lanes))
         frames = self._tagger.stamp(frames, self.frames_sent)
         self.frames_sent += len(frames)
         self.progress.line_frames += len(frames)

@@ -71,8 +71,8 @@ def test_lanes_share_by_rate_and_reordering_between_them_is_no_loss(shell: Shell
     assert (sent.code, received.code) == (0, 0), (sent.err, received.err)
     assert (shell.folder / "inbox/file").read_bytes() == content
     link = received.events("link")[-1]
-    assert link["lost"] == 0
     few, many = link["lanes"]
+    assert (link["lost"], few["lost"], many["lost"]) == (0, 0, 0)
     assert 3.8 < many["frames"] / few["frames"] < 4.2
     assert link["frames"] == many["frames"] + few["frames"]
     assert few["lane"] == f"lane 1 ({slow})"
@@ -97,6 +97,25 @@ def test_a_line_of_two_that_is_cut_in_mid_transfer_costs_nothing(shell: Shell) -
     name = f"lane 2 ({tx[1]})"
     assert sent.err.count(f"{name} is away, the others go on without it") == 1
     assert re.search(rf"{re.escape(name)}: [\d,]+ of [\d,]+ frames were not sent", sent.err)
+
+
+def test_a_carousel_with_a_lane_away_stops_when_it_is_asked_to(shell: Shell) -> None:
+    content = make(shell.folder / "file", 20_000)
+    with Coupling(460_800) as stays, Coupling(460_800) as goes:
+        to = tuple(f"serial:{one.tx_path}?baud=460800&reopen=600" for one in (stays, goes))
+        sender = shell.start("send", "file", "--passes", "0", *option("--to", to))
+        wait_until(lambda: goes.bytes_in > 30_000)
+        goes.stop()
+        before = stays.bytes_in
+        wait_until(lambda: stays.bytes_in > before + 200_000)
+        rx = f"serial:{stays.rx_path}?baud=460800"
+        received = shell.run("recv", "inbox", "--once", "--from", rx)
+        sender.send_signal(signal.SIGINT)
+        sent = shell.finish(sender, timeout=30)
+    assert received.code == 0, "one lane of a carousel is enough"
+    assert (shell.folder / "inbox/file").read_bytes() == content
+    assert sent.code == 130, sent.err
+    assert "is away, the others go on without it" in sent.err
 
 
 def test_a_killed_sender_goes_on_on_both_lanes(shell: Shell, tmp_path: Path) -> None:
@@ -135,6 +154,17 @@ def test_captures_of_lanes_are_one_by_one_halves_and_together_whole(shell: Shell
     for folder in ("half", "whole"):
         assert (shell.folder / folder / "file").read_bytes() == content
     assert whole.events("link")[-1]["lost"] == 0
+
+
+def test_what_each_lane_loses_is_told(shell: Shell) -> None:
+    make(shell.folder / "file", 300_000)
+    assert shell.run("send", "file", "--to", "file:a", "--to", "file:b").code == 0
+    lanes = ("--from", "file:a", "--from", "file:b")
+    ran = shell.run("recv", "inbox", *lanes, "--json", "--impair", "burst=20kB/100kB,seed=4")
+    link = ran.events("link")[-1]
+    one, two = (lane["lost"] for lane in link["lanes"])
+    assert one > 10 and two > 10
+    assert abs(one + two - link["lost"]) <= 2, "what is lost at the very beginning is not known"
 
 
 def test_lanes_have_different_luck(shell: Shell) -> None:

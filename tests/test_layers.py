@@ -110,7 +110,7 @@ MAX_FUNCTION = 60
 LONG_FILES = {
     "diode/receiver.py": (492, "every kind of frame meets the same objects and bounds"),
     "diode/collector.py": (425, "whole, suspect and parked blocks share the same slots"),
-    "diode/frame.py": (430, "both directions of both headers, and the batches they lie in"),
+    "diode/frame.py": (435, "both directions of both headers, and the batches they lie in"),
     "diode/service/receiver.py": (475, "what is asked of the sink beside what follows from it"),
     "diode/sink/parts.py": (415, "the journal makes sense only beside the part that it speaks of"),
 }

@@ -187,13 +187,13 @@ class Several:
         self.unheard = self._lanes[0][1].unheard
 
     def text(self) -> str:
-        """Each lane's share of the frames, since each should have its own."""
-        whole = max(1, sum(lane.frames for lane, _ in self._lanes))
-        shares = (
-            f"lane {number} {'ended' if lane.over else format(lane.frames / whole, '.0%')}"
+        """What came on each lane, and how much did not."""
+        each = (
+            f"lane {number} {lane.reception.frames:,} frames, {lane.reception.lost:,} lost"
+            + (", ended" if lane.over else "")
             for number, (lane, _) in enumerate(self._lanes, 1)
         )
-        return ", ".join([*shares, *self._each(lambda told: told.text())])
+        return "; ".join([*each, *self._each(lambda told: told.text())])
 
     def fields(self) -> dict[str, Any]:
         """All lanes, and what several of them count added up."""
@@ -216,7 +216,8 @@ class Several:
     def _lane(self, lane: Ear, told: Listening) -> dict[str, Any]:
         return {
             "lane": lane.name,
-            "frames": lane.frames,
+            "frames": lane.reception.frames,
+            "lost": lane.reception.lost,
             "bytes": lane.bytes,
             "rejected": sum(lane.line.rejected.values()),
             "noise": lane.line.noise,

@@ -18,11 +18,12 @@ from __future__ import annotations
 import select
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from diode.errors import CarrierError
 from diode.frame import flat
+from diode.reception import LaneReception
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,8 +41,7 @@ class Ear:
     """How the operator knows it."""
     carrier: ReceivingCarrier
     line: Decoder
-    frames: int = 0
-    """Frames that its line has found."""
+    reception: LaneReception = field(default_factory=LaneReception)
     bytes: int = 0
     """Bytes heard, of whatever kind."""
     last: float = 0.0
@@ -175,7 +175,7 @@ class Merged:
 
     def _found(self, lane: Ear, rows: list[U8]) -> list[U8]:
         if rows:
-            lane.frames += sum(map(len, rows))
+            lane.reception.heard(rows)
             lane.last = self._clock()
         return rows
 
