@@ -81,9 +81,9 @@ def test_lanes_share_by_rate_and_reordering_between_them_is_no_loss(shell: Shell
 def test_a_line_of_two_that_is_cut_in_mid_transfer_costs_nothing(shell: Shell) -> None:
     """The terminals of one are gone at both ends; the sender does not wait for its own."""
     content = make(shell.folder / "file", 100_000)
-    with Coupling(230_400) as stays, Coupling(230_400) as goes:
-        tx = tuple(f"serial:{one.tx_path}?baud=230400" for one in (stays, goes))
-        rx = tuple(f"serial:{one.rx_path}?baud=230400" for one in (stays, goes))
+    with Coupling(460_800) as stays, Coupling(460_800) as goes:
+        tx = tuple(f"serial:{one.tx_path}?baud=460800" for one in (stays, goes))
+        rx = tuple(f"serial:{one.rx_path}?baud=460800" for one in (stays, goes))
         receiver = shell.start("recv", "inbox", "--json", "--once", *option("--from", rx))
         shell.listening(receiver)
         sender = shell.start("send", "file", "--redundancy", "100%", *option("--to", tx))

@@ -79,7 +79,7 @@ def opened(
     for number, one in enumerate(lanes):
         medium = carrier.open_sending(one.url, impair=impair, lane=number, notice=report.warn)
         stack.callback(medium.close)
-        each.append((one.url, Lane(one.encoder, medium, one.facts.batch)))
+        each.append((one.url, Lane(one.encoder, medium, one.facts.batch, one.facts.air_bytes)))
     if len(each) == 1:
         return each[0][1]
     return Lanes([(options.lane(n, url), lane) for n, (url, lane) in enumerate(each)], report.warn)

@@ -51,7 +51,7 @@ AWAY = 2.0
 """Seconds that a write may take longer than its bytes do on the line before the lane counts as
 away. All lanes stand still that long, once."""
 SLACK = 2.0
-"""Line time of a write, in those that its frames alone would take: a line adds something."""
+"""Line time of a write, in those that its frames would take as they are: a line adds something."""
 LOOK = 0.1
 """Seconds between two looks when no lane is there."""
 
@@ -96,15 +96,22 @@ class Lane:
 
     tally: Sequence[Worked] = ()
 
-    def __init__(self, line: Encoder, carrier: SendingCarrier, batch: int = 0) -> None:
+    def __init__(
+        self,
+        line: Encoder,
+        carrier: SendingCarrier,
+        batch: int = 0,
+        air_bytes: Callable[[float], float] = float,
+    ) -> None:
         """batch: line bytes that the carrier wants in one piece, as far as there are any: pieces
-        are collected until the next one would be too much.
+        are collected until the next one would be too much. air_bytes: as `CarrierFacts` has it.
         """
         self.line_bytes = 0
         self.taken = 0
         self._line = line
         self._carrier = carrier
         self._batch = batch
+        self._air_bytes = air_bytes
         self._put = 0
         self._waiting = EMPTY
 
@@ -112,10 +119,14 @@ class Lane:
     def rate(self) -> float | None:
         return self._carrier.rate
 
-    @property
-    def held(self) -> int:
-        """Line bytes that wait for a batch to be full."""
-        return len(self._waiting.data)
+    def patience(self, frames: Frames) -> float:
+        """Seconds in which these frames, and what waits for a batch to be full, are surely written
+        if nothing is wrong.
+        """
+        if not self.rate:
+            return math.inf
+        bytes_ = len(self._waiting.data) + len(frames.data)
+        return AWAY + SLACK * self._air_bytes(bytes_) / self.rate
 
     def begin(self, transmitter: Transmitter | ConstantRate, share: float = 1.0) -> None:
         """share: of the transmitter's frames, what this lane gets."""
@@ -368,8 +379,5 @@ class Lanes:
             if self._closing:
                 return None
             frames = one.queue.popleft() if one.queue else EMPTY
-            rate = one.lane.rate
-            if rate:
-                bytes_ = one.lane.held + len(frames.data)
-                one.due = self._clock() + AWAY + SLACK * bytes_ / rate
+            one.due = self._clock() + one.lane.patience(frames)
             return frames
