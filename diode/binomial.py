@@ -2,11 +2,13 @@
 
 Terms are computed in logarithms (lgamma), since factorials of thousands are no floating point
 numbers; only those that count are: beyond sqrt(100·mean) from the mean the tail weighs less than
-e^-50 (Chernoff's bound), and behind the mean terms only fall.
+e^-50 (Chernoff's bound), and behind the mean terms only fall. Small objects ask the same again and
+again, so the answers are kept.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,7 @@ def binomial(n: int, p: float) -> NDArray[np.float64]:
     return np.asarray(np.exp(ways + i * math.log(p) + (n - i) * math.log1p(-p)), np.float64)
 
 
+@functools.lru_cache(4096)
 def copies_needed(k: int, most: int, loss: float, failure: float) -> int:
     """Smallest n <= most such that n symbols bring k across with at most that failure."""
     low, high = k, most

@@ -128,7 +128,7 @@ class Collector:
         if slot is None:
             return 0
         parity = self._parity.get(block)
-        return int(self._have[slot].sum()) + (len(parity) if parity else 0)
+        return int(np.count_nonzero(self._have[slot])) + (len(parity) if parity else 0)
 
     def add(self, blocks: I64, symbols: I64, payload: U8, *, heard: bool = True) -> list[Recovered]:
         """Take symbols, heard now or once before; return the blocks they complete.
@@ -166,8 +166,8 @@ class Collector:
         missing = self.geometry.k - self._have[slots].sum(axis=1)
         parity = np.flatnonzero(~of_source & (missing[inverse] > 0))
         self.duplicates += int((~of_source).sum()) - len(parity)
-        for index in parity.tolist():
-            self._add_parity(int(blocks[index]), int(symbols[index]), payload[index])
+        if len(parity):
+            self._add_parity(blocks[parity], symbols[parity], payload[parity])
         found = [
             recovered
             for block, short in zip(touched.tolist(), missing.tolist(), strict=True)
@@ -260,9 +260,8 @@ class Collector:
         parity = self._parity.get(block)
         if parity is None:
             return new, rows
-        fresh = [n for n in parity.symbols if n not in parity.kept]
-        symbols = [parity.symbols[n][None] for n in fresh]
-        return np.concatenate([new, np.array(fresh, np.int64)]), np.concatenate([rows, *symbols])
+        numbers, symbols = parity.not_kept()
+        return np.concatenate([new, numbers]), np.concatenate([rows, symbols])
 
     def _keep(self, block: int, numbers: I64) -> None:
         """These symbols of a block in memory are handed out, and kept elsewhere."""
@@ -313,13 +312,14 @@ class Collector:
         self._slots = {block: slot for slot, block in enumerate(self._slots)}
         self._free.clear()
 
-    def _add_parity(self, block: int, number: int, symbol: U8) -> None:
-        """Keep a parity symbol of a block that is still short of symbols."""
-        parity = self._parity.setdefault(block, Parity())
-        if number in parity.symbols or self.held(block) >= self.geometry.k + self.code.spare:
-            self.duplicates += 1
-            return
-        parity.symbols[number] = symbol.copy()
+    def _add_parity(self, blocks: I64, numbers: I64, symbols: U8) -> None:
+        """Keep parity symbols, (n,), (n,), (n, S), of blocks that are still short of some."""
+        for block in np.unique(blocks).tolist():
+            of_it = blocks == block
+            parity = self._parity.setdefault(block, Parity(self.geometry.symbol_size))
+            room = self.geometry.k + self.code.spare - self.held(block)
+            added = parity.add(numbers[of_it], symbols[of_it], room)
+            self.duplicates += int(of_it.sum()) - added
 
     def _try(self, block: int, short: int) -> Recovered | None:
         """The block, if it can be had now. short: source symbols missing."""
@@ -370,7 +370,8 @@ class Collector:
         found = [(int(n), self._source[slot, n].tobytes()) for n in real]
         parity = self._parity.get(block)
         if parity is not None:
-            found += [(n, s.tobytes()) for n, s in parity.symbols.items()]
+            numbers, symbols = parity.first(len(parity))
+            found += zip(numbers.tolist(), map(bytes, symbols), strict=True)
         return found
 
     def _add_candidates(self, blocks: I64, symbols: I64, payload: U8) -> None:

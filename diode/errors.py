@@ -11,6 +11,7 @@
       DestinationError             13
         UnsafeFolder               13
       ConfigurationError           14
+        OtherState                 14
       SourceError                   1
       ConfinementError              1
 
@@ -89,6 +90,10 @@ class ConfigurationError(DiodeError):
     """The configuration is not valid."""
 
     exit_code = 14
+
+
+class OtherState(ConfigurationError):
+    """The receiver's state is missing, or is not the one that was asked for."""
 
 
 class SourceError(DiodeError):

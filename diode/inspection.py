@@ -20,11 +20,13 @@ from diode.events import Key
 from diode.frame import Kind
 from diode.objects import Announcement, Malformed, Manifest, Status
 from diode.reception import Reception
+from diode.tag import MARK, Untagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from diode.frame import I64, U8
+    from diode.frame import I64, U8, Reject
+    from diode.tag import Tags
 
 _BLOCK = 24  # bits of symbol number below the block number in a data frame's mark
 
@@ -75,7 +77,11 @@ class Seen:
 class Inspection:
     """Takes frames, any number of captures after each other, and keeps count."""
 
-    def __init__(self) -> None:
+    def __init__(self, tags: Tags | None = None) -> None:
+        """tags: which frames count, as at a receiver; those without a tag where none is given."""
+        self._tags = tags or Untagged()
+        self.untold: Counter[Reject] = Counter()
+        """Frames that do not count, by what is wrong with their tags."""
         self.kinds: Counter[int] = Counter()
         self.versions: Counter[int] = Counter()
         self.objects: dict[Key, Seen] = {}
@@ -87,16 +93,20 @@ class Inspection:
 
     def take(self, batches: Iterable[U8]) -> None:
         """Count rows of checked frames, as a line's decoder gives them."""
-        for rows in batches:
-            versions = rows[:, 0] >> 4
+        for heard in batches:
+            rows = self._tags.accepted(heard, self._refuse)
+            versions = (rows[:, 0] & ~np.uint8(MARK)) >> 4
             self.versions.update(versions.tolist())
-            rows = rows[versions == frame.VERSION]  # noqa: PLW2901  the others cannot be read
+            rows = rows[versions == frame.VERSION]  # the others cannot be read
             kinds = rows[:, 0] & 0x0F
             self.kinds.update(kinds.tolist())
             self._full(rows[kinds != Kind.COMPACT])
             self._compact(rows[kinds == Kind.COMPACT])
         for reception in self.senders.values():
             reception.settle(self.kinds.total())
+
+    def _refuse(self, why: Reject, count: int) -> None:
+        self.untold[why] += count
 
     def resolved(self) -> dict[Key, Seen]:
         """The objects, compact frames given to those that own their alias."""

@@ -20,8 +20,9 @@ class Limits:
     """Blocks of an object: two bit arrays, 16 MB each at the limit once blocks come in."""
     blocks_in_all: int = 1 << 25
     """Blocks of all unfinished objects together; those of which nothing came go first."""
-    max_block: int = 64 << 20
-    """Bytes of one block: what a single frame may make the receiver set aside."""
+    max_block: int = 16 << 20
+    """Bytes of one block: what a single frame may make the receiver set aside. To decode one takes
+    up to four times as much besides; senders make none of more than 12 MiB (plan.py)."""
     memory: int = 96 << 20
     """Bytes of unfinished blocks in memory, over all objects; the oldest are parked."""
     begun: int = 64 << 20

@@ -34,6 +34,8 @@ MAX_PART = 255
 MAX_ANNOUNCEMENT = 12_288
 """Room for the longest name twice and a signature (wire 5.1)."""
 DIGEST = 32
+MAX_BUNDLE = 1 << 24
+"""Bytes of a bundle: a receiver takes it apart in memory, and it is small things that it is for."""
 
 
 class Status(enum.IntEnum):
@@ -44,6 +46,7 @@ class Status(enum.IntEnum):
 class Type(enum.IntEnum):
     FILE = 0
     DIRECTORY = 1
+    BUNDLE = 2
 
 
 class Manifest(msgspec.Struct, array_like=True, frozen=True):
@@ -95,7 +98,7 @@ class Manifest(msgspec.Struct, array_like=True, frozen=True):
         return self.geometry.problem() or ("" if self.concealed else self._content_problem())
 
     def _content_problem(self) -> str:
-        if self.type not in (Type.FILE, Type.DIRECTORY):
+        if self.type not in (Type.FILE, Type.DIRECTORY, Type.BUNDLE):
             return f"type {self.type} is not known"
         if not 0 < len(self.name) <= MAX_NAME or b"\0" in self.name:
             return f"name of {len(self.name)} bytes, or with NUL"
@@ -103,6 +106,8 @@ class Manifest(msgspec.Struct, array_like=True, frozen=True):
             return f"digest of {len(self.digest)} bytes, SHA-256 has {DIGEST}"
         if self.type == Type.DIRECTORY and self.size:
             return f"a directory of {self.size} bytes"
+        if self.type == Type.BUNDLE and self.size > MAX_BUNDLE:
+            return f"a bundle of {self.size} bytes, at most {MAX_BUNDLE} are possible"
         if self.mtime is not None and not -(1 << 63) <= self.mtime < 1 << 63:
             return "mtime out of range"
         return ""

@@ -42,10 +42,10 @@ class GivenUp(NamedTuple):
 class Order(Protocol):
     """Says when a whole object may be delivered. Times are monotonic seconds."""
 
-    def turn(self, key: Key, lowest: int, now: float) -> Turn:
+    def turn(self, key: Key, lowest: Callable[[], int], now: float) -> Turn:
         """Whether it is due; it is remembered if it is held.
 
-        lowest: the lowest number of its sender among the unfinished objects known.
+        lowest: gives the lowest number of its sender among the unfinished objects known.
         """
 
     def settled(self, key: Key) -> None:
@@ -61,7 +61,7 @@ class Order(Protocol):
 class AsTheyCome:
     """Every object is due."""
 
-    def turn(self, key: Key, lowest: int, now: float) -> Turn:  # noqa: ARG002
+    def turn(self, key: Key, lowest: Callable[[], int], now: float) -> Turn:  # noqa: ARG002
         return Turn.DUE
 
     def settled(self, key: Key) -> None:
@@ -104,11 +104,11 @@ class Strict:
         self._patience = give_up_after
         self._senders: dict[int, _Sender] = {}
 
-    def turn(self, key: Key, lowest: int, now: float) -> Turn:
+    def turn(self, key: Key, lowest: Callable[[], int], now: float) -> Turn:
         sender = self._senders.get(key.sender)
         if sender is None:
             before = self._delivered_up_to(key.sender)
-            sender = self._senders[key.sender] = _Sender(before + 1 if before else lowest)
+            sender = self._senders[key.sender] = _Sender(before + 1 if before else lowest())
         if key.number < sender.next:
             return Turn.LATE
         if key.number == sender.next:

@@ -111,12 +111,14 @@ class Pass:
         standing alone, with less protection.
         """
         chosen: list[Block] = []
-        frames = size = wanted = 0
+        frames = size = wanted = objects = 0
         while (item := self._next_block(chosen[-1:])) is not None:
             outgoing, block = item
             count = _frames_of(outgoing, block)
             bytes_ = count * plan.frame_bytes(self._link, outgoing.geometry)
-            if chosen and size + bytes_ > plan.MAX_GROUP_BYTES:
+            objects += not chosen or outgoing is not chosen[-1][0]
+            full = size + bytes_ > plan.MAX_GROUP_BYTES or objects > plan.MAX_GROUP_OBJECTS
+            if chosen and full:
                 self._ahead.appendleft(item)
                 return chosen
             chosen.append(item)

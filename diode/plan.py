@@ -52,6 +52,9 @@ MAX_LOSS = 0.5
 BURST_SHARE = 0.5
 MAX_GROUP_BYTES = 64 << 20
 """An interleaving group is held in memory on both sides."""
+MAX_GROUP_OBJECTS = 1024
+"""Objects that share a group: a receiver knows 4,096 unfinished ones at a time (limits.py), and
+those of the group before may still be on their way to its disk."""
 WIDE_CODES = ("leopard", "raptorq")
 """Codes with blocks of thousands of symbols, the preferred one first."""
 WIDE = 8192
@@ -83,6 +86,12 @@ SMALL_PART = 256
 """A symbol no longer than this is not divided again for the sake of there being more."""
 ENOUGH = 32
 """Symbols with which a code works well: fewer need much more redundancy for the same certainty."""
+BUNDLE_BYTES = 4 << 20
+"""Bytes of small files that go as one object at most: what one loss takes together."""
+BUNDLE_SECONDS = 10.0
+"""Seconds of line time that a bundle may take at most."""
+BUNDLE_SHARE = 8
+"""Part of a bundle up to which a file is a small one: beyond, it can bear a manifest of its own."""
 COMPACT_RATE = 2_000_000
 """Lines up to this many bytes/s use compact frames; above, 12 bytes no longer count."""
 
@@ -137,6 +146,8 @@ class Settings:
     """Share of frames lost that the redundancy is to be enough for, instead of `redundancy`."""
     cipher: int = PLAIN
     """What blocks are encrypted with (wire 5.2)."""
+    bundle: bool = True
+    """Send small files that follow each other as one object."""
     filled: bool = False
     """All frames are as long as the longest (slots.py): `symbol_size` holds for every object."""
 
@@ -299,6 +310,13 @@ def uses_compact(link: Link, cut: Geometry) -> bool:
         and cut.coding.numbers(cut.k) <= frame.COMPACT_MAX_SYMBOL
         and cut.blocks <= frame.COMPACT_MAX_BLOCK
     )
+
+
+def bundle_room(settings: Settings, link: Link) -> int:
+    """Bytes of a bundle at most (wire 5.7); 0 where there are to be none."""
+    if not settings.bundle:
+        return 0
+    return int(min(BUNDLE_BYTES, (link.rate or math.inf) * BUNDLE_SECONDS))
 
 
 def announcement_room(settings: Settings, link: Link) -> int:

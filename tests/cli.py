@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -100,6 +101,15 @@ def children(parent: int) -> list[int]:
         if int(its_parent) == parent and state != "Z":
             found.append(int(folder.name))
     return found
+
+
+def proportional(process: int) -> int:
+    """Bytes of memory of a process; what it shares counts by the share (PSS)."""
+    with contextlib.suppress(OSError):
+        for text in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if text.startswith("Pss:"):
+                return int(text.split()[1]) * 1024
+    return 0
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -28,7 +28,7 @@ what a kernel does, and found only where there is a check over what was written.
 """
 CALLS = {
     "write": ("write", "pwrite64"),
-    "sync": ("fsync", "fdatasync"),
+    "sync": ("fsync", "fdatasync", "syncfs"),
     "rename": ("rename", "renameat", "renameat2"),
 }
 """The calls by which something becomes durable, by kind."""

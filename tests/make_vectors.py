@@ -1027,6 +1027,64 @@ def name_vectors() -> None:
         )
 
 
+# Bundles, wire 5.7 ------------------------------------------------------------------------------
+
+
+def bundle(entries: list[tuple], count: int | None = None, behind: bytes = b"") -> bytes:
+    """A bundle of (type, flags, name, content, mtime)."""
+    made = struct.pack("<I", len(entries) if count is None else count)
+    for type_, flags, name, content, mtime in entries:
+        made += struct.pack("<BBHIq", type_, flags, len(name), len(content), mtime)
+    made += b"".join(name for _, _, name, _, _ in entries)
+    return made + b"".join(content for _, _, _, content, _ in entries) + behind
+
+
+def of_bundle(entries: list[tuple]) -> list[str]:
+    """How a vector tells what is in it: type, mtime or `nil`, SHA-256 of the content, name."""
+    return [
+        f"{type_} {mtime if flags else 'nil'} {hashlib.sha256(content).hexdigest()} {name.hex()}"
+        for type_, flags, name, content, mtime in entries
+    ]
+
+
+MEMBERS = [
+    (0, 1, b"photos/a.jpg", pattern(100, 70), 1_700_000_000_123_456_789),
+    (0, 0, b"photos/\xffb", b"", 0),
+    (1, 1, b"photos/empty", b"", -1),
+    (0, 1, b"c", pattern(33, 71), 1),
+]
+
+
+def bundle_vectors() -> None:
+    one = MEMBERS[:1]
+    for name, about, entries in (
+        ("small", "files, one of them empty, and an empty directory", MEMBERS),
+        ("one", "one file", one),
+    ):
+        vector(f"bundle-{name}", about, "5.7", "accept", bundle(entries), member=of_bundle(entries))
+    whole = bundle(MEMBERS)
+    kind, flags, name, content, mtime = one[0]
+    for case, about, data in (
+        ("empty", "no bytes", b""),
+        ("cut", "a byte short", whole[:-1]),
+        ("trailing", "a byte too many", bundle(MEMBERS, behind=b"\0")),
+        ("none", "no entries", bundle([])),
+        ("count", "more entries than there may be", bundle(one, count=16_385)),
+        ("claimed", "a count that is not true", bundle(MEMBERS, count=0xFFFF_FFFF)),
+        ("table", "entries that run over the end", bundle(one, count=16_384)),
+        ("type", "a bundle in a bundle", bundle([(2, flags, name, content, mtime)])),
+        ("flags", "a flag that is not known", bundle([(kind, 3, name, content, mtime)])),
+        ("time", "a time without its flag", bundle([(kind, 0, name, content, mtime)])),
+        ("nameless", "no name", bundle([(kind, flags, b"", content, mtime)])),
+        ("nul", "NUL in a name", bundle([(kind, flags, b"a\0b", content, mtime)])),
+        ("long", "a name of 4,097 bytes", bundle([(kind, flags, b"n" * 4097, content, mtime)])),
+        ("twice", "one name twice", bundle([*MEMBERS, *one])),
+        ("directory", "a directory with content", bundle([(1, flags, name, content, mtime)])),
+        ("sum", "sizes that only add up modulo 2^32", whole[:8] + b"\xff" * 4 + whole[12:]),
+    ):
+        vector(f"bundle-bad-{case}", about, "5.7", "malformed", data)
+
+
 def without_zeros(length: int) -> bytes:
     """A frame of that many bytes none of which is zero, its check included."""
     for seed in range(1000):
@@ -1157,6 +1215,14 @@ def small_stream_vectors() -> None:
         s.announce(1, facts, numbers=(0, 0, 0))
         s.beat(1, 1)
         stream(name, "a manifest and no block", "4.1", s.frames, deliver=told(1, facts))
+    content = bundle(MEMBERS)
+    facts = facts_of(content, b"photos/a.jpg and 3 more", type=2, mtime=None)
+    s = Sender()
+    s.beat(2, 1)
+    s.announce(1, facts)
+    s.data(1, facts, content, 0, (0, 1, 3, 6))
+    s.beat(1, 1)
+    stream("bundle", "a bundle of four", "5.7", s.frames, deliver=told(1, facts))
 
 
 def large_stream_vectors() -> None:
@@ -1293,6 +1359,7 @@ def main() -> None:
             encrypted_stream_vectors,
             range_vectors,
             name_vectors,
+            bundle_vectors,
             cobs_vectors,
             rs_vectors,
         ),

@@ -83,6 +83,7 @@ def test_the_longest_words_are_short_enough() -> None:
         b"[" * 10_000,
         b'{"word":"run","command":"ls"}',
         b'{"word":"notice"}',
+        b'{"more":' + b"[" * 10_000,
         b'{"word":"notice","text":5}',
         b'{"word":"notice","text":"x","more":1}',
         b'{"word":"dropped","bytes":-1,"reads":0,"outages":0}',

@@ -69,3 +69,33 @@ def test_standard_input_odd_names_and_void_objects(shell: Shell) -> None:
     damaged = bytes(b ^ (i % 900 == 0) for i, b in enumerate(line))
     assert shell.run("inspect", "-", "--json", stdin=damaged).events("capture")[0]["rejected"]
     assert shell.run("inspect", "-", stdin=bytes(range(256)) * 50).code == 4
+
+
+def test_keyed_frames(shell: Shell) -> None:
+    """Counted with their key, named without it, told apart from those of another."""
+    make(shell.folder / "x", 5_000)
+    assert shell.run("keygen", "ours", "--link").code == 0
+    assert shell.run("keygen", "theirs", "--link").code == 0
+    sent = ("send", "x", "--to", "file:cap", "--link-key", "ours", "--symbol-size", "128")
+    assert shell.run(*sent).code == 0
+    ran = shell.run("inspect", "cap", "--link-key", "ours", "-v")
+    assert ran.code == 0, ran.err
+    assert "x, 5 kB: complete" in ran.out
+    lines = [text for text in ran.out.splitlines() if " bytes, keyed" in text]
+    assert lines and all(text.endswith(", keyed, right tag") for text in lines)
+
+    ran = shell.run("inspect", "cap", "-v")
+    assert ran.code == 4
+    assert f"{len(lines)} frames not counted: made with a link key" in ran.out
+    assert ran.out.count(", keyed\n") == len(lines)
+    assert "hint: --link-key" in ran.err
+
+    ran = shell.run("inspect", "cap", "--link-key", "theirs", "-v")
+    assert ran.code == 4
+    assert f"{len(lines)} frames not counted: keyed, with a wrong tag" in ran.out
+    assert ran.out.count(", keyed, wrong tag\n") == len(lines)
+
+    assert shell.run("send", "x", "--to", "file:plain").code == 0
+    ran = shell.run("inspect", "plain", "cap", "--link-key", "ours", "--json")
+    (capture,) = ran.events("capture")
+    assert capture["rejected"]["untagged"] > 0 and capture["frames"] == len(lines)

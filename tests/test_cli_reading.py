@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli import Shell, children, make, wait_until
+from cli import Shell, children, make, proportional, wait_until
 from faults import need_strace
 from ptys import Pty
 
@@ -226,15 +226,6 @@ def test_standard_input_belongs_to_the_reader(shell: Shell) -> None:
 # Memory -------------------------------------------------------------------------------------
 
 MOST = 256e6
-
-
-def proportional(process: int) -> int:
-    """Bytes of memory of a process; what it shares counts by the share (PSS)."""
-    with contextlib.suppress(OSError):
-        for text in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if text.startswith("Pss:"):
-                return int(text.split()[1]) * 1024
-    return 0
 
 
 def test_memory_of_both_together(shell: Shell) -> None:

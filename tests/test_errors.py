@@ -18,6 +18,7 @@ EXIT_CODES = {
     "DestinationError": 13,
     "UnsafeFolder": 13,
     "ConfigurationError": 14,
+    "OtherState": 14,
     "SourceError": 1,
     "ConfinementError": 1,
 }

@@ -27,17 +27,29 @@ STRIDE = 29
 RECV = ("recv", "inbox", "--from", "file:capture", "--json")
 
 
-@pytest.fixture
-def sent(shell: Shell) -> dict[str, bytes]:
+def captured(shell: Shell, *options: str) -> dict[str, bytes]:
     """Two files in a capture, and the first half of it."""
     need_strace()
     made = {"a.bin": make(shell.folder / "a.bin", 100)}
     made["d/b.bin"] = make(shell.folder / "d/b.bin", 60_000, 2)
-    ran = shell.run("send", "a.bin", "d", "--to", "file:capture", "--symbol-size", "512")
+    to = ("--to", "file:capture", "--symbol-size", "512")
+    ran = shell.run("send", "a.bin", "d", *to, *options)
     assert ran.code == 0, ran.err
     whole = (shell.folder / "capture").read_bytes()
     (shell.folder / "half").write_bytes(whole[: len(whole) // 2])
     return made
+
+
+@pytest.fixture
+def sent(shell: Shell) -> dict[str, bytes]:
+    """Each an object of its own."""
+    return captured(shell, "--no-bundle")
+
+
+@pytest.fixture
+def bundled(shell: Shell) -> dict[str, bytes]:
+    """Both in one bundle."""
+    return captured(shell)
 
 
 def begin(shell: Shell, how: str) -> None:
@@ -62,7 +74,7 @@ def receive_with_faults(
     """How many calls met the fault."""
     begin(shell, how)
     # A disk that lies about the content itself is found by nobody who does not read it back.
-    checked = ("data", "a.bin", "b.bin") if fault == "short" else ()
+    checked = ("data", "a.bin", "b.bin", "member-0", "member-1") if fault == "short" else ()
     counts, paths = calls_of(shell, *RECV, on="inbox", without=checked)
     met = 0
     for kind in kinds(fault):
@@ -87,20 +99,33 @@ def receive_with_faults(
                 assert again.code == 0, said
                 assert contents(inbox) == sent, said
                 assert list((inbox / ".diode/parts").iterdir()) == [], said
-                assert states(inbox) == {"delivered": 2} or _begun_anew(inbox), said
+                assert _files(inbox) == {"delivered": 2} or _begun_anew(inbox), said
     return met
+
+
+def _files(inbox: Path) -> Counter[str]:
+    """What became of the files, without the row of the bundle that they came in."""
+    return states(inbox) - Counter(bundle=1)
 
 
 def _begun_anew(inbox: Path) -> bool:
     """A ledger that a lying disk damaged was set aside; what lies there counts as duplicate."""
     aside = list((inbox / ".diode").glob("ledger.db.corrupt-*"))
-    return bool(aside) and sum(states(inbox).values()) == 2
+    return bool(aside) and sum(_files(inbox).values()) == 2
 
 
 def test_receiver(shell: Shell, sent: dict[str, bytes]) -> None:
     met = sum(
         receive_with_faults(shell, sent, how, fault, STRIDE, first)
         for how, fault, first in [("resumed", "killed", 10), ("fresh", "EIO", 4)]
+    )
+    assert met > 2
+
+
+def test_receiver_of_a_bundle(shell: Shell, bundled: dict[str, bytes]) -> None:
+    met = sum(
+        receive_with_faults(shell, bundled, how, fault, STRIDE, first)
+        for how, fault, first in [("fresh", "killed", 7), ("resumed", "ENOSPC", 3)]
     )
     assert met > 2
 
@@ -120,6 +145,17 @@ def test_receiver_at_every_call(shell: Shell, sent: dict[str, bytes], fault: str
     started = time.monotonic()
     met = receive_with_faults(shell, sent, how, fault, 1, 0)
     print(f"{fault}, {how}: {met} calls, {time.monotonic() - started:.0f} s")
+    assert met > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("how", ["fresh", "resumed"])
+def test_receiver_of_a_bundle_at_every_call(
+    shell: Shell, bundled: dict[str, bytes], fault: str, how: str
+) -> None:
+    met = receive_with_faults(shell, bundled, how, fault, 1, 0)
+    print(f"bundle: {fault}, {how}: {met} calls")
     assert met > 10
 
 

@@ -15,6 +15,7 @@ from diode.announcements import AnnouncementParts, AnnouncementSymbols
 from diode.errors import SourceError, UsageError
 from diode.geometry import Geometry
 from diode.objects import (
+    MAX_BUNDLE,
     Announcement,
     Malformed,
     Manifest,
@@ -53,6 +54,7 @@ def test_a_good_manifest_has_no_problem():
     for fields in (
         {"status": Status.VOID},
         {"type": Type.DIRECTORY, "size": 0},
+        {"type": Type.BUNDLE, "size": MAX_BUNDLE},
         {"mtime": None},
         {"mtime": -1},
         {"passes": 0},
@@ -65,7 +67,7 @@ def test_a_good_manifest_has_no_problem():
 BAD_FIELDS = [
     ("status", {"status": 1}),
     ("status", {"status": 3}),
-    ("type", {"type": 2}),
+    ("type", {"type": 3}),
     ("type", {"type": -1}),
     ("name", {"name": b""}),
     ("name", {"name": b"x" * 4097}),
@@ -73,6 +75,7 @@ BAD_FIELDS = [
     ("digest", {"digest": b"short"}),
     ("digest", {"digest": bytes(33)}),
     ("directory", {"type": Type.DIRECTORY, "size": 1}),
+    ("bundle", {"type": Type.BUNDLE, "size": MAX_BUNDLE + 1}),
     ("negative", {"passes": -1}),
     ("negative", {"n": -1}),
     ("mtime", {"mtime": 1 << 63}),

@@ -18,7 +18,7 @@ def order(up_to: int = 0, patience: float | None = None) -> Strict:
 def deliver(order: Strict, number: int, lowest: int = 1, now: float = 0.0) -> list[int]:
     """Numbers that are delivered when this object is whole."""
     out = []
-    if order.turn(Key(7, number), lowest, now) is Turn.DUE:
+    if order.turn(Key(7, number), lambda: lowest, now) is Turn.DUE:
         out.append(number)
         order.settled(Key(7, number))
         while (key := order.due(7)) is not None:
@@ -29,7 +29,7 @@ def deliver(order: Strict, number: int, lowest: int = 1, now: float = 0.0) -> li
 
 def test_as_they_come_everything_is_due() -> None:
     free = AsTheyCome()
-    assert free.turn(Key(7, 9), 1, 0.0) is Turn.DUE
+    assert free.turn(Key(7, 9), lambda: 1, 0.0) is Turn.DUE
     free.settled(Key(7, 9))
     assert free.due(7) is None
     assert free.overdue(1e9) == []
@@ -48,7 +48,7 @@ def test_any_order_in_becomes_the_right_order_out(seed: int) -> None:
 def test_it_goes_on_where_the_ledger_ends() -> None:
     strict = order(up_to=5)
     assert deliver(strict, 7) == []
-    assert strict.turn(Key(7, 5), 5, 0.0) is Turn.LATE
+    assert strict.turn(Key(7, 5), lambda: 5, 0.0) is Turn.LATE
     assert deliver(strict, 6) == [6, 7]
 
 
@@ -73,7 +73,7 @@ def test_what_was_taken_back_is_waited_for_no_longer() -> None:
 def test_senders_do_not_wait_for_each_other() -> None:
     strict = order()
     assert deliver(strict, 2) == []
-    assert strict.turn(Key(8, 1), 1, 0.0) is Turn.DUE
+    assert strict.turn(Key(8, 1), lambda: 1, 0.0) is Turn.DUE
 
 
 def test_patience_ends() -> None:
@@ -84,7 +84,7 @@ def test_patience_ends() -> None:
     assert strict.overdue(14.9) == []
     assert strict.overdue(15.0) == [GivenUp(7, 2, 3)]
     assert strict.due(7) == Key(7, 4)
-    assert strict.turn(Key(7, 3), 3, 16.0) is Turn.LATE
+    assert strict.turn(Key(7, 3), lambda: 3, 16.0) is Turn.LATE
     assert order().overdue(1e12) == []
 
 

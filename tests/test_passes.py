@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair import BytesSource, Listener, content, everything, examples
 
-from diode import frame
+from diode import events, frame
 from diode.events import Key
 from diode.frame import Kind
 from diode.group import Place
@@ -131,3 +131,13 @@ def test_a_block_beyond_the_last_skips_the_object_alone() -> None:
     transmitter = new(THINGS, Settings())
     transmitter.go_on(Place(1, 3, 1000, check=1))
     assert set(Listener().hear(everything(transmitter)).delivered) == {Key(7, 4), Key(7, 5)}
+
+
+def test_no_more_objects_share_a_group_than_a_receiver_can_have_begun() -> None:
+    """Small objects on a fast line: the planned outage hits thousands, a group has a thousand."""
+    fast = Link(rate=50_000_000)
+    transmitter = new([b"x" * 1000] * 5000, Settings(burst=0.5), fast)
+    listener = Listener()
+    listener.hear([f for f in everything(transmitter)])
+    assert len(listener.delivered) == 5000
+    assert not listener.of(events.ObjectEvicted)

@@ -52,7 +52,8 @@ def opened(folder: int, said: list[str] | None = None, number: int = 99) -> Logb
 
 def run(number: int = 1, about: str = "a") -> Run:
     manifest = describe(BytesSource(content(5000), mtime=-5), Settings(), LINK)
-    return Run(SENDER, about, [Entry(number, encoded(manifest)), Entry(number + 1, b"\0\xff")])
+    other = encoded(describe(BytesSource(b"", b"\xff"), Settings(), LINK))
+    return Run(SENDER, about, [Entry(number, encoded(manifest)), Entry(number + 1, other)])
 
 
 def place(block: int) -> Place:
@@ -267,6 +268,23 @@ def test_flipped_anywhere(folder: int, tmp_path: Path) -> None:
         for path in tmp_path.iterdir():
             path.unlink()
     assert places == {298, 120}, "where one line is damaged, the other counts"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [Entry(1, b"\0\xff")],
+        [Entry(1, b"\x91" * 60_000)],
+        [Entry(n, encoded(describe(BytesSource(b""), Settings(), LINK))) for n in (1, 1)],
+    ],
+    ids=["no manifest", "deep", "a number twice"],
+)
+def test_a_run_that_cannot_be_gone_on_with(folder: int, entries: list[Entry]) -> None:
+    """Its check is right, so another program wrote it."""
+    opened(folder).begin("k", Run(SENDER, "a", entries), Reached()).close(0, finished=False)
+    said: list[str] = []
+    assert opened(folder, said).runs == []
+    assert "cannot be read" in said[0]
 
 
 def test_both_places_lost_begins_the_first_pass_anew(folder: int, tmp_path: Path) -> None:

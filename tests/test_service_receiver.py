@@ -6,137 +6,27 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from inboxes import tree
-from pair import BytesSource, content, everything
+from pair import BytesSource, content
+from sessions import BIG, capture, cut, mixed, run, session_of
 
-from diode import events, line
+from diode import events
 from diode.errors import DestinationError
 from diode.events import Key
-from diode.frame import Frames
-from diode.incoming import Incoming
 from diode.keyring import Keyring
 from diode.limits import Limits
-from diode.objects import Manifest
-from diode.ordering import GivenUp
-from diode.plan import Link, Settings
 from diode.receiver import Receiver
 from diode.seal import SecretKey
 from diode.service import receiver
-from diode.service.disk import Beside
-from diode.service.receiver import Session, Short, Stop
-from diode.sink import Delivered
+from diode.service.receiver import Short, Stop
 from diode.sink.folder import Inbox
 from diode.sink.stream import Output
-from diode.transmitter import Transmitter
-
-SMALL = Settings(symbol_size=64)
-BIG = content(200_000)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Carrier:
-    """Gives what is put in, piece by piece; None lets time pass, and the end is the end."""
-
-    def __init__(self, pieces: Iterable[bytes | float | None], clock: Clock) -> None:
-        self._pieces = iter(pieces)
-        self._clock = clock
-        self.asked: list[float | None] = []
-        self.rate = None
-
-    def read(self, timeout: float | None) -> bytes | None:
-        self.asked.append(timeout)
-        piece = next(self._pieces, b"")
-        if isinstance(piece, float):
-            self._clock.now += piece
-            return self.read(timeout)
-        if piece is None:
-            self._clock.now += timeout or 0.0
-        return piece
-
-    def close(self) -> None: ...
-
-
-class Observer:
-    """Writes everything down."""
-
-    def __init__(self) -> None:
-        self.said: list[tuple] = []
-        self.events: list[events.Event] = []
-        self.ticks = 0
-
-    def event(self, event: events.Event, session: Session) -> None:
-        self.events.append(event)
-
-    def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
-        assert incoming.manifest.size >= 0, "what is known of it may still be told"
-        self.said.append(("delivered", key.number, how.path))
-
-    def known(self, key: Key, manifest: Manifest, session: Session) -> None:
-        self.said.append(("known", key.number))
-
-    def refused(self, key: Key, manifest: Manifest, why: str, session: Session) -> None:
-        self.said.append(("refused", key.number, why))
-
-    def trouble(self, error: DestinationError, needed: int, session: Session) -> None:
-        self.said.append(("trouble", str(error), needed))
-
-    def notice(self, text: str) -> None:
-        self.said.append(("notice", text))
-
-    def held(self, key: Key, manifest: Manifest, session: Session) -> None:
-        self.said.append(("held", key.number))
-
-    def gave_up(self, gap: GivenUp, session: Session) -> None:
-        self.said.append(("gave up", gap.first, gap.last))
-
-    def tick(self, session: Session) -> None:
-        self.ticks += 1
-
-
-def on_line(frames: list[np.ndarray]) -> bytes:
-    return bytes(line.encoder("cobs").encode(Frames.of_pieces(frames)).data)
-
-
-def capture(
-    *objects: bytes | BytesSource,
-    settings: Settings = SMALL,
-    first: int = 1,
-    signer: SecretKey | None = None,
-) -> bytes:
-    """The line's bytes of these objects."""
-    transmitter = Transmitter(7, settings, Link(), highest_number=first - 1, signer=signer)
-    for number, thing in enumerate(objects, first):
-        source = thing if isinstance(thing, BytesSource) else BytesSource(thing, b"%d" % number)
-        transmitter.add(number, source)
-    return on_line(everything(transmitter))
-
-
-def cut(data: bytes, size: int = 5000) -> list[bytes]:
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-def mixed(data: bytes, count: int) -> list[bytes]:
-    """The frames out of order, so that all blocks are begun; `count` in a piece."""
-    frames = [frame + b"\0" for frame in data.split(b"\0")]
-    order = np.random.default_rng(1).permutation(len(frames))
-    rest = [frames[index] for index in order]
-    return [b"".join(frames[:8])] + [
-        b"".join(rest[at : at + count]) for at in range(0, len(rest), count)
-    ]
 
 
 @pytest.fixture
@@ -146,32 +36,15 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
     inbox.close()
 
 
-def session_of(
-    sink: Inbox | Output, *pieces: bytes | float | None, limits: Limits | None = None
-) -> Session:
-    clock = Clock()
-    made = Session(
-        Carrier(pieces, clock),
-        line.decoder("cobs"),
-        sink,
-        Observer(),
-        limits or Limits(),
-        clock=clock,
-    )
-    sink.evicted = made.evict
-    return made
-
-
-def run(session: Session, **stop: float | None) -> list[tuple]:
-    session.run(Stop(**stop))
-    return session.observer.said
-
-
 def test_end_of_the_carrier_ends_the_session(tmp_path: Path, inbox: Inbox) -> None:
     data = capture(BIG, b"second")
     session = session_of(inbox, *cut(data))
     assert sorted(run(session)) == [("delivered", 1, "1"), ("delivered", 2, "2")]
-    assert (session.delivered, session.refused, session.known) == (2, 0, 0)
+    assert (session.deliveries.delivered, session.deliveries.refused, session.deliveries.known) == (
+        2,
+        0,
+        0,
+    )
     assert session.line_bytes == len(data)
     assert session.observer.ticks == len(cut(data))
     assert set(session.carrier.asked) == {receiver.WAIT}
@@ -197,7 +70,7 @@ def test_silence_ends_the_session(inbox: Inbox, idle: float) -> None:
     assert session.clock() - 100.0 == pytest.approx(idle, abs=receiver.WAIT)
     assert session.clock() - 100.0 >= idle
     assert max(session.carrier.asked) == min(idle, receiver.WAIT)
-    assert session.delivered == 1
+    assert session.deliveries.delivered == 1
 
 
 def test_noise_is_silence_and_frames_are_not(inbox: Inbox) -> None:
@@ -231,7 +104,7 @@ def test_count_ends_the_session_and_the_next_one_goes_on(
     data = capture(*(content(300, seed) for seed in range(5)))
     session = session_of(inbox, *cut(data, size))
     assert run(session, count=2) == [("delivered", 1, "1"), ("delivered", 2, "2")]
-    assert session.delivered == 2
+    assert session.deliveries.delivered == 2
     assert (size < 1000) == (session.line_bytes < len(data))
     if size > 1000:
         assert session.short() == [], "whole, only not asked for"
@@ -279,61 +152,6 @@ def test_symbols_of_unfinished_blocks_survive_a_restart(inbox: Inbox) -> None:
     assert session.observer.said == [("delivered", 1, "1")]
 
 
-def test_delivered_object_is_known_when_it_comes_again(inbox: Inbox) -> None:
-    data = capture(BIG)
-    run(session_of(inbox, data))
-    session = session_of(inbox, data)
-    assert run(session) == [("known", 1)]
-    assert (session.known, session.delivered) == (1, 0)
-    assert run(session_of(inbox, data), count=1) == [("known", 1)]
-
-
-def voided() -> bytes:
-    source = BytesSource(BIG, b"1")
-    source.fails_at = 150_000
-    return capture(source, settings=Settings(symbol_size=64, burst=0))
-
-
-def test_void_object_is_not_delivered(tmp_path: Path, inbox: Inbox) -> None:
-    session = session_of(inbox, voided())
-    assert run(session) == [("refused", 1, "void: its source failed")]
-    assert (session.refused, session.delivered) == (1, 0)
-    assert tree(tmp_path / "inbox", ".diode") == {}
-    assert list(inbox.unfinished()) == []
-
-
-@pytest.mark.parametrize("wrong", [[], [3]])
-def test_wrong_digest_waits_for_the_next_pass(
-    tmp_path: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch, wrong: list[int]
-) -> None:
-    real, answers = inbox.deliver, iter([wrong])
-    part_of = inbox._parts
-
-    def deliver(key: Key, manifest: Manifest) -> Delivered | list[int]:
-        answer = next(answers, None)
-        if answer is None:
-            return real(key, manifest)
-        part = part_of[key]
-        part.begin_anew() if not answer else part.done.__setitem__(answer, False)
-        return answer
-
-    monkeypatch.setattr(inbox, "deliver", deliver)
-    data = capture(BIG)
-    session = session_of(inbox, data, data)
-    assert run(session) == [("refused", 1, "digest"), ("delivered", 1, "1")]
-    assert (session.refused, session.delivered) == (0, 1)
-    assert (tmp_path / "inbox/1").read_bytes() == BIG
-
-
-def test_wrong_digest_and_no_other_pass_is_short(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inbox, "deliver", lambda *_: [2])
-    session = session_of(inbox, capture(BIG))
-    assert run(session) == [("refused", 1, "digest")]
-    assert [s.blocks_short for s in session.short()] == [1]
-
-
 def test_checkpoints_come_once_a_second_and_at_the_end(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,48 +173,6 @@ def test_checkpoints_go_on_in_silence(inbox: Inbox, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(inbox, "checkpoint", lambda: count.append(1))
     run(session)
     assert len(count) == 10 + 1
-
-
-def test_evicted_object_is_told_and_forgotten(tmp_path: Path) -> None:
-    inbox = Inbox(str(tmp_path / "inbox"), quota=100_000)
-    session = session_of(inbox, *cut(capture(BIG, b"small")))
-    said = run(session)
-    assert ("delivered", 2, "2") in said
-    refusals = [s for s in said if s[0] == "refused"]
-    assert refusals
-    assert {(number, "quota" in why) for _, number, why in refusals} == {(1, True)}
-    assert session.refused == len(refusals)
-    session.evict(Key(9, 9), "never heard of")
-    assert session.refused == len(refusals)
-    inbox.close()
-
-
-def test_an_object_that_is_being_delivered_may_be_forgotten(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Manifests push it out of memory while the disk is slow: it is whole all the same."""
-    real, heard_more = inbox.deliver, threading.Event()
-
-    def slow(key: Key, manifest: Manifest) -> Delivered | list[int] | None:
-        assert heard_more.wait(20)
-        return real(key, manifest)
-
-    def pieces() -> Iterator[bytes | None]:
-        yield capture(BytesSource(b"one", b"one"))
-        while not session.delivering:
-            yield None
-        yield capture(BytesSource(b"two", b"two"), first=2)
-        heard_more.set()
-
-    monkeypatch.setattr(inbox, "deliver", slow)
-    session = session_of(inbox, limits=Limits(objects=1))
-    session.carrier = Carrier(pieces(), session.clock)
-    session.disk = Beside()
-    try:
-        assert run(session) == [("delivered", 1, "one"), ("delivered", 2, "two")]
-    finally:
-        session.disk.close()
-    assert (session.delivered, session.refused) == (2, 0)
 
 
 def test_parts_that_no_longer_count_go_first(tmp_path: Path) -> None:
@@ -425,28 +201,9 @@ def test_wanted_symbols_of_an_evicted_object_are_no_error(tmp_path: Path) -> Non
     run(session)
     kinds = {type(event) for event in session.observer.events}
     assert {events.BlockParked, events.BlockWanted} <= kinds
-    assert session.refused
+    assert session.deliveries.refused
     assert session.sink._held <= 40_000
     inbox.close()
-
-
-def test_objects_the_receiver_forgot_leave_the_disk_too(tmp_path: Path, inbox: Inbox) -> None:
-    pieces = []
-    for number in range(1, 31):
-        frames = capture(content(5000, number), first=number).split(b"\0")
-        pieces.append(b"\0".join(frames[: len(frames) // 2]) + b"\0")
-    session = session_of(inbox, *pieces, limits=Limits(objects=5))
-    said = run(session)
-    assert {s[0] for s in said} == {"refused"}
-    assert sorted(number for _, number, _ in said) == list(range(1, 26))
-    assert "unfinished objects" in said[0][2]
-    assert session.refused == 25
-    parts = tmp_path / "inbox/.diode/parts"
-    assert len(list(parts.iterdir())) == 5
-    assert len(session.short()) == 5
-    again = session_of(inbox, limits=Limits(objects=5))
-    run(again)
-    assert len(again.short()) == 5
 
 
 def test_trouble_of_the_sink_keeps_what_there_is(
@@ -511,7 +268,7 @@ def test_one_object_to_standard_output(tmp_path: Path) -> None:
         session = session_of(output, capture(BIG) + capture(b"second", first=2))
         ((what, number, path),) = run(session, count=1)
         assert (what, path) == ("delivered", "-")
-        assert session.delivered == 1
+        assert session.deliveries.delivered == 1
         output.close()
     assert (tmp_path / "out").read_bytes() == (BIG, b"second")[number - 1]
 

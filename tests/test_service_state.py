@@ -158,6 +158,7 @@ def aside(folder: Path) -> list[bytes]:
         b'{"sender":1,"frames":-1}',
         b'{"sender":1,"frames":18446744073709551615}',
         b"[" * 60_000,
+        b'{"more":' + b"[" * 60_000,
         b" " * 70_000 + WHOLE,
     ],
     ids=lambda content: ascii(content[:30]),

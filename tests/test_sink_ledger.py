@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from inboxes import Thing, descriptors
 
+from diode.errors import DestinationError, OtherState
 from diode.events import Key
+from diode.sink.folder import Inbox
 from diode.sink.ledger import Ledger
 
 MANIFEST = Thing(b"content", "naïve.txt".encode()).manifest
@@ -43,7 +45,7 @@ def test_recorded_objects_are_finished(tmp_path: Path, ledger: Ledger, state: st
     assert not ledger.finished(Key(8, 1))
     (row,) = rows(tmp_path / "ledger.db")
     path = os.fsencode("folder/naïve.2.txt")
-    assert row[:-2] == (7, 1, state, MANIFEST.name, path, 7, MANIFEST.digest)
+    assert row[:-2] == (7, 1, 0, state, MANIFEST.name, path, 7, MANIFEST.digest)
     assert row[-2] > 1e9
 
 
@@ -56,13 +58,13 @@ def test_largest_ids_fit(ledger: Ledger) -> None:
 def test_paths_need_not_be_text(tmp_path: Path, ledger: Ledger) -> None:
     name = b"\xff\x80 \n"
     ledger.record(Key(7, 1), Thing(b"", name).manifest, "delivered", os.fsdecode(name))
-    assert rows(tmp_path / "ledger.db")[0][3:5] == (name, name)
+    assert rows(tmp_path / "ledger.db")[0][4:6] == (name, name)
 
 
 def test_later_word_replaces_the_earlier(tmp_path: Path, ledger: Ledger) -> None:
     ledger.record(Key(7, 1), MANIFEST, "void")
     ledger.record(Key(7, 1), MANIFEST, "delivered", "x")
-    assert [row[2] for row in rows(tmp_path / "ledger.db")] == ["delivered"]
+    assert [row[3] for row in rows(tmp_path / "ledger.db")] == ["delivered"]
 
 
 def test_reopened_ledger_knows_everything(tmp_path: Path, ledger: Ledger) -> None:
@@ -125,6 +127,27 @@ def sound_or_aside(folder: Path, content: bytes, right: list[tuple]) -> bool:
         ledger.close()
     assert said == ([] if ledger.aside else right)
     return bool(ledger.aside)
+
+
+def test_required_ledger_is_not_replaced(tmp_path: Path) -> None:
+    """Neither at the start nor where the damage shows later, when nothing can be delivered."""
+    inbox = Inbox(str(tmp_path / "inbox"))
+    thing = Thing(b"content", b"name")
+    thing.give(inbox)
+    inbox.close()
+    inbox = Inbox(str(tmp_path / "inbox"), required=inbox.state)
+    path = tmp_path / "inbox/.diode/ledger.db"
+    inbox._ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    inbox._ledger._db.execute("PRAGMA cache_size=0")
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    for number in (2, 3):
+        inbox._ledger._db.execute("PRAGMA shrink_memory")
+        with pytest.raises(DestinationError, match="the ledger of"):
+            Thing(b"more", b"other", Key(7, number)).give(inbox)
+    inbox.close()
+    assert [p.name for p in path.parent.glob("ledger.db*corrupt*")] == []
+    with pytest.raises(OtherState, match="damaged"):
+        Inbox(str(tmp_path / "inbox"), required=inbox.state)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])

@@ -8,7 +8,6 @@ import os
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -19,8 +18,9 @@ import numpy as np
 import pytest
 from cli import Shell, make
 from inboxes import Thing, descriptors, some, tree
+from mounts import with_mounts
 from pair import BytesSource, Listener, everything, transmit
-from test_service_receiver import Carrier, Clock, Observer
+from sessions import Carrier, Clock, Observer
 
 from diode import line
 from diode.code import CODES
@@ -219,6 +219,43 @@ def test_yesterday_again(shell: Shell) -> None:
     assert {p.name: p.read_bytes() for p in (shell.folder / "inbox").glob("x*")} == {"x": content}
 
 
+def test_a_state_that_is_required(shell: Shell) -> None:
+    """T39: where it was deleted, replaced or damaged nothing starts, and nothing is made."""
+    make(shell.folder / "x", 5_000)
+    assert shell.run("send", "x", "--to", "file:cap").code == 0
+    begun = shell.run("recv", "inbox", "--from", "file:cap", "--json")
+    (name,) = {event["state"] for event in begun.events("listening")}
+    inbox = shell.folder / "inbox"
+
+    def refused(name: str) -> str:
+        before = tree(inbox) if inbox.exists() else None
+        ran = shell.run("recv", "inbox", "--from", "file:cap", "--require-state", name)
+        assert ran.code == 14, ran.err
+        assert "hint: " in ran.err and "on purpose" in ran.err
+        assert (tree(inbox) if inbox.exists() else None) == before
+        return ran.err
+
+    right = ("recv", "inbox", "--from", "file:cap", "--require-state", name, "--json")
+    assert shell.run(*right).events("object_known")
+    assert f"is {name}, not 00000001" in refused("00000001")
+    (inbox / "x").unlink()
+    shutil.copytree(inbox, shell.folder / "backup")
+    ledger = inbox / ".diode/ledger.db"
+    ledger.write_bytes(ledger.read_bytes()[:5000])
+    assert "damaged" in refused(name)
+    shutil.rmtree(inbox / ".diode")
+    assert "there is no state" in refused(name)
+    shutil.rmtree(inbox)
+    assert "there is no state" in refused(name)
+    assert shell.run("recv", "inbox", "--from", "file:cap").code == 0  # begins another
+    assert name in refused(name)
+    shutil.rmtree(inbox)
+    (shell.folder / "backup").rename(inbox)
+    again = shell.run(*right)
+    assert again.events("object_known") and not again.events("object_delivered")
+    assert shell.run("recv", "-", "--from", "file:cap", "--require-state", name).code == 2
+
+
 @pytest.mark.slow
 def test_ten_thousand_small_files() -> None:
     """T46: all delivered, with memory for what is unfinished only."""
@@ -254,27 +291,6 @@ def test_files_may_not_be_that_large(shell: Shell) -> None:
     assert tree(shell.folder / "inbox", ".diode") == {}
     assert shell.run("recv", "inbox", "--from", "file:cap").code == 0
     assert (shell.folder / "inbox/x").read_bytes() == content
-
-
-def with_mounts(shell: Shell, script: str) -> str:
-    """Run this with mounts of its own; what it said. `diode` is there, and x, sent as cap."""
-    if os.geteuid() or shutil.which("unshare") is None:
-        pytest.skip("only root may mount")
-    head = f'set -e; diode() {{ {sys.executable} -m diode "$@"; }}; mkdir -p mnt\n'
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", head + script],
-        cwd=shell.folder,
-        env=shell.environment | {"PYTHONPATH": str(Path(__file__).parent.parent)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if done.returncode == 77 or "unshare failed" in done.stderr:
-        pytest.skip(f"not to be had here: {done.stderr}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
 
 
 def test_no_inodes(shell: Shell) -> None:
@@ -372,7 +388,9 @@ def test_the_wall_clock_decides_nothing(tmp_path: Path, monkeypatch, jump: float
         )
         session.run(Stop())
         inbox.close()
-        assert (session.delivered, session.known) == ((1, 0) if not again else (0, 1))
+        assert (session.deliveries.delivered, session.deliveries.known) == (
+            (1, 0) if not again else (0, 1)
+        )
     monkeypatch.undo()
     time.tzset()
 

@@ -15,7 +15,7 @@ import pytest
 import vectorfile
 from pair import Listener
 
-from diode import block, code, frame, line, receiver
+from diode import block, bundle, code, frame, line, receiver
 from diode.admission import NoIdentity, Verdict
 from diode.announcements import AnnouncementSymbols
 from diode.assembly import heartbeat_rows
@@ -34,7 +34,18 @@ from diode.seal import PublicKey, SecretKey
 from diode.tag import LinkKey, Untagged
 
 VECTORS = vectorfile.load()
-LAYERS = {"frame", "block", "code", "announcement", "cobs", "rs", "modem", "stream", "tagged"}
+LAYERS = {
+    "frame",
+    "block",
+    "code",
+    "announcement",
+    "cobs",
+    "rs",
+    "modem",
+    "stream",
+    "tagged",
+    "bundle",
+}
 EXPECT = {"accept", "deliver", "incomplete", "void", "malformed"}
 EXPECT |= {f"reject-{reason}" for reason in ("check", "length", "version", "kind")}
 EXPECT |= {"reject-tag", "reject-untagged", "reject-keyed"}
@@ -402,6 +413,26 @@ def test_encrypted_announcement_is_made(vector):
     key = vector.number("sender"), vector.number("number")
     enclosed = sender.enclose(*key, inner_of(vector), vector.raw("signers"))
     assert enclosed.announcement.serialize() == vector.data
+
+
+# Bundles --------------------------------------------------------------------------------------
+
+
+@of("bundle")
+def test_bundle_is_taken_apart(vector):
+    try:
+        found = bundle.members(vector.data)
+    except Malformed:
+        assert vector["expect"] == "malformed"
+        return
+    assert vector["expect"] == "accept"
+    assert vector.all("member") == [
+        f"{m.type.value} {'nil' if m.mtime is None else m.mtime} "
+        f"{hashlib.sha256(vector.data[m.offset :][: m.size]).hexdigest()} {m.name.hex()}"
+        for m in found
+    ]
+    assert bundle.head(found) == vector.data[: found[0].offset]
+    assert bundle.EMPTY + sum(bundle.entry_size(m.name) for m in found) == found[0].offset
 
 
 # Lines --------------------------------------------------------------------------------------------

@@ -102,7 +102,10 @@ def decode(content: bytes) -> Word:
     """The word in a record; ValueError when it is none."""
     if len(content) > LONGEST:
         raise ValueError("a word is too long")
-    return _DECODER.decode(content)  # its errors are ValueErrors
+    try:
+        return _DECODER.decode(content)  # its errors are ValueErrors, but for one
+    except RecursionError:
+        raise ValueError("a word is nested too deeply") from None
 
 
 def failed(error: BaseException) -> Failed:

@@ -13,10 +13,11 @@ from diode.cli.output import Plot
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, size
 from diode.errors import NothingHeard, Partial, UsageError
-from diode.frame import Kind, flat, portions
+from diode.frame import Kind, Reject, flat, portions
 from diode.inspection import Inspection, Seen, code_name
 from diode.objects import Type, escape
 from diode.service.receiver import PIECE
+from diode.tag import TAGGED
 
 if TYPE_CHECKING:
     from diode.carrier.sound import Ear
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from diode.events import Key
     from diode.frame import U8
     from diode.line import Decoder
+    from diode.tag import Tags
 
 
 SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".au")
@@ -37,6 +39,7 @@ _KINDS = {int(kind) for kind in Kind}
 @click.command(short_help="explain the frames in a capture")
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 @options.heard_line
+@options.link_key
 @click.option(
     "--plot", type=click.Path(), help="Draw a sound: waterfall, frames, eye, tone energies."
 )
@@ -46,6 +49,7 @@ _KINDS = {int(kind) for kind in Kind}
 def command(
     captures: tuple[str, ...],
     line_name: str | None,
+    link_key: str | None,
     plot: str | None,
     impair: str | None,
     sandbox: str,
@@ -65,7 +69,8 @@ def command(
     4 where there is no frame at all.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    inspection = Inspection()
+    tags = options.tagging(link_key)
+    inspection = Inspection(tags)
     heard = noise = 0
     rejected: Counter[str] = Counter()
     urls = tuple(map(_url, captures))
@@ -73,7 +78,7 @@ def command(
     confinement.inspector(report, urls, sandbox)
     for url in urls:
         decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
-        heard += _read(report, url, impair, decoder, inspection, target)
+        heard += _read(report, url, impair, decoder, inspection, tags, target)
         noise += decoder.noise
         rejected += decoder.rejected
     objects = inspection.resolved()
@@ -83,17 +88,39 @@ def command(
         bytes=heard,
         frames=frames,
         noise=noise,
-        rejected=dict(rejected),
+        rejected=dict(rejected + inspection.untold),
         kinds={_kind(kind): count for kind, count in inspection.kinds.items()},
     )
     refused = rejected.total()
     report.result(
         f"{size(heard)}, {plural(frames, 'frame')}, {refused:,} refused, {size(noise)} of noise"
     )
+    _tell_untold(report, inspection)
     if not frames:
-        raise NothingHeard("there is no frame in it", hint="is it a capture of line bytes?")
+        raise _nothing(inspection)
     short = _tell_objects(report, inspection, objects)
     return Partial.exit_code if short else 0
+
+
+_UNTOLD = {
+    Reject.KEYED: "made with a link key: --link-key KEYFILE explains them",
+    Reject.TAG: "keyed, with a wrong tag",
+    Reject.UNTAGGED: "without a tag",
+    Reject.LENGTH: "keyed, and too short for a tag",
+}
+
+
+def _tell_untold(report: Report, inspection: Inspection) -> None:
+    """What a receiver with this key, or without one, would refuse."""
+    for why, count in sorted(inspection.untold.items()):
+        report.result(f"{plural(count, 'frame')} not counted: {_UNTOLD[why]}")
+
+
+def _nothing(inspection: Inspection) -> NothingHeard:
+    if not inspection.untold:
+        return NothingHeard("there is no frame in it", hint="is it a capture of line bytes?")
+    hint = "--link-key takes the key of this link, made by: diode keygen NAME --link"
+    return NothingHeard("there is no frame in it that counts", hint=hint)
 
 
 def _url(capture: str) -> str:
@@ -109,6 +136,7 @@ def _read(
     impair: str | None,
     decoder: Decoder,
     inspection: Inspection,
+    tags: Tags,
     plot: Plot | None,
 ) -> int:
     medium = carrier.open_receiving(url, impair=impair, notice=report.warn)
@@ -119,9 +147,9 @@ def _read(
             while data := medium.read(None):
                 heard += len(flat(data))
                 for portion in portions(data, PIECE):
-                    _take(report, decoder.feed(portion), inspection)
+                    _take(report, decoder.feed(portion), inspection, tags)
                 bar.update(heard, None, size(heard))
-            _take(report, decoder.flush(), inspection)
+            _take(report, decoder.flush(), inspection, tags)
             if picture is not None and plot is not None:
                 picture.flush()
                 picture.draw(plot, url)
@@ -149,15 +177,25 @@ def _picture(medium: carrier.ReceivingCarrier) -> Picture:
     return picture
 
 
-def _take(report: Report, batches: list[U8], inspection: Inspection) -> None:
+def _take(report: Report, batches: list[U8], inspection: Inspection, tags: Tags) -> None:
     inspection.take(batches)
     if report.verbose:
         for rows in batches:
             for row in rows:
-                _tell_frame(report, row)
+                _tell_frame(report, row, _tag(row[None, :], tags))
 
 
-def _tell_frame(report: Report, row: U8) -> None:
+def _tag(rows: U8, tags: Tags) -> str:
+    """What there is to say of a frame's tag."""
+    if rows[0, 0] >> 4 != TAGGED:
+        return ""
+    why: list[Reject] = []
+    tags.accepted(rows, lambda reason, _: why.append(reason))
+    unproved = {Reject.KEYED: ", keyed", Reject.TAG: ", keyed, wrong tag"}
+    return unproved.get(why[0], ", keyed, too short") if why else ", keyed, right tag"
+
+
+def _tell_frame(report: Report, row: U8, tag: str) -> None:
     """One frame on one line."""
     rows = row[None, :]
     kind = int(row[0]) & 0x0F
@@ -165,14 +203,14 @@ def _tell_frame(report: Report, row: U8) -> None:
         compact = frame.parse_compact(rows)
         report.result(
             f"compact    {int(compact.sequence[0]):5d}  alias {int(compact.alias[0]):04x}  "
-            f"block {int(compact.block[0])} symbol {int(compact.symbol[0])}  {len(row)} bytes"
+            f"block {int(compact.block[0])} symbol {int(compact.symbol[0])}  {len(row)} bytes{tag}"
         )
     elif len(row) >= frame.HEADER + frame.CHECK:
         full = frame.parse_full(rows)
         report.result(
             f"{_kind(kind):10s} {int(full.sequence[0]):5d}  "
             f"{int(full.sender[0]):08x}:{int(full.number[0])}  "
-            f"block {int(full.block[0])} symbol {int(full.symbol[0])}  {len(row)} bytes"
+            f"block {int(full.block[0])} symbol {int(full.symbol[0])}  {len(row)} bytes{tag}"
         )
 
 

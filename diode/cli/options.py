@@ -278,9 +278,10 @@ def settings(
     symbol_size: int | None,
     *,
     keep_order: bool = False,
+    bundle: bool = True,
 ) -> Settings:
     """What the planning options say."""
-    return Settings(code, redundancy, passes, burst, symbol_size, keep_order, loss)
+    return Settings(code, redundancy, passes, burst, symbol_size, keep_order, loss, bundle=bundle)
 
 
 def link(facts: CarrierFacts, encoder: Encoder, extra: int = 0) -> Link:

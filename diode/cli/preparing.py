@@ -17,7 +17,9 @@ from diode.cli.report import size
 from diode.constant_rate import Supplied
 from diode.errors import SourceError, UsageError
 from diode.objects import escape, wire_name
+from diode.plan import bundle_room
 from diode.source import folder
+from diode.source.bundle import Spool, gather
 
 if TYPE_CHECKING:
     import contextlib
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from diode.cli.progress import Shown
     from diode.cli.report import Report
     from diode.objects import Manifest
+    from diode.plan import Settings
     from diode.transmitter import Transmitter
 
 STDIN = "-"
@@ -44,6 +47,8 @@ class Listing:
     """Where standard input was put."""
     sources: list[Source] = field(default_factory=list)
     """What has been read already."""
+    bundles: Spool | None = None
+    """Where small files are put, if they are to go together."""
     unreadable: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -76,10 +81,13 @@ def listing(report: Report, paths: tuple[str, ...], name: str | None, hard_links
     return listed
 
 
-def spool(listed: Listing, stack: contextlib.ExitStack) -> None:
+def spool(listed: Listing, settings: Settings, stack: contextlib.ExitStack) -> None:
     """Read standard input to its end, if that is to be sent. It may stop for any time, so no
-    thread that somebody waits for does that.
+    thread that somebody waits for does that. Make room for bundles: once confined, nothing can.
     """
+    if settings.bundle and len(listed.found) > 1:
+        listed.bundles = Spool()
+        stack.callback(listed.bundles.close)
     if listed.stdin is None:
         return
     from diode.source.stream import StreamSource
@@ -103,6 +111,8 @@ class Preparation:
     ) -> None:
         self.manifests: dict[int, Manifest] = {}
         """By number, from when all are queued on."""
+        self.sources: dict[int, Source] = {}
+        """By number, as long."""
         self._report = report
         self._listed = listed
         self._course = course
@@ -126,6 +136,7 @@ class Preparation:
         settings, link = transmitter.settings, transmitter.link
         described = [(s, describe(s, settings, link)) for s in sources]
         queue = self._course.take_up(described, settings)
+        self.sources.update(queue.sources)
         self.manifests.update(queue.fill(transmitter))
         self._course.begin(transmitter)
 
@@ -141,14 +152,14 @@ class Preparation:
             done += count
             bar.update(done, total, size(done))
 
-        for thing in listed.found:
-            try:
-                sources.append(thing.source(hashed))
-            except SourceError as error:
-                if len(listed.found) == 1 and not sources:
-                    raise
-                listed.unreadable.append(thing.path)
-                self._report.warn(f"skipped {error}")
+        def failed(thing: folder.Found, error: SourceError) -> None:
+            if len(listed.found) == 1 and not sources:
+                raise error
+            listed.unreadable.append(thing.path)
+            self._report.warn(f"skipped {error}")
+
+        room = bundle_room(self.transmitter.settings, self.transmitter.link)
+        sources += gather(listed.found, room, listed.bundles, failed, hashed)
         return sources
 
 

@@ -32,6 +32,7 @@ class Judging(TypedDict):
     gate: Gate
     opener: Opener
     tags: Tags
+    limits: Limits
 
 
 @click.command(short_help="receive, and deliver what is whole")
@@ -44,8 +45,8 @@ class Judging(TypedDict):
     metavar="URL",
     help="Carrier to listen on; several are merged.",
 )
-@click.option("--once", is_flag=True, help="Stop after one object.")
-@click.option("--count", type=click.IntRange(1), help="Stop after that many objects.")
+@click.option("--once", is_flag=True, help="Stop after one file or bundle.")
+@click.option("--count", type=click.IntRange(1), help="Stop after that many files.")
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
 @verifying.verify_option
 @verifying.identity_option
@@ -83,6 +84,11 @@ class Judging(TypedDict):
     help="With --ordered: wait that long for a missing object.  [default: for ever]",
 )
 @click.option("--state", type=click.Path(), help="Folder for unfinished objects and the ledger.")
+@click.option(
+    "--require-state",
+    metavar="NAME",
+    help="Refuse to start unless the state is there and has that name, which -v tells.",
+)
 @options.buffer
 @options.impair
 @options.sandbox
@@ -105,6 +111,7 @@ def command(
     ordered: bool,
     give_up_after: float | None,
     state: str | None,
+    require_state: str | None,
     buffer: int,
     impair: str | None,
     sandbox: str,
@@ -127,21 +134,18 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, json_, ordered, give_up_after)
-    judging = _judging(report, verify, identities, link_key)
+    judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
     with contextlib.ExitStack() as stack:
         medium, reader = reading.merged(report, urls, line_name, impair, sandbox, buffer, stack)
-        sink = _sink(inbox, state, mode, names, quota, expire)
+        sink = _sink(inbox, state, require_state, mode, names, quota, expire)
         stack.callback(sink.close)
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, of_lanes(medium))
-            url = " ".join(urls)
-            report.event("listening", url=url, lanes=urls, sandbox=confined, reader=reader)
+            _listens(report, urls, confined, reader, sink)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
-            session = Session(
-                medium, medium, sink, watcher, _limits(max_object, quota), disk=disk, **judging
-            )
+            session = Session(medium, medium, sink, watcher, disk=disk, **judging)
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
             with signals.asking(session.stop):
@@ -154,18 +158,30 @@ def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
     return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 
 
+def _listens(report: Report, urls: tuple[str, ...], confined: str, reader: str, sink: Sink) -> None:
+    done = {"sandbox": confined, "reader": reader}
+    report.event("listening", url=" ".join(urls), lanes=urls, **done, state=sink.state)
+    if sink.state:
+        report.detail(f"state: {sink.state}")
+
+
 def _limits(max_object: int | None, quota: int) -> Limits:
     """What does not fit into the quota would be given up after it was nearly there."""
     return Limits(max_object=quota if max_object is None else min(max_object, quota))
 
 
 def _judging(
-    report: Report, verify: tuple[str, ...], identities: tuple[str, ...], link_key: str | None
+    report: Report,
+    verify: tuple[str, ...],
+    identities: tuple[str, ...],
+    link_key: str | None,
+    limits: Limits,
 ) -> Judging:
     return {
         "gate": verifying.gate(report, verify),
         "opener": verifying.opener(report, identities),
         "tags": options.tagging(link_key),
+        "limits": limits,
     }
 
 
@@ -176,8 +192,18 @@ def _check(inbox: str, json_: bool, ordered: bool, give_up_after: float | None) 
         raise UsageError("--json and the object both want standard output")
 
 
-def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int, expire: float) -> Sink:
+def _sink(
+    inbox: str,
+    state: str | None,
+    required: str | None,
+    mode: int,
+    names: str,
+    quota: int,
+    expire: float,
+) -> Sink:
     if inbox == "-":
+        if required is not None:
+            raise UsageError("--require-state goes with an inbox: - keeps no state")
         from diode.sink.stream import Output
 
         if sys.stdout.isatty():
@@ -186,7 +212,15 @@ def _sink(inbox: str, state: str | None, mode: int, names: str, quota: int, expi
     from diode.sink.folder import Inbox
 
     exact = names == "exact"
-    return Inbox(inbox, state=state, mode=mode, exact_names=exact, quota=quota, expire=expire)
+    return Inbox(
+        inbox,
+        state=state,
+        mode=mode,
+        exact_names=exact,
+        quota=quota,
+        expire=expire,
+        required=required,
+    )
 
 
 def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
@@ -216,7 +250,7 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
             f"{name} ({item.key}): {item.blocks_short} of {plural(item.blocks, 'block')} short; "
             "what came is kept, receive another pass or capture of it, or send it again"
         )
-    for key, manifest in sorted(session.held.items()):
+    for key, manifest in sorted(session.deliveries.held.items()):
         name = escape(manifest.name)
         report.event(
             "object_incomplete", name=name, sender=key.sender, number=key.number, reason="held"
@@ -236,7 +270,7 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         )
     heard = max(1, receiver.frames + receiver.lost)
     report.say(
-        f"{plural(session.delivered, 'object')} delivered in "
+        f"{plural(session.deliveries.delivered, 'object')} delivered in "
         f"{seconds(session.clock() - session.started)}; {receiver.frames:,} frames heard, "
         f"{receiver.lost:,} lost ({receiver.lost / heard:.1%})"
     )
@@ -247,5 +281,5 @@ def _conclude(report: Report, session: Session, watcher: Watcher) -> int:
         raise DestinationError(
             f"not all is delivered: {session.trouble}", hint=session.trouble.hint
         )
-    partial = short or gaps or session.refused or session.held or quarantined
+    partial = short or gaps or session.deliveries.refused or session.deliveries.held or quarantined
     return Partial.exit_code if partial else 0

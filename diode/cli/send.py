@@ -20,9 +20,11 @@ from diode.errors import Partial, UsageError
 from diode.objects import escape
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
+from diode.source.bundle import BundleSource, Sent
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
+    from diode.cli.preparing import Preparation
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
@@ -53,27 +55,25 @@ class Sending:
     """What one run of `diode send` keeps at hand."""
 
     report: Report
-    transmitter: Transmitter
-    manifests: dict[int, Manifest]
+    preparation: Preparation
     course: Course
     failed: int = 0
+    objects: int = 0
+    files: int = 0
+    """What people count: the members of a bundle each."""
+    file_bytes: int = 0
+
+    @property
+    def transmitter(self) -> Transmitter:
+        return self.preparation.transmitter
 
     def report_events(self) -> None:
         """Tell what the transmitter has finished."""
         for event in self.transmitter.events():
-            manifest = self.manifests[event.number]
+            manifest = self.preparation.manifests[event.number]
             name = escape(event.name)
             if isinstance(event, ObjectSent):
-                self.report.event(
-                    "object_sent",
-                    name=name,
-                    sender=self.transmitter.sender,
-                    number=event.number,
-                    size=manifest.size,
-                    sha256=manifest.digest.hex(),
-                    passes=event.passes,
-                    encrypted=manifest.encrypted,
-                )
+                self._sent(event, manifest)
                 self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
             else:
                 self.failed += event.number not in self.course.withdrawn
@@ -86,6 +86,26 @@ class Sending:
                     reason=event.reason,
                 )
                 self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
+
+    def _sent(self, event: ObjectSent, manifest: Manifest) -> None:
+        source = self.preparation.sources[event.number]
+        bundled = isinstance(source, BundleSource)
+        one = Sent(manifest.name, manifest.size, manifest.digest.hex())
+        self.objects += 1
+        for file in source.members if isinstance(source, BundleSource) else [one]:
+            self.files += 1
+            self.file_bytes += file.size
+            self.report.event(
+                "object_sent",
+                name=escape(file.name),
+                sender=self.transmitter.sender,
+                number=event.number,
+                size=file.size,
+                sha256=file.sha256,
+                passes=event.passes,
+                encrypted=manifest.encrypted,
+                bundle=bundled,
+            )
 
 
 @click.command(short_help="send files, folders or standard input")
@@ -109,6 +129,7 @@ class Sending:
 @signing.options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
+@click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
 @options.planning
 @options.cbr
 @options.linger
@@ -126,6 +147,7 @@ def command(
     hard_links: bool,
     fresh: bool,
     keep_order: bool,
+    no_bundle: bool,
     code: str | None,
     redundancy: float | None,
     loss: float | None,
@@ -156,7 +178,14 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
-        code, redundancy, loss, passes, burst, symbol_size, keep_order=keep_order
+        code,
+        redundancy,
+        loss,
+        passes,
+        burst,
+        symbol_size,
+        keep_order=keep_order,
+        bundle=not no_bundle,
     )
     if json_ and any(url.partition("?")[0] == "-" for url in urls):
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
@@ -186,7 +215,7 @@ def _send(
         listed = preparing.listing(report, paths, name, how.hard_links)
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
-        preparing.spool(listed, stack)
+        preparing.spool(listed, settings, stack)
         confinement.sender(report, urls, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
@@ -207,7 +236,7 @@ def _send(
             ahead=pool.submit,
         )
         preparation = preparing.Preparation(report, listed, course, transmitter)
-        sending = Sending(report, transmitter, preparation.manifests, course)
+        sending = Sending(report, preparation, course)
         way: Steady | AsItComes
         if how.cbr:
             state.count_frames(transmitter.frames_sent + LEAP)
@@ -259,8 +288,15 @@ def _transmit(
         transmit(way.turns, outlet, log=sending.course, shown=shown)
 
 
+def _what(sending: Sending) -> str:
+    """`3 objects`, or `300 files in 2 objects` where some of them went together."""
+    objects = plural(sending.objects, "object")
+    if sending.files == sending.objects:
+        return objects
+    return f"{plural(sending.files, 'file')} in {objects}"
+
+
 def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
-    sent = sum(m.size for m in sending.manifests.values())
     frames = sending.transmitter.progress.line_frames
     rate = sending.transmitter.link.rate
     took = ""
@@ -268,7 +304,7 @@ def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
         line_time = sending.transmitter.progress.line_time
         took = f", about {seconds(line_time / rate)} of line time"
     report.say(
-        f"sent {plural(len(sending.manifests) - sending.failed, 'object')}, {size(sent)}, in "
+        f"sent {_what(sending)}, {size(sending.file_bytes)}, in "
         f"{plural(settings.passes, 'pass').replace('passs', 'passes')}: {frames:,} frames{took}; "
         f"what arrived cannot be known here"
     )

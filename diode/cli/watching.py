@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from diode import events
 from diode.cli import reading, verifying
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diode.objects import Manifest
     from diode.ordering import GivenUp
     from diode.service.receiver import Session
-    from diode.sink import Delivered
+    from diode.sink import Delivered, Unpacked
 
 LINK_INTERVAL = 10.0
 GLIMPSE = 0.25
@@ -77,41 +77,50 @@ class Watcher:
 
     def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
         manifest = incoming.manifest
+        path = how.path + ("/" if manifest.type == Type.DIRECTORY else "")
+        facts = self._facts(key, incoming, session)
+        one = _Told(escape(manifest.name), path, manifest.size, how.sha256, how.duplicate)
+        self.report.event("object_delivered", **one._asdict(), **facts, bundle=False)
+        if how.path == "-":
+            return
+        what = "already there" if how.duplicate else "delivered"
+        details = _details(incoming)
+        self.report.say(f"{what} {escape(path)} ({size(manifest.size)}{details})")
+        if not sys.stdout.isatty():
+            self.report.result(path)
+
+    def unpacked(self, key: Key, incoming: Incoming, how: Unpacked, session: Session) -> None:
+        facts = self._facts(key, incoming, session)
+        for member, where in how.files:
+            path = where.path + ("/" if member.type == Type.DIRECTORY else "")
+            one = _Told(escape(member.name), path, member.size, where.sha256, where.duplicate)
+            self.report.event("object_delivered", **one._asdict(), **facts, bundle=True)
+            if not sys.stdout.isatty():
+                self.report.result(path)
+        there = sum(where.duplicate for _, where in how.files)
+        already = f", {there:,} of them already there" if there else ""
+        total = size(sum(member.size for member, _ in how.files))
+        name = escape(incoming.manifest.name)
+        self.report.say(f"delivered {name} ({total}{already}{_details(incoming)})")
+
+    def _facts(self, key: Key, incoming: Incoming, session: Session) -> dict[str, object]:
+        """What is said of an object that came, besides its name and place."""
         took = session.clock() - incoming.started
         received = session.receiver.senders.get(key.sender)
         heard = received.frames + received.lost if received else 0
         loss = received.lost / heard if received and heard else 0.0
-        path = how.path + ("/" if manifest.type == Type.DIRECTORY else "")
-        self.report.event(
-            "object_delivered",
-            name=escape(manifest.name),
-            path=path,
-            size=manifest.size,
-            sha256=how.sha256,
-            sender=key.sender,
-            number=key.number,
-            signed_by=incoming.verdict.signed_by,
-            signed_by_key=incoming.verdict.fingerprint,
-            encrypted=manifest.encrypted,
-            seconds=round(took, 3),
-            loss=round(loss, 6),
-            duplicate=how.duplicate,
-            blocks=incoming.collector.geometry.blocks,
-            blocks_decoded=incoming.decoded_blocks,
-        )
-        if how.path == "-":
-            return
-        what = "already there" if how.duplicate else "delivered"
-        repaired = (
-            f", {plural(incoming.decoded_blocks, 'block')} of {incoming.collector.geometry.blocks}"
-            " repaired"
-            if incoming.decoded_blocks
-            else ""
-        )
-        signed = verifying.signed(incoming.verdict)
-        self.report.say(f"{what} {escape(path)} ({size(manifest.size)}{repaired}{signed})")
-        if not sys.stdout.isatty():
-            self.report.result(path)
+        return {
+            "sender": key.sender,
+            "number": key.number,
+            "signed_by": incoming.verdict.signed_by,
+            "signed_by_key": incoming.verdict.fingerprint,
+            "encrypted": incoming.manifest.encrypted,
+            "seconds": round(took, 3),
+            "loss": round(loss, 6),
+            "frames": received.frames if received else 0,
+            "blocks": incoming.collector.geometry.blocks,
+            "blocks_decoded": incoming.decoded_blocks,
+        }
 
     def known(self, key: Key, manifest: Manifest, session: Session) -> None:  # noqa: ARG002
         self.report.event(
@@ -167,7 +176,7 @@ class Watcher:
                 done,
                 symbols or None,
                 f"{text}, {_pass(session)}{size(rate)}/s, {receiver.frames:,} frames, "
-                f"{receiver.lost:,} lost, {session.delivered:,} delivered",
+                f"{receiver.lost:,} lost, {session.deliveries.delivered:,} delivered",
                 self.heard.text(),
             )
             self.report.event(
@@ -177,7 +186,7 @@ class Watcher:
                 rejected=sum(receiver.rejected.values()) + sum(session.line.rejected.values()),
                 symbols=done,
                 total_symbols=symbols,
-                delivered=session.delivered,
+                delivered=session.deliveries.delivered,
             )
         if self.report.verbose and self.report.live and self._fall.due():
             self.report.detail(self.heard.waterfall())
@@ -197,7 +206,7 @@ class Watcher:
             bytes=session.line_bytes,
             noise=session.line.noise,
             unwritten=session.unwritten,
-            waiting=len(session.waiting),
+            waiting=len(session.deliveries.waiting),
             untold=self.untold,
             **reading.figures(session.carrier),
             reasons=dict(receiver.rejected + session.line.rejected),
@@ -212,6 +221,27 @@ class Watcher:
         self.report.event("frame_rejected", reason=reason, count=count, detail=escape(detail))
         if self._details <= MAX_DETAILS:
             self.report.detail(f"refused ({reason}): {escape(detail)}")
+
+
+class _Told(NamedTuple):
+    """What of a delivery is told of each file."""
+
+    name: str
+    path: str
+    size: int
+    sha256: str
+    duplicate: bool
+
+
+def _details(incoming: Incoming) -> str:
+    """What had to be repaired, and who signed, in words."""
+    repaired = (
+        f", {plural(incoming.decoded_blocks, 'block')} of {incoming.collector.geometry.blocks}"
+        " repaired"
+        if incoming.decoded_blocks
+        else ""
+    )
+    return repaired + verifying.signed(incoming.verdict)
 
 
 def _pass(session: Session) -> str:

@@ -41,6 +41,8 @@ _HEADER = np.dtype([("number", ">u4")])
 """FEC payload id: source block, always 0, in the first byte, then the symbol number."""
 _MAX_BLOCK = 8 << 20
 """Bytes: k'·S stays below the 10 MiB up to which there is one sub-block."""
+_WIDEST = 16_384
+"""Source symbols: to decode so many takes 52 MB, 130 MB with the 56,403 that RFC 6330 has."""
 
 
 class RaptorQ:
@@ -57,7 +59,7 @@ class RaptorQ:
         return self
 
     def widest(self, symbol_size: int) -> int:
-        return 0 if symbol_size % self.step else min(56_403, _MAX_BLOCK // symbol_size)
+        return 0 if symbol_size % self.step else min(_WIDEST, _MAX_BLOCK // symbol_size)
 
     def numbers(self, k: int) -> int:  # noqa: ARG002  the same for every k
         return 1 << 24

@@ -5,8 +5,9 @@ goes on; `settle` runs the second half of what is finished, in the loop's own th
 nothing there needs a lock. Python's interpreter lock is free while a file is written, synced or
 hashed, so the two really run side by side.
 
-How much may wait is bounded in bytes: beyond, `do` waits, and what the link delivers meanwhile is
-the reader's to keep. `AtOnce` does everything on the spot, with the same results in the same order.
+How much may wait is bounded, in bytes and so in pieces of work: beyond, `do` waits, and what the
+link delivers meanwhile is the reader's to keep. `AtOnce` does everything on the spot, with the same
+results in the same order.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from diode.errors import DestinationError
 
 WAITING = 48 << 20
 """Bytes handed over and not yet written, at most."""
+LEAST = 16 << 10
+"""Bytes that a piece of work counts for at least: thousands of small objects are more work than
+they have bytes, and more than are known at a time (limits.py) would push each other out."""
 
 T = TypeVar("T")
 Work = Callable[[], Any]
@@ -112,6 +116,7 @@ class Beside:
         return self._unseen > 0
 
     def do(self, work: Work, then: Then, size: int = 0) -> None:
+        size = max(size, LEAST)
         with self._room:
             self._room.wait_for(lambda: not self._held or self._held + size <= self._most)
             self._held += size

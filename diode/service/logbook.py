@@ -32,13 +32,14 @@ import secrets
 import time
 import zlib
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from diode.errors import DestinationError
 from diode.group import Place  # noqa: TC001  msgspec reads the annotation
-from diode.objects import escape
+from diode.objects import Manifest, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,6 +68,13 @@ class Entry(msgspec.Struct):
     void: bool = False
     """Its source has failed."""
 
+    @property
+    def readable(self) -> bool:
+        try:
+            return not msgspec.msgpack.decode(self.manifest, type=Manifest).problem()
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return False
+
 
 class Run(msgspec.Struct):
     """What one command sends."""
@@ -76,6 +84,12 @@ class Run(msgspec.Struct):
     """The command in words."""
     entries: list[Entry]
     resumable: bool = True
+
+    @property
+    def sound(self) -> bool:
+        """Whether each number is there once and each manifest can be read."""
+        numbers = {entry.number for entry in self.entries}
+        return len(numbers) == len(self.entries) and all(e.readable for e in self.entries)
 
     def fits(self, sender: int, number: int) -> bool:
         """Whether it is of that sender, whose highest number used is this."""
@@ -87,7 +101,7 @@ class Reached(msgspec.Struct):
 
     turn: int = 0
     """Times that this was written; the higher one is the newer one."""
-    frames: int = 0
+    frames: Annotated[int, Meta(ge=0)] = 0
     """Frames that the sender may have sent, ever."""
     place: Place | None = None
 
@@ -340,7 +354,7 @@ def _read(name: str, directory: int) -> Unfinished | None:
     with open(descriptor, "rb") as file:
         content = file.read()
     run = _parse(content[2 * SLOT :], Run)
-    if not isinstance(run, Run):
+    if not isinstance(run, Run) or not run.sound:
         return None
     slots = (_parse(content[at : at + SLOT], Reached) for at in (0, SLOT))
     noted = [slot for slot in slots if isinstance(slot, Reached)]

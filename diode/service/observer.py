@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diode.objects import Manifest
     from diode.ordering import GivenUp
     from diode.service.receiver import Session
-    from diode.sink import Delivered
+    from diode.sink import Delivered, Unpacked
 
 
 class Observer(Protocol):
@@ -23,6 +23,9 @@ class Observer(Protocol):
 
     def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
         """An object is in its place."""
+
+    def unpacked(self, key: Key, incoming: Incoming, how: Unpacked, session: Session) -> None:
+        """The files of a bundle are in their places."""
 
     def known(self, key: Key, manifest: Manifest, session: Session) -> None:
         """An object is heard again that was delivered before."""

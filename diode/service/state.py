@@ -56,7 +56,7 @@ def _read(content: bytes) -> Identity | None:
     """The identity in these bytes, or None where they are not to be trusted."""
     try:
         identity = msgspec.json.decode(content, type=Identity)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     good = (
         0 < identity.sender <= LAST_NUMBER

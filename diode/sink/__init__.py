@@ -1,8 +1,8 @@
 """Sinks: where delivered objects go.
 
 `folder` an inbox, `stream` one object to standard output. Both collect in part files
-(`parts`) first, and hand on only what is whole and has the right digest. `ledger` remembers
-what came.
+(`parts`) first, and hand on only what is whole and has the right digest. `unpack` makes files of
+bundles, and `ledger` remembers what came.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from diode.events import Key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from diode.bundle import Member
     from diode.frame import I64, U8, Bool
     from diode.objects import Manifest
 
@@ -30,6 +31,20 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Unpacked:
+    """The files of a bundle are in their places. Each: what it is, and where."""
+
+    files: tuple[tuple[Member, Delivered], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An object is whole and as it was sent, and will not be delivered all the same."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unfinished:
     """An object of an earlier run: what `Receiver.resume` needs."""
 
@@ -39,6 +54,8 @@ class Unfinished:
     parked: list[int]
 
 
+Delivery = Delivered | Unpacked | Refused | list[int] | None
+"""What becomes of an object that is to be delivered: see `Sink.deliver`."""
 Evicted = Callable[[Key, str], object]
 """Is told which unfinished object had to go, and why."""
 
@@ -53,6 +70,8 @@ class Sink(Protocol):
     """What the operator should know; whoever tells of it empties the list."""
     folders: tuple[str, ...]
     """Where it makes, renames and removes files."""
+    state: str
+    """Name of what remembers the objects that came, see `Ledger`; empty where nothing does."""
 
     def unfinished(self) -> Iterator[Unfinished]:
         """Objects begun in earlier runs."""
@@ -72,7 +91,7 @@ class Sink(Protocol):
     def parked(self, key: Key, block: int) -> tuple[I64, U8]:
         """All symbols kept for that block."""
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+    def deliver(self, key: Key, manifest: Manifest) -> Delivery:
         """Verify and deliver; or the blocks that are wrong (none named: all of them).
 
         None where the object is not here any more: `evicted` or `lost` was told of it.

@@ -14,6 +14,7 @@ READ_PIECE = 1 << 20
 MAX_OPEN = 4
 """Parts whose files are open at a time: what a link announces must not use up descriptors."""
 MODE = 0o600
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LAST = (1 << 32) - 1
 
 
@@ -71,9 +72,21 @@ class Descriptors(NamedTuple):
     journal: int
 
 
+def names_in(folder: int) -> list[str]:
+    """What is in a folder now. A descriptor that was opened earlier need not list what came since
+    (POSIX leaves it open, and btrfs does not).
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    anew = os.open(".", flags, dir_fd=folder)
+    try:
+        return os.listdir(anew)
+    finally:
+        os.close(anew)
+
+
 def set_aside(folder: int, name: str) -> str:
     """Rename a damaged file to the first free `NAME.corrupt-N`; that name."""
-    there = set(os.listdir(folder))
+    there = set(names_in(folder))
     new = next(n for i in itertools.count(1) if (n := f"{name}.corrupt-{i}") not in there)
     os.rename(name, new, src_dir_fd=folder, dst_dir_fd=folder)
     return new
@@ -95,6 +108,37 @@ def open_writable(folder: int, name: str) -> int:
     finally:
         os.close(readable)
     return os.open(name, flags, MODE, dir_fd=folder)
+
+
+def announcement_of(parent: int, name: str) -> bytes:
+    """What a part's folder says of its object; FileNotFoundError where that or the data is gone."""
+    folder = os.open(name, _FOLDER, dir_fd=parent)
+    try:
+        os.stat("data", dir_fd=folder, follow_symlinks=False)
+        return read_file(folder, "announcement")
+    finally:
+        os.close(folder)
+
+
+def remove_folder(parent: int, name: str) -> None:
+    """Remove a folder of files, as far as that is possible."""
+    with contextlib.suppress(OSError):
+        folder = os.open(name, _FOLDER, dir_fd=parent)
+        try:
+            for inner in os.listdir(folder):
+                os.unlink(inner, dir_fd=folder)
+        finally:
+            os.close(folder)
+        os.rmdir(name, dir_fd=parent)
+
+
+def read_all(descriptor: int, size: int) -> bytes:
+    """So many bytes of a file; zeros where it has fewer."""
+    pieces, at = [], 0
+    while at < size and (piece := os.pread(descriptor, size - at, at)):
+        pieces.append(piece)
+        at += len(piece)
+    return b"".join(pieces).ljust(size, b"\0")
 
 
 def read_file(folder: int, name: str) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import sqlite3
 import time
@@ -19,25 +20,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diode import bundle
 from diode.confine.folders import check_folder
 from diode.errors import DestinationError
-from diode.objects import Announcement, Malformed, Manifest, Type, escape, safe_parts
-from diode.sink import Delivered, Unfinished
+from diode.objects import Announcement, Malformed, Manifest, Type, escape
+from diode.sink import Delivered, Refused, Unfinished, files
 from diode.sink.age import Ages
-from diode.sink.files import OpenFiles, folder_key, folder_name, read_file
-from diode.sink.ledger import Ledger, is_damage
+from diode.sink.files import OpenFiles, folder_key, folder_name
+from diode.sink.ledger import Ledger, is_damage, must_exist
 from diode.sink.parts import Part
-from diode.sink.place import DIRECTORY, lies_there, open_folder, rename_beside
+from diode.sink.place import DIRECTORY, STATE, Places, rename_beside, where_lies
 from diode.sink.trouble import Lost, explained, lock, lost, sync
+from diode.sink.unpack import INODE, Unsure, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from diode.events import Key
     from diode.frame import I64, U8
-    from diode.sink import Evicted
+    from diode.sink import Delivery, Evicted
 
-STATE = ".diode"
 DEFAULT_MODE = 0o440
 SYNC_SHARE = 20
 """Times as long as syncing took, until it is done again: a slow disk must not stop listening."""
@@ -55,16 +57,15 @@ class Inbox:
         exact_names: bool = False,
         quota: int | None = None,
         expire: float | None = None,
+        required: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create what is missing and take the lock.
 
         quota: bytes of unfinished objects. expire: seconds of listening in which nothing of an
-        unfinished object came, after which it is given up.
+        unfinished object came, after which it is given up. required: as of `Ledger`.
         """
         self.path = path
-        self._mode = mode & 0o666
-        self._exact = exact_names
         self._quota = quota
         self.evicted: Evicted = lambda _key, _why: None
         self.lost: Evicted = lambda _key, _why: None
@@ -78,7 +79,9 @@ class Inbox:
         self._held = 0
         state = state or os.path.join(path, STATE)
         self.folders: tuple[str, ...] = (path, state)
+        ledger = os.path.join(state, "ledger.db")
         with explained(path), contextlib.ExitStack() as opened:
+            must_exist(ledger, required)
             os.makedirs(path, exist_ok=True)
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.callback(os.close, self._root)
@@ -96,10 +99,12 @@ class Inbox:
                     f"{escape(state)} is on another file system than {escape(path)}",
                     hint="--state must be on the inbox's own file system: files are renamed over",
                 )
-            self._ledger = Ledger(os.path.join(state, "ledger.db"))
+            self._ledger = Ledger(ledger, required)
             opened.callback(self._ledger.close)
+            self._places = Places(self._root, self._state, mode & 0o666, exact=exact_names)
             if self._ledger.aside:
                 self._tell_of_ledger(self._ledger.aside)
+            self.state = self._ledger.name
             self._opened = opened.pop_all()
 
     @contextlib.contextmanager
@@ -109,7 +114,7 @@ class Inbox:
             try:
                 yield
             except sqlite3.Error as error:
-                if is_damage(error):
+                if is_damage(error) and self._ledger.required is None:
                     self._tell_of_ledger(self._ledger.replace())
                 raise
 
@@ -123,22 +128,17 @@ class Inbox:
 
     def unfinished(self) -> Iterator[Unfinished]:
         with self._guarded():
-            names = sorted(os.listdir(self._store))
+            names = sorted(files.names_in(self._store))
         for name in names:
             key = folder_key(name)
             if key is None:
                 continue
             try:
-                folder = os.open(name, DIRECTORY, dir_fd=self._store)
-                try:
-                    announcement = read_file(folder, "announcement")
-                    os.stat("data", dir_fd=folder, follow_symlinks=False)
-                finally:
-                    os.close(folder)
+                announcement = files.announcement_of(self._store, name)
                 manifest = Announcement.parse(announcement).manifest
             except (FileNotFoundError, NotADirectoryError, Malformed):
                 # A crash came before the announcement was written, or after the data had left.
-                self._remove_remains(name)
+                files.remove_folder(self._store, name)
                 continue
             except OSError:  # not ours to judge: it may be readable next time
                 continue
@@ -161,7 +161,7 @@ class Inbox:
         for begun in self._ledger.begun():
             if begun.key in self._parts:
                 continue
-            if lies_there(self._root, begun.path, begun.size, begun.sha256):
+            if where_lies(self._root, begun.path, begun.size, begun.sha256):
                 self._ledger.complete(begun)
             else:
                 self._ledger.withdraw(begun.key)
@@ -212,32 +212,33 @@ class Inbox:
             return part.parked(block)
 
     def discard(self, key: Key) -> None:
+        part = self._let_go(key)
+        if part is not None:
+            with contextlib.suppress(OSError):  # what is left is looked at by the next start
+                part.remove()
+
+    def _let_go(self, key: Key) -> Part | None:
         part = self._parts.pop(key, None)
         if part is not None:
             self._held -= self._sizes.pop(key)
             self._ages.gone(key)
-            with contextlib.suppress(OSError):  # what is left is looked at by the next start
-                part.remove()
+        return part
 
     def void(self, key: Key, manifest: Manifest) -> None:
-        """The sender took the object back: remember that, and forget its parts."""
         self.discard(key)
         with self._guarded():
             if not self._ledger.finished(key):
                 self._ledger.record(key, manifest, "void")
 
     def contradicts(self, key: Key, manifest: Manifest) -> bool:
-        """Whether that number was delivered before with other content."""
         with self._guarded():
             return self._ledger.contradicts(key, manifest)
 
     def delivered_up_to(self, sender: int) -> int:
-        """The highest number of that sender's objects finished in any run; 0 where none is."""
         with self._guarded():
             return self._ledger.highest(sender)
 
     def give_up(self, sender: int, first: int, last: int) -> None:
-        """Write down that those objects will not be waited for any more."""
         with self._guarded():
             self._ledger.give_up(sender, first, last)
 
@@ -288,31 +289,19 @@ class Inbox:
                 oldest, f"the quota of {self._quota} bytes for unfinished objects, see --quota"
             )
 
-    def _remove_remains(self, name: str) -> None:
-        with contextlib.suppress(OSError):
-            folder = os.open(name, DIRECTORY, dir_fd=self._store)
-            try:
-                for inner in os.listdir(folder):
-                    os.unlink(inner, dir_fd=folder)
-            finally:
-                os.close(folder)
-            os.rmdir(name, dir_fd=self._store)
-
     # Delivery -------------------------------------------------------------------------------
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+    def deliver(self, key: Key, manifest: Manifest) -> Delivery:
         part = self._parts.get(key)
         if part is None:
             return None
         with self._guarded():
+            if manifest.type == Type.BUNDLE:
+                return self._unpack(key, part, manifest)
             if part.placed is None:
                 if part.digest() != manifest.digest:
-                    wrong = part.wrong_blocks()
-                    if not wrong:
-                        part.begin_anew()
-                    self._account(key, part)
-                    return wrong
-                self._ledger.begin(key, manifest, "/".join(self._path_parts(manifest)))
+                    return self._wrong(key, part)
+                self._ledger.begin(key, manifest, "/".join(self._places.path_of(manifest.name)))
                 try:
                     if not self._put(part, manifest):
                         # The ledger keeps "begun": the next start looks whether it is still there.
@@ -328,6 +317,42 @@ class Inbox:
             self._ledger.record(key, manifest, state, delivered.path)
         self.discard(key)
         return delivered
+
+    def _wrong(self, key: Key, part: Part) -> list[int]:
+        """The blocks that are to come again."""
+        wrong = part.wrong_blocks()
+        if not wrong:
+            part.begin_anew()
+        self._account(key, part)
+        return wrong
+
+    def _unpack(self, key: Key, part: Part, manifest: Manifest) -> Delivery:
+        """Deliver a bundle's files (unpack.py)."""
+        content = files.read_all(part.data, manifest.size)
+        if hashlib.sha256(content).digest() != manifest.digest:
+            return self._wrong(key, part)
+        try:
+            members = bundle.members(content)
+        except Malformed as error:
+            self._ledger.record(key, manifest, "void")
+            self.discard(key)
+            return Refused(f"it is not a bundle: {error}")
+        part.staged = len(content) + len(members) * INODE
+        self._account(key, part)
+        part.checkpoint()  # a restart has to find it whole
+        try:
+            unpacked = unpack(self._places, part.folder, manifest, content, members)
+        except Lost:
+            self.discard(key)
+            raise
+        except Unsure as unsure:
+            self._notice_unsure(escape(manifest.name))
+            self._let_go(key)  # but keep it for the next start, which finds out what became of it
+            part.close()
+            return unsure.unpacked
+        self._ledger.unpacked(key, manifest, unpacked)
+        self.discard(key)
+        return unpacked
 
     def _put(self, part: Part, manifest: Manifest) -> bool:
         """Give the content its final name; False where a power cut could still take that back."""
@@ -345,46 +370,28 @@ class Inbox:
         except OSError as error:
             if part.placed is None or error.errno != errno.EIO:
                 raise
-            self.notices.append(
-                f"{escape(part.placed.path)} is delivered, but its folder could not be made "
-                "durable (Input/output error); it is looked at again at the next start"
-            )
+            self._notice_unsure(escape(part.placed.path))
             return False
         finally:
             os.close(target)
         return True
 
-    def _path_parts(self, manifest: Manifest) -> list[str]:
-        parts = safe_parts(manifest.name, exact=self._exact)
-        if parts[0] == STATE:  # only --names exact lets a leading dot through
-            parts[0] = "%2E" + STATE[1:]
-        return parts
+    def _notice_unsure(self, what: str) -> None:
+        self.notices.append(
+            f"{what} is delivered, but where it lies could not be made durable "
+            "(Input/output error); it is looked at again at the next start"
+        )
 
     def _ready(self, part: Part, manifest: Manifest) -> tuple[int, list[str], str]:
         """Make the content durable; the folder it belongs in, open, with its path, and the name."""
-        *wanted, name = self._path_parts(manifest)
+        *wanted, name = self._places.path_of(manifest.name)
         os.ftruncate(part.data, manifest.size)
-        os.fchmod(part.data, self._mode)
-        if manifest.mtime is not None:
-            with contextlib.suppress(OSError, OverflowError):  # out of this file system's range
-                os.utime(part.data, ns=(manifest.mtime, manifest.mtime))
+        self._places.dress(part.data, manifest.mtime)
         sync(part.data, escape(manifest.name))
-        target, folders = self._descend(wanted)
+        target, folders = self._places.enter(wanted)
         return target, folders, name
 
     def _make_directory(self, manifest: Manifest) -> Delivered:
-        target, made = self._descend(self._path_parts(manifest))
+        target, made = self._places.enter(self._places.path_of(manifest.name))
         os.close(target)
         return Delivered("/".join(made), manifest.digest.hex(), duplicate=False)
-
-    def _descend(self, parts: list[str]) -> tuple[int, list[str]]:
-        """Open a folder below the inbox, making what is missing; its descriptor and real path."""
-        here, made = os.dup(self._root), []
-        for part in parts:
-            try:
-                inner, name = open_folder(here, part, self._state)
-            finally:
-                os.close(here)
-            here = inner
-            made.append(name)
-        return here, made

@@ -13,21 +13,29 @@ sqlite3 finds damage in its own structure, not in what is stored. So each row ha
 are checked at the start. A damaged ledger is renamed and a new one begun: what lies in
 the inbox is still not delivered twice, since the same content under the same name is a
 duplicate.
+
+A ledger that was deleted knows no replay. So each draws a name when it is begun, and whoever asks
+for that name (`required`) gets that ledger or none: not a new one, nor one begun after damage. An
+older copy of the same ledger has the same name; nothing here can tell it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from diode.errors import OtherState
 from diode.events import Key
 from diode.frame import crc32c
+from diode.objects import escape
 
 if TYPE_CHECKING:
     from diode.objects import Manifest
+    from diode.sink import Unpacked
 
 BEGUN = "begun"
 MAX_VOID = 4096
@@ -38,18 +46,24 @@ BEGIN;
 CREATE TABLE IF NOT EXISTS objects (
     sender INTEGER NOT NULL,
     number INTEGER NOT NULL,
-    state TEXT NOT NULL,      -- begun, delivered, duplicate, void, given up
+    member INTEGER NOT NULL,  -- 0 the object; 1, 2, 3 … the files of a bundle
+    state TEXT NOT NULL,      -- begun, delivered, duplicate, bundle, void, given up
     name BLOB NOT NULL,       -- as the sender gave it
     path BLOB NOT NULL,       -- as delivered, relative to the inbox; need not be UTF-8
     size INTEGER NOT NULL,
     sha256 BLOB NOT NULL,
     time REAL NOT NULL,       -- wall clock, seconds since 1970
     crc INTEGER NOT NULL,     -- CRC-32C of all that
-    PRIMARY KEY (sender, number)
+    PRIMARY KEY (sender, number, member)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unusual ON objects (state) WHERE state IN ('begun', 'void');
+PRAGMA user_version = {name};
 COMMIT;
 """
+_DELIBERATELY = (
+    "without it a replay cannot be told: restore the state from a backup, or begin another on "
+    "purpose by a run without --require-state, whose name -v tells"
+)
 
 
 class Damaged(sqlite3.DatabaseError):
@@ -72,21 +86,50 @@ def is_damage(error: sqlite3.Error) -> bool:
     return isinstance(error, Damaged) or (code is not None and code & 0xFF in codes)
 
 
+def must_exist(path: str, required: str | None) -> None:
+    """OtherState where a certain ledger is asked for and there is none at all."""
+    if required is not None and not os.path.exists(path):
+        raise OtherState(f"there is no state at {escape(path)}", hint=_DELIBERATELY)
+
+
 class Ledger:
     """Objects finished so far. Raises sqlite3.Error, which the sink translates."""
 
-    def __init__(self, path: str) -> None:
-        """Open, or begin; `aside` names the damaged one where there was one."""
+    def __init__(self, path: str, required: str | None = None) -> None:
+        """Open, or begin; `aside` names the damaged one where there was one.
+
+        required: `name` of the ledger that this has to be. OtherState where it is not, and then
+        nothing is begun, moved or changed.
+        """
         self.aside = ""
+        self.required = required
         self._path = path
         try:
+            must_exist(path, required)
             if os.path.exists(path) and 0 < os.path.getsize(path) < _LEAST:
                 raise Damaged("it is cut short")  # sqlite3 would call it empty
             self._db = _open(path)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
+            if required is not None:
+                raise OtherState(
+                    f"the state {escape(path)} is damaged: {error}", hint=_DELIBERATELY
+                ) from error
             self._db = self._anew()
+        if required not in (None, self.name):
+            name = self.name
+            self._db.close()
+            raise OtherState(
+                f"the state of {escape(path)} is {name}, not {escape(required)}",
+                hint=_DELIBERATELY,
+            )
+
+    @property
+    def name(self) -> str:
+        """Eight hexadecimal digits, drawn when it was begun."""
+        (number,) = self._db.execute("PRAGMA user_version").fetchone()
+        return f"{number & 0xFFFFFFFF:08x}"
 
     def finished(self, key: Key) -> bool:
         """Whether this object needs nothing more."""
@@ -98,8 +141,8 @@ class Ledger:
     def contradicts(self, key: Key, manifest: Manifest) -> bool:
         """Whether that number stands for other content here."""
         row = self._db.execute(
-            "SELECT sha256 FROM objects WHERE sender=? AND number=? AND state IN"
-            " ('delivered', 'duplicate')",
+            "SELECT sha256 FROM objects WHERE sender=? AND number=? AND member=0 AND state IN"
+            " ('delivered', 'duplicate', 'bundle')",
             key,
         ).fetchone()
         return row is not None and row[0] != manifest.digest
@@ -138,6 +181,17 @@ class Ledger:
                 (MAX_VOID,),
             )
 
+    def unpacked(self, key: Key, manifest: Manifest, how: Unpacked) -> None:
+        """A bundle is delivered: a row for it, and one for each of its files, all or none."""
+        rows = [_row(key, 0, "bundle", manifest.name, "", manifest.size, manifest.digest)]
+        for number, (member, delivered) in enumerate(how.files, 1):
+            state = "duplicate" if delivered.duplicate else "delivered"
+            sha256 = bytes.fromhex(delivered.sha256)
+            rows.append(_row(key, number, state, member.name, delivered.path, member.size, sha256))
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            self._db.executemany(_INSERT, rows)
+
     def highest(self, sender: int) -> int:
         """The high-water mark: the highest object number finished; 0 where there is none."""
         row = self._db.execute(
@@ -162,10 +216,7 @@ class Ledger:
     def _write(
         self, key: Key, state: str, name: bytes, path: str, size: int, sha256: bytes
     ) -> None:
-        row = (*key, state, name, os.fsencode(path), size, sha256, time.time())
-        self._db.execute(
-            "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?,?)", (*row, _crc(row))
-        )
+        self._db.execute(_INSERT, _row(key, 0, state, name, path, size, sha256))
 
     def _anew(self) -> sqlite3.Connection:
         number = 1
@@ -176,6 +227,16 @@ class Ledger:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self._path + tail, self.aside + tail)
         return _open(self._path)
+
+
+_INSERT = "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?,?,?)"
+
+
+def _row(
+    key: Key, member: int, state: str, name: bytes, path: str, size: int, sha256: bytes
+) -> tuple[object, ...]:
+    row = (*key, member, state, name, os.fsencode(path), size, sha256, time.time())
+    return (*row, _crc(row))
 
 
 def _crc(row: tuple[object, ...]) -> int:
@@ -215,11 +276,22 @@ def _check_schema(db: sqlite3.Connection) -> None:
     """Make the tables; damage may have renamed what is there."""
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     if not names:
-        db.executescript(_SCHEMA)
+        db.executescript(_SCHEMA.format(name=secrets.randbits(31)))
         return
     columns = [row[1] for row in db.execute("PRAGMA table_info(objects)")]
-    if "objects" not in names or "unusual" not in names or len(columns) != 9:
+    if "objects" not in names or "unusual" not in names or len(columns) != 10:
         raise Damaged("the tables are not those of a ledger")
-    wanted = ["sender", "number", "state", "name", "path", "size", "sha256", "time", "crc"]
+    wanted = [
+        "sender",
+        "number",
+        "member",
+        "state",
+        "name",
+        "path",
+        "size",
+        "sha256",
+        "time",
+        "crc",
+    ]
     if columns != wanted:
         raise Damaged("the columns are not those of a ledger")

@@ -40,6 +40,7 @@ from diode.sink.files import (
     Descriptors,
     OpenFiles,
     copy,
+    names_in,
     open_writable,
     read_file,
     set_aside,
@@ -92,6 +93,8 @@ class Part:
         """Name of the damaged journal that was moved aside at the start, where it was."""
         self.placed: Delivered | None = None
         """Where the content is, once it has its final name."""
+        self.staged = 0
+        """Bytes that a bundle's files take beside it."""
         self.done: Bool = np.zeros(geometry.blocks, np.bool_)
         """Which blocks are recovered, (blocks,). Their CRC-64s stay in the journal alone."""
         self._done_bytes = 0
@@ -125,7 +128,7 @@ class Part:
     @property
     def size(self) -> int:
         """Bytes taken on disk, about."""
-        return self._done_bytes + self._journal_end
+        return self._done_bytes + self._journal_end + self.staged
 
     # Blocks and symbols ---------------------------------------------------------------------
 
@@ -234,7 +237,7 @@ class Part:
 
     def remove(self) -> None:
         """Close and delete; what was renamed away already is not missed."""
-        for name in os.listdir(self.folder):
+        for name in names_in(self.folder):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self.folder)
         self.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -12,17 +13,24 @@ import stat
 from functools import cache
 from typing import TYPE_CHECKING
 
-from diode.objects import MAX_PART
+from diode.objects import MAX_PART, safe_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+STATE = ".diode"
+"""The folder in an inbox that is the receiver's own."""
 _RENAME_NOREPLACE = 1
 _MAX_SIBLING = 1000
 """Numbered siblings of a name; later ones get a random mark, since each number is a look-up."""
 _FEW = 16
 """Siblings among which a file is looked for that may have got one of their names."""
+
+
+def sync_folder(folder: int) -> None:
+    """Have the names in it survive a power cut."""
+    os.fsync(folder)
 
 
 def siblings(name: str) -> Iterator[str]:
@@ -41,15 +49,18 @@ def siblings(name: str) -> Iterator[str]:
         yield cut + tail
 
 
-def open_folder(parent: int, wanted: str, forbidden: int) -> tuple[int, str]:
+def open_folder(
+    parent: int, wanted: str, forbidden: int, made: Callable[[int], object] = sync_folder
+) -> tuple[int, str]:
     """Open or make a folder in `parent`; a sibling where a file or a link has the name.
 
     forbidden: descriptor of the state folder, which no name may lead into, however it is spelt.
+    made: is told in which folder one was made.
     """
     for name in siblings(wanted):
         try:
             os.mkdir(name, 0o750, dir_fd=parent)
-            os.fsync(parent)
+            made(parent)
         except FileExistsError:
             pass
         try:
@@ -64,13 +75,61 @@ def open_folder(parent: int, wanted: str, forbidden: int) -> tuple[int, str]:
     raise AssertionError("there is always another sibling")
 
 
+class Places:
+    """Where things go below an inbox, and how they look there."""
+
+    def __init__(self, root: int, forbidden: int, mode: int, *, exact: bool) -> None:
+        """root: descriptor of the inbox; forbidden: of the folder nothing may be put into.
+
+        mode: of files. exact: keep every byte of a name that can be kept.
+        """
+        self.root = root
+        self._forbidden = forbidden
+        self._mode = mode
+        self._exact = exact
+
+    def path_of(self, name: bytes) -> list[str]:
+        """Components, safe to create, for a sender's name."""
+        parts = safe_parts(name, exact=self._exact)
+        if parts[0] == STATE:  # only --names exact lets a leading dot through
+            parts[0] = "%2E" + STATE[1:]
+        return parts
+
+    def enter(
+        self, parts: list[str], made: Callable[[int], object] = sync_folder
+    ) -> tuple[int, list[str]]:
+        """Open a folder, making what is missing; its descriptor and real path.
+
+        made: is told in which folders one was made, to have that survive a power cut.
+        """
+        here, path = os.dup(self.root), []
+        for part in parts:
+            try:
+                inner, name = open_folder(here, part, self._forbidden, made)
+            finally:
+                os.close(here)
+            here = inner
+            path.append(name)
+        return here, path
+
+    def dress(self, descriptor: int, mtime: int | None) -> None:
+        """Give a file the mode and the time that it is to have. mtime: nanoseconds since 1970."""
+        os.fchmod(descriptor, self._mode)
+        if mtime is not None:
+            with contextlib.suppress(OSError, OverflowError):  # out of this file system's range
+                os.utime(descriptor, ns=(mtime, mtime))
+
+
 def rename_beside(
-    part: int, target: int, wanted: str, size: int, sha256: bytes
+    part: int, target: int, wanted: str, size: int, sha256: bytes, old: str = "data"
 ) -> tuple[str, bool]:
-    """Move `data` from the part's folder to a free name, never over another file."""
+    """Move `old` from the part's folder to a free name, never over another file.
+
+    The name, and whether that content had it before: then nothing was moved.
+    """
     for name in siblings(wanted):
         try:
-            _rename_noreplace(part, "data", target, name)
+            _rename_noreplace(part, old, target, name)
         except FileExistsError:
             if same_content(target, name, size, sha256):
                 return name, True
@@ -90,6 +149,27 @@ def same_content(folder: int, name: str, size: int, sha256: bytes) -> bool:
         return False
     with os.fdopen(descriptor, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest() == sha256
+
+
+@cache
+def _syncfs() -> ctypes._NamedFuncPointer | None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is not None:
+        function.argtypes = [ctypes.c_int]
+    return function
+
+
+def has_syncfs() -> bool:
+    """Whether `syncfs` does anything here."""
+    return _syncfs() is not None
+
+
+def syncfs(descriptor: int) -> None:
+    """Make everything durable that was written to the file system of that descriptor."""
+    function = _syncfs()
+    if function is not None and function(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 @cache
@@ -114,8 +194,8 @@ def _rename_noreplace(source: int, old: str, target: int, new: str) -> None:
     os.unlink(old, dir_fd=source)
 
 
-def lies_there(root: int, path: str, size: int, sha256: bytes) -> bool:
-    """Whether this content has that name below `root`, or one of its first siblings."""
+def where_lies(root: int, path: str, size: int, sha256: bytes) -> str | None:
+    """The path below `root` of this content, if it has that name or one of its first siblings."""
     *folders, wanted = path.split("/")
     here = os.dup(root)
     try:
@@ -124,8 +204,9 @@ def lies_there(root: int, path: str, size: int, sha256: bytes) -> bool:
             os.close(here)
             here = inner
         names = itertools.islice(siblings(wanted), _FEW)
-        return any(same_content(here, name, size, sha256) for name in names)
+        name = next((name for name in names if same_content(here, name, size, sha256)), None)
+        return None if name is None else "/".join([*folders, name])
     except OSError:
-        return False
+        return None
     finally:
         os.close(here)

@@ -1,7 +1,8 @@
 """One object to standard output.
 
 Nothing is written before the whole object is there and its digest is right: whoever reads the pipe
-gets all of it or nothing. It is collected in an unnamed temporary folder until then.
+gets all of it or nothing. It is collected in an unnamed temporary folder until then. A bundle is
+refused, since files one behind the other could not be told apart.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode.errors import CarrierError, DestinationError
-from diode.sink import Delivered
+from diode.objects import Type
+from diode.sink import Delivered, Refused
 from diode.sink.files import READ_PIECE, OpenFiles, folder_name
 from diode.sink.parts import Part
 
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from diode.events import Key
     from diode.frame import I64, U8
     from diode.objects import Manifest
-    from diode.sink import Evicted, Unfinished
+    from diode.sink import Delivery, Evicted, Unfinished
+
+BUNDLED = "it is several files in a bundle: receive into a folder, or send with --no-bundle"
 
 
 class Output:
@@ -35,6 +39,7 @@ class Output:
         with _explained("the temporary folder"):
             self._folder = tempfile.TemporaryDirectory(prefix="diode-")
             self.folders: tuple[str, ...] = (self._folder.name,)
+            self.state = ""
             self._store = os.open(self._folder.name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._parts: dict[Key, Part] = {}
         self._files = OpenFiles()
@@ -75,7 +80,7 @@ class Output:
             return np.empty(0, np.int64), np.empty((0, 0), np.uint8)
         return part.parked(block)
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+    def deliver(self, key: Key, manifest: Manifest) -> Delivery:
         part = self._parts.get(key)
         if part is None:
             return None
@@ -85,6 +90,9 @@ class Output:
                 if not wrong:
                     part.begin_anew()
                 return wrong
+        if manifest.type == Type.BUNDLE:
+            self.discard(key)
+            return Refused(BUNDLED)
         if not self._written:
             self._written = self._failed = True
             self._copy(part, manifest.size)

@@ -35,7 +35,41 @@ class NotRegular(SourceError):
     """Not a regular file: links, devices, sockets and pipes are not sent."""
 
 
-def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+def open_regular(path: str) -> int:
+    """A descriptor of the file; NotRegular where it is something else."""
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NotRegular(f"{escape(path)} is not a regular file") from error
+        raise SourceError(f"{escape(path)}: {os.strerror(error.errno or 0)}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegular(f"{escape(path)} is not a regular file")
+    return descriptor
+
+
+def read_small(path: str, most: int) -> tuple[bytes, os.stat_result] | None:
+    """A file's content and what it was when it was read; None where it has more bytes than that.
+
+    Raises SourceError when it cannot be read or is being written to.
+    """
+    descriptor = open_regular(path)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_size > most:
+            return None
+        content = os.read(descriptor, status.st_size + 1)
+        if len(content) != status.st_size or identity(os.fstat(descriptor)) != identity(status):
+            raise SourceError(f"{escape(path)} is being written to")
+    except OSError as error:
+        raise SourceError(f"{escape(path)}: {os.strerror(error.errno or 0)}") from error
+    finally:
+        os.close(descriptor)
+    return content, status
+
+
+def identity(status: os.stat_result) -> tuple[int, int, int, int]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
@@ -54,21 +88,21 @@ class FileSource:
         self.path = path
         self.name = name
         self._descriptor: int | None = None
-        descriptor = self._open_checked()
+        descriptor = open_regular(self.path)
         try:
             status = os.fstat(descriptor)
-            self._identity = _identity(status)
+            self._identity = identity(status)
             self.size = status.st_size
             self.mtime: int | None = status.st_mtime_ns
             self.digest = self._hash(descriptor, hashed)
-            if _identity(os.fstat(descriptor)) != self._identity:
+            if identity(os.fstat(descriptor)) != self._identity:
                 raise SourceError(f"{escape(path)} is being written to")
         finally:
             os.close(descriptor)
 
     def read(self, offset: int, into: U8) -> None:
         if self._descriptor is None:
-            self._descriptor = self._open_checked()
+            self._descriptor = open_regular(self.path)
         view = into.data
         done = 0
         while done < len(view):
@@ -89,7 +123,7 @@ class FileSource:
             )
         except OSError as error:
             raise SourceError(f"{escape(self.path)}: {os.strerror(error.errno or 0)}") from error
-        if _identity(status) != self._identity:
+        if identity(status) != self._identity:
             raise SourceError(f"{escape(self.path)} changed while it was being sent")
 
     def close(self) -> None:
@@ -104,18 +138,6 @@ class FileSource:
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise SourceError(f"{escape(self.path)}: {reason}") from error
-
-    def _open_checked(self) -> int:
-        try:
-            descriptor = os.open(self.path, _FLAGS)
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):
-                raise NotRegular(f"{escape(self.path)} is not a regular file") from error
-            raise SourceError(f"{escape(self.path)}: {os.strerror(error.errno or 0)}") from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise NotRegular(f"{escape(self.path)} is not a regular file")
-        return descriptor
 
     def _hash(self, descriptor: int, hashed: Callable[[int], object] | None) -> bytes:
         digest = hashlib.sha256()

@@ -33,7 +33,7 @@ class StreamSource(FileSource):
         hashed: Callable[[int], object] | None = None,
     ) -> None:
         """Read the stream to its end. folder: where to spool, default the system's choice."""
-        with _no_room():
+        with no_room():
             self._spool = tempfile.NamedTemporaryFile(prefix="diode-spool-", dir=folder)  # noqa: SIM115
         try:
             self._fill(descriptor)
@@ -56,18 +56,19 @@ class StreamSource(FileSource):
                 raise SourceError(f"standard input: {os.strerror(error.errno or 0)}") from error
             if not piece:
                 break
-            with _no_room():
+            with no_room():
                 self._spool.write(piece)
-        with _no_room():
+        with no_room():
             self._spool.flush()
 
 
 @contextlib.contextmanager
-def _no_room() -> Iterator[None]:
+def no_room(what: str = "standard input") -> Iterator[None]:
+    """Explain that the spool cannot be written."""
     try:
         yield
     except OSError as error:
         raise DestinationError(
-            f"no room to spool standard input: {os.strerror(error.errno or 0)}",
+            f"no room to spool {what}: {os.strerror(error.errno or 0)}",
             hint="point TMPDIR at a larger disk",
         ) from error

@@ -9,6 +9,10 @@ atheris; run as a program a harness fuzzes under libFuzzer, whose arguments it t
 
 The corpus begins with tests/vectors, in a temporary folder that is gone afterwards unless
 something was found; then its path is printed.
+
+Atheris never frees what a comparison of two arrays gives (3.0: a loop of `a == 0` alone grows by
+len(a) each time). So a long run is made of rounds, each a process of its own that goes on with the
+corpus of the one before.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
@@ -29,6 +34,8 @@ sys.path.insert(0, str(TESTS))
 import vectorfile  # noqa: E402
 
 _IN_CHILD = "DIODE_FUZZ_CHILD"
+ROUND = 120
+"""Seconds after which a process gives way to the next."""
 DEFAULTS = {"max_len": "4096", "timeout": "30", "rss_limit_mb": "3000", "verbosity": "0"}
 
 
@@ -70,16 +77,30 @@ def _fuzz_in(folder: Path, arguments: list[str]) -> int:
     corpus.mkdir()
     for vector in vectorfile.load():
         (corpus / vector.name).write_bytes(vector.data)
-    given = {a.lstrip("-").split("=")[0] for a in arguments[1:] if a.startswith("-")}
+    given = dict(a.lstrip("-").partition("=")[::2] for a in arguments[1:] if a.startswith("-"))
     defaults = [f"-{key}={value}" for key, value in DEFAULTS.items() if key not in given]
     inputs = [] if any(not a.startswith("-") for a in arguments[1:]) else [str(corpus)]
-    command = [sys.executable, *arguments, *defaults, f"-artifact_prefix={found}/", *inputs]
-    code = subprocess.run(command, env=os.environ | {_IN_CHILD: "1"}, check=False).returncode
+    command = [sys.executable, *arguments, *defaults, f"-artifact_prefix={found}/"]
+    code = _rounds(command, inputs, given)
     left = sorted(found.iterdir())
     for path in left:
         print(f"found: {path}")
     print(f"{Path(arguments[0]).name}: {'nothing found' if not code else f'exit {code}'}")
     return code
+
+
+def _rounds(command: list[str], inputs: list[str], given: dict[str, str]) -> int:
+    """Fuzz for as long as -max_total_time says, or once; the exit code of the last round."""
+    left = float(given.get("max_total_time", 0))
+    end = time.monotonic() + left
+    while True:
+        limit = [f"-max_total_time={max(1, round(min(ROUND, left)))}"] if left else []
+        code = subprocess.run(
+            [*command, *limit, *inputs], env=os.environ | {_IN_CHILD: "1"}, check=False
+        ).returncode
+        left = end - time.monotonic()
+        if code or left < 1:
+            return code
 
 
 class Choices:
