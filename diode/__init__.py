@@ -22,10 +22,10 @@ Layers, one file each, pure (no input, no output, time is an argument):
     assembly       frames in that order             suspect     a block with a wrong symbol
     passes         what is on air when              parity      what a block may be filled from
     group          frames laid out slice by slice   orphans     data before its manifest
+    lanes          shares of several links          incoming    an object in progress
     transmitter    objects in, frames out           admission   who may come in
     constant_rate  idle frames in its pauses        keyring     those whose keys are known
     ahead          work beside the sending          identities  what is encrypted for us
-                                                    incoming    an object in progress
                                                     reception   what of a sender was lost
     inspection     what a capture holds             receiver    frames in, events out
 

@@ -65,9 +65,14 @@ class AnnouncementSymbols:
         """Bytes of a symbol."""
         return int(self.block.shape[1])
 
+    @property
+    def walk(self) -> int:
+        """How many symbol numbers there are."""
+        return _code(self.count).numbers(self.count)
+
     def numbers(self, first: int, count: int) -> I64:
         """The next `count` symbol numbers from `first` on, cyclically."""
-        return np.arange(first, first + count) % _code(self.count).numbers(self.count)
+        return np.arange(first, first + count) % self.walk
 
     def symbols(self, numbers: I64) -> U8:
         """The symbols of these numbers, (len(numbers), size)."""

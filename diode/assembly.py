@@ -18,8 +18,9 @@ from diode.envelope import Enclosed
 from diode.errors import SourceError
 from diode.frame import I64, Beat, Frames, Kind
 from diode.group import Group, Spare, Stack
+from diode.lanes import lanes_of
 from diode.objects import Announcement, Manifest, Status
-from diode.schedule import spread, symbol_numbers
+from diode.schedule import spread, symbol_numbers, turns, walk_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,6 +145,8 @@ class _Part:
 
     member: Member
     numbers: I64
+    lanes: U8
+    """Which lane each of its frames goes on, (frames,)."""
     compact: bool
     size: int
     rows: int
@@ -219,11 +222,24 @@ def assemble(
 def _part(member: Member, link: Link) -> _Part:
     outgoing, cut = member.outgoing, member.outgoing.geometry
     if member.block < 0:
-        numbers = outgoing.announcement.numbers(member.first, member.count)
-        return _Part(member, numbers, False, outgoing.announcement.size, len(numbers))
-    walk = symbol_numbers(cut, cut.coding.walk(cut.k), member.block, member.number_of_pass)
+        announcement = outgoing.announcement
+        numbers = announcement.numbers(member.first, member.count)
+        lanes = _announcement_lanes(outgoing, member.first, member.count, link)
+        return _Part(member, numbers, lanes, False, announcement.size, len(numbers))
+    most, count = cut.coding.walk(cut.k), cut.frames(member.block)
+    walk = symbol_numbers(cut, most, member.block, member.number_of_pass)
+    there = walk_length(cut, most, member.block)
+    begin = outgoing.number + member.block
+    lanes = lanes_of(turns(member.number_of_pass * count, count, there, begin), link)
     parity = int((walk >= cut.k).sum())
-    return _Part(member, walk, plan.uses_compact(link, cut), cut.symbol_size, cut.k + parity)
+    compact = plan.uses_compact(link, cut)
+    return _Part(member, walk, lanes, compact, cut.symbol_size, cut.k + parity)
+
+
+def _announcement_lanes(outgoing: Outgoing, first: int, count: int, link: Link) -> U8:
+    """Which lane each of `count` symbols of an announcement goes on, from that one on."""
+    there = outgoing.announcement.walk
+    return lanes_of(turns(first, count, there, outgoing.number), link)
 
 
 def _fill(part: _Part, stack: Stack, sender: int) -> None:
@@ -232,6 +248,7 @@ def _fill(part: _Part, stack: Stack, sender: int) -> None:
     symbols = stack.symbols[part.first_row : part.first_row + part.rows]
     frames = slice(part.first_frame, part.first_frame + len(part.numbers))
     headers = stack.headers[frames]
+    stack.lane[frames] = part.lanes
     identity = {"sender": sender, "number": outgoing.number}
     if member.block < 0:
         announcement = outgoing.announcement
@@ -266,8 +283,12 @@ def _fill_block(part: _Part, symbols: U8) -> I64:
     return row
 
 
-def announcement_frames(outgoing: Outgoing, sender: int, first: int, count: int) -> Frames:
-    """`count` symbols of an announcement, from that one on, as frames of their own."""
+def announcement_frames(
+    outgoing: Outgoing, sender: int, first: int, count: int, link: Link
+) -> tuple[Frames, U8]:
+    """`count` symbols of an announcement, from that one on, as frames of their own, and which lane
+    each of them goes on.
+    """
     announcement = outgoing.announcement
     numbers = announcement.numbers(first, count)
     rows = frame.blank_rows(count, announcement.size)
@@ -281,7 +302,7 @@ def announcement_frames(outgoing: Outgoing, sender: int, first: int, count: int)
         symbol=numbers,
     )
     frame.payload(rows)[:] = announcement.symbols(numbers)
-    return Frames.of_rows(rows)
+    return Frames.of_rows(rows), _announcement_lanes(outgoing, first, count, link)
 
 
 def heartbeat_rows(
@@ -291,17 +312,27 @@ def heartbeat_rows(
     line: tuple[int, ...],
     sending: tuple[int, ...],
     length: int = 0,
+    on_lanes: Sequence[int] | I64 = (0,),
 ) -> U8:
-    """A heartbeat as a frame: uint8 (1, bytes).
+    """A heartbeat as frames that follow each other, one for each lane: uint8 (lanes, bytes).
 
     number: highest object number used. line, sending: the fields of frame.HEARTBEAT in their order
     up to `rate`, and from `queue` on. length: of the frame; 0: no longer than it need be.
+    on_lanes: frames that each lane has had in this run.
     """
-    body = np.array([line + sending], frame.HEARTBEAT).view(np.uint8)
-    rows = frame.blank_rows(1, max(len(body), length - frame.HEADER - frame.CHECK))
+    count = len(on_lanes)
+    beats = np.array([line + sending] * count, frame.HEARTBEAT)
+    beats["frames"] += np.arange(count, dtype=np.uint64)
+    said = [beats.view(np.uint8).reshape(count, -1)]
+    if count > 1:
+        lanes = np.array([(n, lane, count) for lane, n in enumerate(on_lanes)], frame.LANE)
+        said.append(lanes.view(np.uint8).reshape(count, -1))
+    body = np.concatenate(said, axis=1)
+    size = body.shape[1]
+    rows = frame.blank_rows(count, max(size, length - frame.HEADER - frame.CHECK))
     frame.fill_full(
         rows, Kind.HEARTBEAT, code=beat, sender=sender, number=number, block=0, symbol=0
     )
-    frame.payload(rows)[0] = 0
-    frame.payload(rows)[0, : len(body)] = body
+    frame.payload(rows)[:] = 0
+    frame.payload(rows)[:, :size] = body
     return rows

@@ -116,6 +116,11 @@ class ConstantRate:
         return self._transmitter.frames_sent
 
     @property
+    def lanes(self) -> U8:
+        """A constant rate has one lane."""
+        return np.zeros(self._count, np.uint8)
+
+    @property
     def place(self) -> Place | None:
         return self._transmitter.place
 

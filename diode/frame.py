@@ -427,3 +427,5 @@ HEARTBEAT = np.dtype(
     ]
 )
 """Payload of a heartbeat (wire 3.4)."""
+LANE = np.dtype([("frames", "<u8"), ("lane", "<u2"), ("lanes", "<u2")])
+"""Of several lanes, what a heartbeat says of its own behind that."""

@@ -81,6 +81,8 @@ class Stack:
         self.symbols = symbols
         self.row: I64 = np.empty(frames, np.int64)
         """Which symbol each frame carries."""
+        self.lane: U8 = np.zeros(frames, np.uint8)
+        """Which lane each frame goes on (lanes.py)."""
         self.length = header + size + CHECK
 
     def lay(self, chosen: I64, out: U8) -> None:
@@ -103,11 +105,17 @@ class Group:
     place: Place
     """Where it begins."""
     next: int = 0
+    lane: U8 = field(init=False)
+    """For each place on air, the lane."""
     _ends: I64 = field(init=False)
 
     def __post_init__(self) -> None:
         lengths = np.array([s.length for s in self.stacks], np.int64)
         self._ends = np.cumsum(lengths[self.stack])
+        self.lane = np.zeros(len(self.stack), np.uint8)
+        for number, stack in enumerate(self.stacks):
+            here = self.stack == number
+            self.lane[here] = stack.lane[self.frame[here]]
 
     def __len__(self) -> int:
         return len(self.stack)

@@ -103,7 +103,7 @@ class Link:
     rate: bytes of line time per second, None where nothing limits it. line_bytes: expected bytes on
     the line for a frame of that many bytes. unit: line bytes that the medium carries or loses
     together, None where it has no such unit; frame_room: the longest frame that surely takes no
-    more than so many line bytes.
+    more than so many line bytes. lanes: which of several links has each turn of a round (lanes.py).
     """
 
     rate: float | None = None
@@ -111,6 +111,7 @@ class Link:
     line_bytes: Callable[[int], float] = float
     unit: int | None = None
     frame_room: Callable[[int], int] = int
+    lanes: tuple[int, ...] = (0,)
 
     @property
     def compact(self) -> bool:

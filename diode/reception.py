@@ -1,9 +1,11 @@
 """How well one sender is heard: frames received and lost, object numbers seen and missing.
 
 Loss is reckoned as RTP does (RFC 3550 A.3): the highest extended sequence number minus the
-first, against the frames received. Only frames with all 16 bits of sequence move the highest
-number (every sender repeats manifests and heartbeats, and the last frame of a run is
-a heartbeat), so the figure is right at each of those and lags a little in between.
+first, against the frames received. Only frames with all 16 bits of sequence are reckoned with
+(every sender repeats manifests and heartbeats, and the last frame of a run is
+a heartbeat), so the figure is right at each of those and lags a little in between. Of several
+lanes (lanes.py) one may lag behind: what is under way there counts as lost until it comes, and
+since each lane ends with a heartbeat, nothing of that is left in the end.
 Duplicates made by the link count as received. A sender counts on over its restarts.
 """
 
@@ -16,8 +18,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diode import frame
+from diode.frame import Kind
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from diode.frame import U8
+
+_BODY = slice(frame.HEADER, frame.HEADER + frame.HEARTBEAT.itemsize)
+_OF_LANE = slice(_BODY.stop, _BODY.stop + frame.LANE.itemsize)
 
 MAX_RANGES = 4096
 """Ranges of object numbers remembered for a sender; beyond, the oldest gaps are forgotten."""
@@ -46,7 +56,7 @@ class Reception:
     _base_position: int = 0
     _highest: int = 0
     _received: int = 0  # since _base
-    _at_highest: int = 0  # _received when _highest last moved
+    _reckoned: int = 0  # _received when a frame with all bits last came
     _pending: list[NDArray[np.int64]] = field(default_factory=list)
     _seen: list[list[int]] = field(default_factory=list)  # ranges of object numbers
 
@@ -75,7 +85,7 @@ class Reception:
         leap = int(ahead.max())
         if leap > 0 or first:
             self._highest += leap
-            self._at_highest = self._received
+        self._reckoned = self._received
 
     def count(self, frames: int, position: int) -> None:
         """Count compact frames, whose 8 bits of sequence are too few to reckon with alone.
@@ -101,7 +111,7 @@ class Reception:
         """Frames lost on the way, as far as known."""
         if self._base is None:
             return 0
-        return max(0, self._highest - self._base + 1 - self._at_highest)
+        return max(0, self._highest - self._base + 1 - self._reckoned)
 
     def numbered(self, number: int) -> None:
         """An object of that number was heard of."""
@@ -126,3 +136,49 @@ class Reception:
         if ranges and self.highest_used > ranges[-1][1]:
             missing.append((ranges[-1][1] + 1, self.highest_used))
         return missing
+
+
+@dataclass(slots=True)
+class LaneReception:
+    """What is lost on one of several lanes, by what the heartbeats on it say (wire 3.4).
+
+    Frames that are taken in together have no order, so what lies between two heartbeats is
+    known but for those: rather some lost frames are missed than some counted that were not lost.
+    """
+
+    frames: int = 0
+    """Frames found on the lane, of whatever sender."""
+    _of: tuple[int, int] = (-1, -1)
+    """The sender and the lane of which it is reckoned."""
+    _base: int = 0
+    _frames_before: int = 0
+    """Frames found before the heartbeat that said `_base`."""
+    _lost: int = 0
+    """Since that heartbeat."""
+    _lost_before: int = 0
+
+    def heard(self, batches: list[U8]) -> None:
+        """Take in what was found at one go, rows of frames whose checks are right."""
+        before = self.frames
+        self.frames += sum(map(len, batches))
+        for rows in batches:
+            if rows.shape[1] >= _OF_LANE.stop + frame.CHECK:
+                for row in rows[rows[:, 0] & 0x0F == Kind.HEARTBEAT]:
+                    self._beat(row, before)
+
+    @property
+    def lost(self) -> int:
+        """Frames lost on the lane, as far as known."""
+        return self._lost_before + max(0, self._lost)
+
+    def _beat(self, row: U8, before: int) -> None:
+        said = row[_OF_LANE].copy().view(frame.LANE)[0]
+        if not said["lanes"]:
+            return
+        header = row[: frame.HEADER].copy().view(frame.FULL)[0]
+        of, count = (int(header["sender"]), int(said["lane"])), int(said["frames"])
+        if of != self._of or count < self._base or header["code"] == frame.Beat.FIRST:
+            self._lost_before, self._lost = self.lost, 0
+            self._of, self._base, self._frames_before = of, count, before
+        # The heartbeat itself is one of the frames found, and none of those it counts.
+        self._lost = count + 1 - self._base - (self.frames - self._frames_before)

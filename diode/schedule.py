@@ -46,7 +46,22 @@ def symbol_numbers(geometry: Geometry, numbers: int, block: int, number_of_pass:
     the source symbols that are zero by definition. number_of_pass counts from 0.
     """
     known = geometry.k - geometry.source_symbols(block)
-    there = numbers - known
+    there = walk_length(geometry, numbers, block)
     count = geometry.frames(block)
     walk = (np.arange(count) + number_of_pass * count) % there
     return np.where(walk < geometry.k - known, walk, walk + known)
+
+
+def walk_length(geometry: Geometry, numbers: int, block: int) -> int:
+    """Symbol numbers of that block that a pass walks through, of so many that the code has."""
+    return numbers - (geometry.k - geometry.source_symbols(block))
+
+
+def turns(first: int, count: int, there: int, begin: int) -> I64:
+    """The turns (lanes.py) of `count` steps of a walk round `there` numbers, from step `first` on.
+
+    Each step is the next turn, from `begin` on, but that each time round the walk comes to its
+    numbers one turn later than a round before.
+    """
+    steps = np.arange(first, first + count)
+    return begin + steps % there + steps // there

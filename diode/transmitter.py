@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from msgspec.structs import replace
 
 from diode import plan
@@ -123,6 +124,9 @@ class Transmitter:
         self._tagger = tagger or Untagged()
         self.settings = dataclasses.replace(settings, cipher=self._encloser.cipher)
         self.link = link
+        self.lanes: U8 = np.zeros(0, np.uint8)
+        """Which lane of the link each frame of the last step goes on, (frames,)."""
+        self._on_lanes = np.zeros(max(link.lanes) + 1, np.int64)
         self.frames_sent = frames_before
         self.progress = Progress(passes=settings.passes)
         self._started_at: float | None = None
@@ -138,7 +142,7 @@ class Transmitter:
         """How far it has come; None before the first frame of a group is handed out."""
         self._group: Group | None = None
         self._spare = Spare()
-        self._voiding: deque[Frames] = deque()
+        self._voiding: deque[tuple[Frames, U8]] = deque()
         self._since_heartbeat = 0
         self._closed = False
         self._events: list[ObjectSent | SourceFailed] = []
@@ -198,13 +202,13 @@ class Transmitter:
     def first(self, now: float) -> Frames:
         """The first heartbeat of a run."""
         self._started_at = now
-        return self._stamped(self._heartbeat(now, Beat.FIRST))
+        return self._beat(now, Beat.FIRST)
 
     def heartbeat(self, now: float) -> Frames | None:
         """A heartbeat if one is due."""
         if self._since_heartbeat < plan.heartbeat_interval(self.settings, self.link):
             return None
-        return self._stamped(self._heartbeat(now, Beat.GOING_ON))
+        return self._beat(now, Beat.GOING_ON)
 
     def ready(self, most: int) -> Frames | None:
         """`most` frames, or an announcement, without waiting for a source; None: not now."""
@@ -213,12 +217,12 @@ class Transmitter:
     def idle(self, rows: U8) -> Frames:
         """These idle frames, (frames, bytes), numbered and checked."""
         self.progress.idle_frames += len(rows)
-        return self._stamped(Frames.of_rows(rows.copy()))
+        return self._stamped(Frames.of_rows(rows.copy()), np.zeros(len(rows), np.uint8))
 
     def last(self, now: float) -> Frames:
         """The last heartbeat of a run."""
         self._closed = True
-        return self._stamped(self._heartbeat(now, Beat.LAST))
+        return self._beat(now, Beat.LAST)
 
     def stop(self) -> None:
         """Send nothing more but the last heartbeat."""
@@ -336,10 +340,13 @@ class Transmitter:
         count = outgoing.announcement.count
         # One at a time, so that a burst between slices spares some.
         for copy in range(plan.manifest_copies(count, Settings())):
-            self._voiding.append(announcement_frames(outgoing, self.sender, copy * count, count))
+            self._voiding.append(
+                announcement_frames(outgoing, self.sender, copy * count, count, self.link)
+            )
         self._events.append(SourceFailed(outgoing.number, outgoing.source.name, reason))
 
-    def _heartbeat(self, now: float, beat: Beat) -> Frames:
+    def _beat(self, now: float, beat: Beat) -> Frames:
+        """A heartbeat on every lane."""
         assert self._started_at is not None
         self._since_heartbeat = 0
         rate = self.link.rate or 0
@@ -351,30 +358,36 @@ class Transmitter:
             (self.frames_sent, int(now - self._started_at), 1000 if rate else 0, int(rate)),
             (len(self._queue), min(progress.number_of_pass, 0xFFFF), min(passes, 0xFFFF)),
             self.link.max_frame if self.settings.filled else 0,
+            self._on_lanes,
         )
-        return Frames.of_rows(rows)
+        return self._stamped(Frames.of_rows(rows), np.arange(len(rows), dtype=np.uint8))
 
     def _due(self, room: int, *, wait: bool) -> Frames | None:
         """The next frames that are no heartbeats, about `room` bytes; None: none, or none yet."""
         if not self._voiding and self._group is None:
             self._group = self._next_group(wait=wait)
         if self._voiding:
-            return self._stamped(self._voiding.popleft())
-        return None if self._group is None else self._stamped(self._slice(self._group, room))
+            return self._stamped(*self._voiding.popleft())
+        return None if self._group is None else self._stamped(*self._slice(self._group, room))
 
-    def _slice(self, group: Group, room: int) -> Frames:
+    def _slice(self, group: Group, room: int) -> tuple[Frames, U8]:
         """The next frames of the group: few enough that a stop or a heartbeat is prompt."""
         if self.link.rate:
             room = max(1, min(room, int(self.link.rate * SLICE_SECONDS)))
+        first = group.next
         part = group.take(room)
+        lanes = group.lane[first : group.next]
         self.progress.frames += len(part)
         self.place = replace(group.place, frames=group.next)
         if group.next == len(group):
             self._group = None
             self._spare.give_back(group.stacks)
-        return part
+        return part, lanes
 
-    def _stamped(self, frames: Frames) -> Frames:
+    def _stamped(self, frames: Frames, lanes: U8) -> Frames:
+        """These frames numbered and checked, the next on these lanes."""
+        self.lanes = lanes
+        self._on_lanes += np.bincount(lanes, minlength=len(self._on_lanes))
         frames = self._tagger.stamp(frames, self.frames_sent)
         self.frames_sent += len(frames)
         self.progress.line_frames += len(frames)

@@ -561,6 +561,22 @@ def heartbeat_vectors() -> None:
         number=42,
         canonical="no",
     )
+    counts = dict(zip(BEAT_FIELDS, range(5, 12), strict=True))
+    of_lane = {"lane-frames": 0x0102030405060708, "lane": 2, "lanes": 4}
+    vector(
+        "frame-heartbeat-lane",
+        "a heartbeat on the third of four lanes",
+        "3.4",
+        "accept",
+        full(4, BEAT.pack(*counts.values()) + struct.pack("<QHH", *of_lane.values()), number=42),
+        **counts,
+        **of_lane,
+        kind=4,
+        code=0,
+        sender=SENDER,
+        number=42,
+        canonical="no",
+    )
     vector("frame-heartbeat-short", "27 bytes", "3.4", "reject-length", full(4, bytes(27)))
 
 

@@ -9,6 +9,7 @@ from diode import line
 from diode.frame import Frames
 from diode.modem import F32, Modem, Modulator
 from diode.plan import Link, Settings
+from diode.service.lanes import Lane
 from diode.service.sender import transmit
 from diode.transmitter import Transmitter
 
@@ -44,7 +45,7 @@ def sound_of(
     for number, content in enumerate(contents, 1):
         transmitter.add(number, BytesSource(content))
     speaker = Speaker(modem.modulator(rate))
-    transmit(transmitter, encoder, speaker, batch=modem.batch)
+    transmit(transmitter, Lane(encoder, speaker, modem.batch))
     return np.concatenate(speaker.sound)
 
 

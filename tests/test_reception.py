@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from pair import BytesSource, Listener, content, dropping, examples, transmit
 
 from diode import frame, reception
+from diode.assembly import heartbeat_rows
 from diode.plan import Link, Settings
-from diode.reception import Reception
+from diode.reception import LaneReception, Reception
 
 
 def heard(reception, numbers):
@@ -69,6 +70,18 @@ def test_a_burst_longer_than_half_the_numbers_is_not_taken_for_progress():
     assert reception.lost == 0
     heard(reception, [60_000])
     assert reception.lost >= 0
+
+
+def test_late_frames_of_another_lane_are_not_lost_in_the_end():
+    reception = Reception()
+    heard(reception, [0])
+    heard(reception, range(2, 40, 2))  # a lane that is ahead
+    assert reception.lost == 19
+    heard(reception, range(1, 40, 2))
+    assert reception.lost == 0
+    reception.count(3, 2)  # compact, on the lane that is behind
+    heard(reception, [43])
+    assert reception.lost == 0
 
 
 def test_compact_frames_only_count():
@@ -151,3 +164,76 @@ def test_the_pass_on_air_is_known_from_heartbeats():
     numbers = [number for number, _ in told]
     assert numbers == sorted(numbers)
     assert set(numbers) == {1, 2, 3}
+
+
+# Of a lane ----------------------------------------------------------------------------------
+
+
+def beats(count, sender=7, lane=1, code=frame.Beat.GOING_ON):
+    """A heartbeat on the second of three lanes, which has had so many frames before."""
+    on_lanes = [0, 0, 0]
+    on_lanes[lane] = count
+    rows = heartbeat_rows(sender, 1, code, (0, 0, 0, 0), (0, 0, 0), on_lanes=on_lanes)
+    return rows[lane : lane + 1]
+
+
+DATA = np.full((1, 200), frame.VERSION << 4 | frame.Kind.DATA, np.uint8)
+
+
+@examples(60)
+@given(
+    st.integers(0, 2**40),
+    st.lists(st.booleans(), max_size=300),
+    st.integers(1, 30),
+    st.integers(1, 40),
+)
+def test_what_a_lane_loses_is_known_at_the_last_heartbeat(start, arrives, every, batch):
+    """Whatever was lost of heartbeats and of others, and however it was taken in."""
+    rest = [beats(start + n) if n % every == 0 else DATA for n in range(1, len(arrives) + 1)]
+    sent = [beats(start, code=frame.Beat.FIRST), *rest]
+    last = beats(start + len(sent), code=frame.Beat.LAST)
+    kept = [sent[0], *(f for f, there in zip(sent[1:], arrives, strict=True) if there), last]
+    lane = LaneReception()
+    for first in range(0, len(kept), batch):
+        lane.heard(kept[first : first + batch])
+        assert lane.lost <= len(sent) + 1 - len(kept)
+    assert lane.lost == len(sent) + 1 - len(kept)
+    assert lane.frames == len(kept)
+
+
+def test_what_a_lane_lost_stays_when_its_sender_starts_again():
+    lane = LaneReception()
+    for count in (0, 5):
+        lane.heard([beats(count)])
+    assert lane.lost == 4
+    lane.heard([beats(0, code=frame.Beat.FIRST)])
+    assert lane.lost == 4
+    lane.heard([DATA, beats(3)])
+    assert lane.lost == 5
+
+
+def test_two_senders_on_a_lane_lose_nothing_that_is_known():
+    lane = LaneReception()
+    for count in range(0, 100, 10):
+        lane.heard([beats(count), beats(count, sender=8)])
+    assert lane.lost == 0
+
+
+@pytest.mark.parametrize("length", [0, 4, 12, 100])
+def test_heartbeats_of_one_lane_alone_say_nothing_of_it(length):
+    lane = LaneReception()
+    for _ in range(2):
+        rows = heartbeat_rows(7, 1, frame.Beat.GOING_ON, (9, 0, 0, 0), (0, 0, 0), 52 + length)
+        lane.heard([rows])
+    assert (lane.frames, lane.lost) == (2, 0)
+
+
+@examples(100)
+@given(st.lists(st.binary(min_size=64, max_size=64), max_size=8))
+def test_any_heartbeats_give_some_number(bodies):
+    lane = LaneReception()
+    for body in bodies:
+        row = np.frombuffer(body, np.uint8).reshape(1, -1).copy()
+        row[:, 0] = frame.VERSION << 4 | frame.Kind.HEARTBEAT
+        lane.heard([row])
+        assert lane.lost >= 0

@@ -13,6 +13,7 @@ from diode.errors import CarrierError
 from diode.events import Key, SenderFellSilent
 from diode.frame import Frames
 from diode.plan import Link, Settings
+from diode.service.lanes import Lane
 from diode.service.sender import transmit
 from diode.transmitter import Transmitter
 
@@ -57,7 +58,9 @@ def heard(carrier: Carrier) -> Listener:
 def test_everything_is_written_and_then_drained() -> None:
     carrier, shown = Carrier(), []
     transmit(
-        sender(), line.encoder("cobs"), carrier, shown=lambda: shown.append(len(carrier.calls))
+        sender(),
+        Lane(line.encoder("cobs"), carrier),
+        shown=lambda: shown.append(len(carrier.calls)),
     )
     assert carrier.calls == ["write"] * (len(carrier.calls) - 1) + ["drain"]
     assert len(carrier.calls) > 5
@@ -73,9 +76,9 @@ def test_interruption_sends_a_last_heartbeat_and_comes_through() -> None:
             raise KeyboardInterrupt
 
     whole, carrier, shown = Carrier(), Carrier(fails=interrupt), []
-    transmit(sender(), line.encoder("cobs"), whole)
+    transmit(sender(), Lane(line.encoder("cobs"), whole))
     with pytest.raises(KeyboardInterrupt):
-        transmit(sender(), line.encoder("cobs"), carrier, shown=lambda: shown.append(1))
+        transmit(sender(), Lane(line.encoder("cobs"), carrier), shown=lambda: shown.append(1))
     assert carrier.calls == ["write"] * 4, "two slices, one lost, one with the heartbeat"
     assert len(shown) == 3
     listener = heard(carrier)
@@ -93,7 +96,7 @@ def test_interruption_between_writes() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        transmit(sender(), line.encoder("cobs"), carrier, shown=shown)
+        transmit(sender(), Lane(line.encoder("cobs"), carrier), shown=shown)
     assert carrier.calls == ["write"] * 3
     assert len(heard(carrier).of(SenderFellSilent)) == 1
 
@@ -105,7 +108,7 @@ def test_carrier_that_is_gone_is_neither_written_to_nor_drained() -> None:
 
     carrier, shown = Carrier(fails=gone), []
     with pytest.raises(CarrierError, match="gone"):
-        transmit(sender(), line.encoder("cobs"), carrier, shown=lambda: shown.append(1))
+        transmit(sender(), Lane(line.encoder("cobs"), carrier), shown=lambda: shown.append(1))
     assert carrier.calls == ["write"] * 2
     assert len(shown) == 2
 
@@ -118,18 +121,18 @@ def test_clock_is_asked_only_where_there_is_a_rate() -> None:
         return float(len(asked))
 
     first, second = Carrier(), Carrier()
-    transmit(sender(), line.encoder("cobs"), first)
-    transmit(sender(), line.encoder("cobs"), second)
+    transmit(sender(), Lane(line.encoder("cobs"), first))
+    transmit(sender(), Lane(line.encoder("cobs"), second))
     assert first.written == second.written, "the same objects and state give the same bytes"
     timed = Carrier(rate=1e6)
-    transmit(sender(Link(rate=1e6)), line.encoder("cobs"), timed, clock=clock)
+    transmit(sender(Link(rate=1e6)), Lane(line.encoder("cobs"), timed), clock=clock)
     assert len(asked) > len(first.calls)
     assert heard(timed).delivered == {Key(7, 1): CONTENT}
 
 
 def test_nothing_to_send_still_says_so() -> None:
     carrier = Carrier()
-    transmit(Transmitter(7, Settings(), Link()), line.encoder("cobs"), carrier)
+    transmit(Transmitter(7, Settings(), Link()), Lane(line.encoder("cobs"), carrier))
     assert carrier.calls[-1] == "drain"
     assert len(heard(carrier).of(SenderFellSilent)) == 1
 
@@ -137,7 +140,7 @@ def test_nothing_to_send_still_says_so() -> None:
 def test_monotonic_clock_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr("time.monotonic", lambda: float(asked.append(1) or len(asked)))
-    transmit(sender(Link(rate=1e6)), line.encoder("cobs"), Carrier(rate=1e6))
+    transmit(sender(Link(rate=1e6)), Lane(line.encoder("cobs"), Carrier(rate=1e6)))
     assert asked
 
 
@@ -150,7 +153,9 @@ def test_pieces_are_handed_over_in_batches() -> None:
             super().write(pieces)
 
     carrier = Counting()
-    transmit(sender(Link(rate=1e6)), line.encoder("cobs"), carrier, batch=10_000, clock=lambda: 0.0)
+    transmit(
+        sender(Link(rate=1e6)), Lane(line.encoder("cobs"), carrier, batch=10_000), clock=lambda: 0.0
+    )
     assert max(carrier.sizes) <= 10_000
     assert min(carrier.sizes[:-1]) > 10_000 - 1100
     assert heard(carrier).delivered == {Key(7, 1): CONTENT}
@@ -168,7 +173,10 @@ def test_an_interruption_leaves_no_piece_behind() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         transmit(
-            transmitter, line.encoder("cobs"), carrier, batch=10**9, shown=shown, clock=lambda: 0.0
+            transmitter,
+            Lane(line.encoder("cobs"), carrier, batch=10**9),
+            shown=shown,
+            clock=lambda: 0.0,
         )
     listener = heard(carrier)
     assert listener.receiver.frames == transmitter.progress.line_frames

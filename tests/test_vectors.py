@@ -18,6 +18,7 @@ from pair import Listener
 from diode import block, bundle, code, frame, line, receiver
 from diode.admission import NoIdentity, Verdict
 from diode.announcements import AnnouncementSymbols
+from diode.assembly import heartbeat_rows
 from diode.cipher import BlockCipher
 from diode.envelope import Identity, Recipient, Recipients
 from diode.events import Key, ObjectAnnounced, ObjectQuarantined, ObjectVoided
@@ -28,6 +29,7 @@ from diode.line.slots import Slots
 from diode.modem import modem
 from diode.modem.profile import PROFILES
 from diode.objects import Announcement, Malformed, Manifest, Status, safe_parts
+from diode.reception import LaneReception
 from diode.seal import PublicKey, SecretKey
 from diode.tag import LinkKey, Untagged
 
@@ -179,6 +181,28 @@ def test_heartbeat_is_taken_in(vector):
     assert reception.rate == vector.number("rate")
     assert reception.interval == vector.number("interval") / 1000
     assert reception.highest_used == vector.number("number")
+
+
+@pytest.mark.parametrize("vector", [v for v in ACCEPTED if "lanes" in v], ids=lambda v: v.name)
+def test_heartbeat_of_a_lane(vector):
+    on_lanes = [0] * vector.number("lanes")
+    on_lanes[vector.number("lane")] = vector.number("lane-frames")
+    line = [vector.number(name) for name in ("frames", "uptime", "interval", "rate")]
+    line[0] -= vector.number("lane")  # those on the lanes before it count
+    sending = tuple(vector.number(name) for name in ("queue", "pass", "passes"))
+    beat, place = frame.Beat(vector.number("code")), vector.number("number")
+    rows = heartbeat_rows(
+        vector.number("sender"), place, beat, tuple(line), sending, on_lanes=on_lanes
+    )
+    made = Frames.of_rows(rows[vector.number("lane")].reshape(1, -1).copy())
+    frame.stamp(made, vector.number("sequence"))
+    assert made.data.tobytes() == vector.data
+    heard = LaneReception()
+    heard.heard([row(vector.data)])
+    later = rows[vector.number("lane")].reshape(1, -1).copy()
+    later[:, frame.HEADER + frame.HEARTBEAT.itemsize] += 10  # of the frames on that lane
+    heard.heard([later])
+    assert heard.lost == 9
 
 
 @of("tagged")

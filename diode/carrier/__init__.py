@@ -157,12 +157,14 @@ def open_sending(
     url: str,
     *,
     impair: str | None = None,
+    lane: int = 0,
     notice: Notice = _log,
     clock: Clock = time.monotonic,
     sleep: Sleep = time.sleep,
 ) -> SendingCarrier:
     """Open a carrier for transmission, damaged by `impair` (impairment.py) if given.
 
+    lane: which of several it is, so that not all have the same damage at the same time.
     Raises UsageError for a URL or a specification that is wrong, CarrierError when the
     carrier cannot be opened.
     """
@@ -171,7 +173,7 @@ def open_sending(
         return _member(parsed).sending(parsed, notice=notice, clock=clock, sleep=sleep)
     from diode.carrier.impaired import ImpairedSender, Impairment  # noqa: PLC0415 - test gear
 
-    impairment = Impairment.parse(impair)
+    impairment = Impairment.parse(impair).of_lane(lane)
     carrier = _member(parsed).sending(parsed, notice=notice, clock=clock, sleep=sleep)
     return ImpairedSender(carrier, impairment)
 
@@ -180,6 +182,7 @@ def open_receiving(
     url: str,
     *,
     impair: str | None = None,
+    lane: int = 0,
     notice: Notice = _log,
     clock: Clock = time.monotonic,
     sleep: Sleep = time.sleep,
@@ -190,7 +193,7 @@ def open_receiving(
         return _member(parsed).receiving(parsed, notice=notice, clock=clock, sleep=sleep)
     from diode.carrier.impaired import ImpairedReceiver, Impairment  # noqa: PLC0415 - test gear
 
-    impairment = Impairment.parse(impair)
+    impairment = Impairment.parse(impair).of_lane(lane)
     carrier = _member(parsed).receiving(parsed, notice=notice, clock=clock, sleep=sleep)
     datagrams = _member(parsed).facts(parsed).kind == "datagrams"
     return ImpairedReceiver(carrier, impairment, datagrams=datagrams, clock=clock)

@@ -17,7 +17,8 @@ All parts are optional; shares are written 5% or 0.05.
     flip=RATE       bit error rate, bits independent
     slip=RATE       share of bytes at which the stream slips: half of the time that byte is
                     lost, half of the time a random one is inserted before it
-    seed=N          another number, another run of bad luck; default 0
+    seed=N          another number, another run of bad luck; default 0. Of several lanes
+                    (--to or --from given more than once), the second has N+1, and so on
 
 They apply in this order: drop and ge, dup, reorder to pieces; then burst, flip, slip to the
 bytes that are left, counted from the first. Where there are no frames to be seen (the
@@ -37,7 +38,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from diode.errors import UsageError
@@ -106,6 +107,10 @@ class Impairment:
                 raise _wrong(key, text, "it is given twice")
             given[key] = reader(key, text)
         return cls(**given)  # type: ignore[arg-type]  # each reader returns its field's type
+
+    def of_lane(self, lane: int) -> Impairment:
+        """The same with other luck, for the others of several lanes."""
+        return replace(self, seed=self.seed + lane)
 
 
 def _wrong(key: str, text: str, wanted: str) -> UsageError:

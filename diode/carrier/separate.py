@@ -63,16 +63,18 @@ def open_separate(
     *,
     confine: Callable[[], Confinement],
     impair: str | None = None,
+    lane: int = 0,
     notice: Notice,
     size: int = SIZE,
 ) -> SeparateReceiver:
     """Open a carrier for reception in a process of its own, of which `confine` takes all it can.
 
-    size: of the ring, in bytes. Raises what `open_receiving` raises, and what `confine` does.
+    lane: as `open_receiving`. size: of the ring, in bytes. Raises what `open_receiving` raises,
+    and what `confine` does.
     """
     facts = carrier.facts(url)
     program = Program(
-        open=lambda notice: carrier.open_receiving(url, impair=impair, notice=notice),
+        open=lambda notice: carrier.open_receiving(url, impair=impair, lane=lane, notice=notice),
         confine=confine,
         waits=facts.waits,
         standard=facts.standard,
@@ -104,7 +106,7 @@ class SeparateReceiver:
         self._reader = Reader(self._ring)
         self.process, self._life, self._breath = _start(program, self._ring)
         self._waiting = select.poll()
-        for descriptor in (self._ring.published.fileno, self._breath):
+        for descriptor in self.descriptors:
             self._waiting.register(descriptor, select.POLLIN)
         try:
             while not self._opened:
@@ -116,6 +118,11 @@ class SeparateReceiver:
             nowhere = os.open(os.devnull, os.O_RDONLY)
             os.dup2(nowhere, 0)
             os.close(nowhere)
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """Readable when there is something to read, and when the reading process has ended."""
+        return self._ring.published.fileno, self._breath
 
     @property
     def backlog(self) -> int:

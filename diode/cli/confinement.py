@@ -40,7 +40,7 @@ def reader(url: str, sandbox: str) -> confine.Confinement:
     os.umask(confine.STRICT_UMASK)
     if sandbox == "off":
         return confine.Confinement()
-    done = confine.confine(_bounds(url, sends=False))
+    done = confine.confine(_bounds((url,), sends=False))
     if sandbox == "required":
         confine.required(done)
     return done
@@ -64,46 +64,43 @@ def receiver(
 def inspector(report: Report, urls: tuple[str, ...], sandbox: str) -> str:
     """Confine a process that is going to open and read these carriers itself."""
     os.umask(confine.STRICT_UMASK)
-    each = [_bounds(url, sends=False) for url in urls]
-    bounds = confine.Bounds(
-        sends=False,
-        read=(*(path for bound in each for path in bound.read), *map(_path, urls)),
-        link=tuple(path for bound in each for path in bound.link),
-        devices=tuple(path for bound in each for path in bound.devices),
-        standard=next((b.standard for b in each if b.standard is not None), None),
-        apart=_apart(),
-        local_sockets=any(bound.local_sockets for bound in each),
-    )
-    return _confine(report, bounds, sandbox)
+    return _confine(report, _bounds(urls, sends=False, read=tuple(map(_path, urls))), sandbox)
 
 
 def sender(
-    report: Report, url: str, state: str, paths: tuple[str, ...], spool: str | None, sandbox: str
+    report: Report,
+    urls: tuple[str, ...],
+    state: str,
+    paths: tuple[str, ...],
+    spool: str | None,
+    sandbox: str,
 ) -> str:
-    """Confine a sender; paths: all that it sends. spool: where standard input was put."""
+    """Confine a sender on these carriers; paths: all that it sends. spool: where standard input
+    was put.
+    """
     os.umask(confine.umask_for(0))
     spools = (spool,) if spool else ()
     removed = tuple(map(os.path.dirname, spools))
-    bounds = _bounds(url, sends=True, own=(state,), read=(*paths, *spools), remove=removed)
+    bounds = _bounds(urls, sends=True, own=(state,), read=(*paths, *spools), remove=removed)
     return _confine(report, bounds, sandbox)
 
 
 def _bounds(
-    url: str,
+    urls: tuple[str, ...],
     *,
     sends: bool,
     own: tuple[str, ...] = (),
     read: tuple[str, ...] = (),
     remove: tuple[str, ...] = (),
 ) -> confine.Bounds:
-    parsed = carrier.parse(url)
-    sound = parsed.scheme == "audio"
-    standard = carrier.facts(url).standard
+    parsed = [carrier.parse(url) for url in urls]
+    sound = any(one.scheme == "audio" for one in parsed)
+    standard = any(carrier.facts(url).standard for url in urls)
     return confine.Bounds(
         sends=sends,
         own=own,
         read=(*read, *(_SOUND_SETTINGS if sound else ())),
-        link=_device_folders(parsed),
+        link=tuple(folder for one in parsed for folder in _device_folders(one)),
         remove=remove,
         devices=_SOUND_DEVICES if sound else (),
         standard=(1 if sends else 0) if standard else None,

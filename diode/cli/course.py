@@ -126,11 +126,11 @@ class Course:
         """As a log (service/logbook.py), from when the run is kept on."""
         self.log.going(frames)
 
-    def handed(self, line_bytes: int, place: Place | None) -> None:
-        self.log.handed(line_bytes, place)
+    def handed(self, frames: int, place: Place | None) -> None:
+        self.log.handed(frames, place)
 
-    def wrote(self, line_bytes: int) -> None:
-        self.log.wrote(line_bytes)
+    def wrote(self, frames: int) -> None:
+        self.log.wrote(frames)
 
     def end(self, frames: int, *, finished: bool) -> None:
         """frames: sent by this sender, ever. finished: the last byte has left."""

@@ -8,11 +8,16 @@ its UART saw go wrong. The others have nothing to say; for them there is `Silent
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diode.carrier import ReceivingCarrier
     from diode.modem.hearing import Hearing
+    from diode.service.merged import Ear, Merged
 
 BAR = 10
 """Columns of the level bar."""
@@ -171,6 +176,60 @@ class Sound:
 
     def summary(self) -> str:
         return ""
+
+
+class Several:
+    """Several lanes (service/merged.py), each of which may have something to say."""
+
+    def __init__(self, merged: Merged, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lanes = [(lane, listening(lane.carrier)) for lane in merged.lanes]
+        self._clock = clock
+        self.unheard = self._lanes[0][1].unheard
+
+    def text(self) -> str:
+        """What came on each lane, and how much did not."""
+        each = (
+            f"lane {number} {lane.reception.frames:,} frames, {lane.reception.lost:,} lost"
+            + (", ended" if lane.over else "")
+            for number, (lane, _) in enumerate(self._lanes, 1)
+        )
+        return "; ".join([*each, *self._each(lambda told: told.text())])
+
+    def fields(self) -> dict[str, Any]:
+        """All lanes, and what several of them count added up."""
+        counts: Counter[str] = Counter()
+        for lane, _ in self._lanes:
+            counts.update(getattr(lane.carrier, "counts", {}))
+        return {**counts, "lanes": [self._lane(lane, told) for lane, told in self._lanes]}
+
+    def waterfall(self) -> str:
+        return " ".join(self._each(lambda told: told.waterfall()))
+
+    def summary(self) -> str:
+        return "; ".join(self._each(lambda told: told.summary()))
+
+    def _each(self, say: Callable[[Listening], str]) -> list[str]:
+        """What the lanes have to say, if they do."""
+        said = [(number, say(told)) for number, (_, told) in enumerate(self._lanes, 1)]
+        return [f"lane {number}: {text}" for number, text in said if text]
+
+    def _lane(self, lane: Ear, told: Listening) -> dict[str, Any]:
+        return {
+            "lane": lane.name,
+            "frames": lane.reception.frames,
+            "lost": lane.reception.lost,
+            "bytes": lane.bytes,
+            "rejected": sum(lane.line.rejected.values()),
+            "noise": lane.line.noise,
+            "silent_seconds": round(self._clock() - lane.last, 1),
+            "ended": lane.over,
+            **told.fields(),
+        }
+
+
+def of_lanes(merged: Merged) -> Listening:
+    """What can be told of these lanes."""
+    return Several(merged) if len(merged.lanes) > 1 else listening(merged.lanes[0].carrier)
 
 
 def listening(carrier: ReceivingCarrier) -> Listening:

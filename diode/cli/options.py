@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diode import slots
+from diode import carrier, slots
 from diode.errors import UsageError
 from diode.line import DATAGRAM
 from diode.line.slots import Slots
@@ -16,7 +16,7 @@ from diode.plan import Link, Settings
 from diode.tag import LinkKey, Untagged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from diode.carrier import CarrierFacts
     from diode.line import Encoder
@@ -243,6 +243,30 @@ def line_for(facts: CarrierFacts, asked: str | None, otherwise: str) -> str:
             hint="leave out --line",
         )
     return DATAGRAM
+
+
+def lines_for(urls: Sequence[str], asked: str | None, otherwise: str) -> list[tuple[str, str]]:
+    """The URLs of a transmission's lanes, each with the name of its line; otherwise as `line_for`.
+
+    The line asked for is that of all carriers of bytes. UsageError for a URL given twice.
+    """
+    for url in urls:
+        if urls.count(url) > 1:
+            raise UsageError(f"{url} is given twice", hint="each lane has a carrier of its own")
+    facts = [carrier.facts(url) for url in urls]
+    if any(one.kind == "bytes" for one in facts):
+        each = [asked if one.kind == "bytes" else None for one in facts]
+    else:
+        each = [asked] * len(facts)
+    return [
+        (url, line_for(one, name, otherwise))
+        for url, one, name in zip(urls, facts, each, strict=True)
+    ]
+
+
+def lane(number: int, url: str) -> str:
+    """How the operator knows a lane; number: from 0."""
+    return f"lane {number + 1} ({url})"
 
 
 def settings(

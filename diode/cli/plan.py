@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from diode import carrier, line
-from diode.cli import options
+from diode.cli import lanes, options
 from diode.cli.report import Report, seconds, size
 from diode.code import by_id
 from diode.forecast import forecast as predict
@@ -20,13 +19,20 @@ if TYPE_CHECKING:
 
 @click.command(short_help="time on air, overhead, survivable losses")
 @click.option("--size", "bytes_", type=options.Size(), required=True, help="Size of the object.")
-@click.option("--carrier", "url", required=True, metavar="URL", help="Carrier, as for send --to.")
+@click.option(
+    "--carrier",
+    "urls",
+    required=True,
+    multiple=True,
+    metavar="URL",
+    help="Carrier, as for send --to; several share it.",
+)
 @options.planning
 @options.cbr
 @options.manners
 def command(
     bytes_: int,
-    url: str,
+    urls: tuple[str, ...],
     code: str | None,
     redundancy: float | None,
     loss: float | None,
@@ -44,33 +50,32 @@ def command(
     \b
       diode plan --size 10M --carrier 'serial:?baud=115200' --redundancy 25% --burst 500ms
       diode plan --size 1G --carrier 'file:x?rate=100M' --passes 2
+      diode plan --size 1G --carrier 'udp:?rate=900M' --carrier 'udp:?rate=100M'
 
     The device in the URL is not opened and may be left out.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(code, redundancy, loss, passes, burst, symbol_size)
-    settings, link, name = _link(url, line, settings, cbr=cbr)
+    named, settings, link = lanes.planned(_named(urls, line), settings, 0, cbr=cbr)
     forecast = predict(bytes_, settings, link)
-    report.event("plan", **_fields(forecast), **_slots(settings, link))
+    shares = lanes.shares(named, link)
+    report.event("plan", **_fields(forecast), **_slots(settings, link), lanes=shares)
     if not report.json:
-        _print(forecast, settings, link, name)
+        _print(forecast, settings, link, ", ".join(dict.fromkeys(one.line for one in named)))
+        if len(shares) > 1:
+            _print_shares(shares)
     return 0
 
 
-def _link(
-    url: str, line_asked: str | None, settings: Settings, *, cbr: bool
-) -> tuple[Settings, Link, str]:
-    """What planning has to know, and the name of the line."""
-    scheme, colon, rest = url.partition(":")
-    rest = rest.removeprefix("//")
-    if colon and (not rest or rest.startswith("?")):
-        url = f"{scheme}:any{rest}"
-    facts = carrier.facts(url)
-    name = options.line_for(facts, line_asked, "cobs")
-    encoder = line.encoder(name)
-    if cbr:
-        settings, encoder = options.evened(settings, facts, encoder)
-    return settings, options.link(facts, encoder), name
+def _named(urls: tuple[str, ...], line_asked: str | None) -> list[lanes.Named]:
+    """The lanes; what their URLs leave out of path or address does not matter."""
+    whole = []
+    for number, url in enumerate(urls, 1):
+        scheme, colon, rest = url.partition(":")
+        rest = rest.removeprefix("//")
+        left_out = colon and (not rest or rest.startswith("?"))
+        whole.append(f"{scheme}:any{number}{rest}" if left_out else url)
+    return lanes.named(whole, line_asked)
 
 
 def _fields(forecast: Forecast) -> dict[str, object]:
@@ -148,6 +153,15 @@ def _print(forecast: Forecast, settings: Settings, link: Link, line_name: str) -
     for loss, probability in forecast.failure.items():
         losses.add_row(f"  {loss:.0%}", _chance(probability))
     console.print(losses)
+
+
+def _print_shares(shares: list[dict[str, object]]) -> None:
+    from rich.console import Console
+
+    table = Table("lane", "share", box=None, header_style="bold")
+    for one in shares:
+        table.add_row(f"  {one['lane']}", f"{one['share']:.1%}")
+    Console(highlight=False).print(table)
 
 
 def _chance(probability: float) -> str:

@@ -9,21 +9,54 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diode import carrier
+from diode import carrier, line
 from diode.carrier import separate
-from diode.cli import confinement
+from diode.cli import confinement, options
+from diode.errors import UsageError
+from diode.service.merged import Ear, Merged
 
 if TYPE_CHECKING:
+    import contextlib
+
     from diode.carrier import ReceivingCarrier
     from diode.cli.report import Report
 
 
+def merged(
+    report: Report,
+    urls: tuple[str, ...],
+    line_asked: str | None,
+    impair: str | None,
+    sandbox: str,
+    size: int,
+    stack: contextlib.ExitStack,
+) -> tuple[Merged, str]:
+    """The lanes of these URLs as one, to be closed with the stack; otherwise as `opened`.
+
+    line_asked: by name, of all that carry bytes. size: of the buffer of each.
+    """
+    if len(urls) > 1 and not separate.POSSIBLE:
+        raise UsageError("this system cannot listen to several carriers", hint="one --from only")
+    ears, done = [], ""
+    for number, (url, name) in enumerate(options.lines_for(urls, line_asked, line.AUTO)):
+        medium, done = opened(report, url, impair, sandbox, size, lane=number)
+        stack.callback(medium.close)
+        ears.append(Ear(options.lane(number, url), medium, line.decoder(name)))
+    return Merged(ears, report.warn), done
+
+
 def opened(
-    report: Report, url: str, impair: str | None, sandbox: str, size: int = separate.SIZE
+    report: Report,
+    url: str,
+    impair: str | None,
+    sandbox: str,
+    size: int = separate.SIZE,
+    lane: int = 0,
 ) -> tuple[ReceivingCarrier, str]:
     """The carrier, and what was done to confine the process that reads it, in words.
 
-    size: bytes heard and not yet worked on that are kept. Raises as `carrier.open_receiving`.
+    size: bytes heard and not yet worked on that are kept. lane: which of several it is. Raises as
+    `carrier.open_receiving`.
     """
     if not separate.POSSIBLE:
         report.detail("no process of its own reads the carrier on this system")
@@ -32,6 +65,7 @@ def opened(
         url,
         confine=lambda: confinement.reader(url, sandbox),
         impair=impair,
+        lane=lane,
         notice=report.warn,
         size=size,
     )

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from diode import carrier, line
 from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
-from diode.cli.listening import listening
+from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
 from diode.cli.watching import AtHand, Watcher, numbers_of
@@ -40,7 +39,14 @@ class Judging(TypedDict):
 
 @click.command(short_help="receive, and deliver what is whole")
 @click.argument("inbox", metavar="INBOX")
-@click.option("--from", "url", required=True, metavar="URL", help="Carrier to listen on.")
+@click.option(
+    "--from",
+    "urls",
+    required=True,
+    multiple=True,
+    metavar="URL",
+    help="Carrier to listen on; several are merged.",
+)
 @click.option("--once", is_flag=True, help="Stop after one file or bundle.")
 @click.option("--count", type=click.IntRange(1), help="Stop after that many files.")
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
@@ -91,7 +97,7 @@ class Judging(TypedDict):
 @options.manners
 def command(
     inbox: str,
-    url: str,
+    urls: tuple[str, ...],
     once: bool,
     count: int | None,
     idle: float | None,
@@ -127,24 +133,23 @@ def command(
     A file appears under its name only when it is complete and its SHA-256 is right. What is
     unfinished when the command ends is kept: the next start, or another capture, goes on
     with it. Where standard output is no terminal, it gets the path of each file delivered.
+    --from given more than once merges the lanes of one transmission.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, state, names, json_, ordered, give_up_after)
     judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
-    decoder = line.decoder(options.line_for(carrier.facts(url), line_name, line.AUTO))
     with ExitStack() as stack:
-        medium, reader = reading.opened(report, url, impair, sandbox, buffer)
-        stack.callback(medium.close)
+        medium, reader = reading.merged(report, urls, line_name, impair, sandbox, buffer, stack)
         sink = _sink(inbox, state, require_state, mode, names, quota, expire)
         stack.callback(sink.close)
         place = stack.enter_context(closing(_place(report, inbox, sink, sandbox)))
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
-            watcher = Watcher(report, bar, place, listening(medium))
-            _listens(report, url, confined, reader, sink)
+            watcher = Watcher(report, bar, place, of_lanes(medium))
+            _listens(report, urls, confined, reader, sink)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
-            session = Session(medium, decoder, sink, watcher, disk=disk, **judging)
+            session = Session(medium, medium, sink, watcher, disk=disk, **judging)
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
             _listen(session, watcher, Stop(1 if once or inbox == "-" else count, idle))
@@ -164,8 +169,9 @@ def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
     return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 
 
-def _listens(report: Report, url: str, confined: str, reader: str, sink: Sink) -> None:
-    report.event("listening", url=url, sandbox=confined, reader=reader, state=sink.state)
+def _listens(report: Report, urls: tuple[str, ...], confined: str, reader: str, sink: Sink) -> None:
+    done = {"sandbox": confined, "reader": reader}
+    report.event("listening", url=" ".join(urls), lanes=urls, **done, state=sink.state)
     if sink.state:
         report.detail(f"state: {sink.state}")
 

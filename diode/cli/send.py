@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode import carrier, line, slots
-from diode.cli import confinement, options, preparing, signing
+from diode import slots
+from diode.cli import confinement, lanes, options, preparing, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
+    from diode.service.lanes import Outlet
     from diode.tag import Tagger
 
 LEAP = 1 << 32
@@ -109,7 +110,14 @@ class Sending:
 
 @click.command(short_help="send files, folders or standard input")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--to", "url", required=True, metavar="URL", help="Carrier to send on.")
+@click.option(
+    "--to",
+    "urls",
+    required=True,
+    multiple=True,
+    metavar="URL",
+    help="Carrier to send on; several share out what is sent.",
+)
 @click.option("--name", help="Name at the other end, for a single PATH or standard input.")
 @click.option(
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
@@ -130,7 +138,7 @@ class Sending:
 @options.manners
 def command(
     paths: tuple[str, ...],
-    url: str,
+    urls: tuple[str, ...],
     name: str | None,
     state: str | None,
     key_file: str | None,
@@ -166,6 +174,7 @@ def command(
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
     On a line, a run that was killed goes on where it was when the same command is given again.
     With --cbr the line is never silent, from before the files are read until it is stopped.
+    --to given more than once shares everything out over several lanes.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
@@ -178,7 +187,7 @@ def command(
         keep_order=keep_order,
         bundle=not no_bundle,
     )
-    if url.partition("?")[0] == "-" and json_:
+    if json_ and any(url.partition("?")[0] == "-" for url in urls):
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
@@ -186,39 +195,35 @@ def command(
         raise UsageError("--linger goes with --cbr", hint=f"--cbr --linger {linger:g}s")
     tagger = options.tagging(link_key)
     how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger)
-    return _send(report, paths, name, url, settings, keys, line, how)
+    return _send(report, paths, name, urls, settings, keys, line, how)
 
 
 def _send(
     report: Report,
     paths: tuple[str, ...],
     name: str | None,
-    url: str,
+    urls: tuple[str, ...],
     settings: Settings,
     keys: Keys,
     line_asked: str | None,
     how: How,
 ) -> int:
-    facts = carrier.facts(url)
-    line_name = options.line_for(facts, line_asked, "cobs")
-    encoder = line.encoder(line_name)
-    if how.cbr:
-        settings, encoder = options.evened(settings, facts, encoder, how.tagger.extra)
-    link = options.link(facts, encoder, how.tagger.extra)
+    named = lanes.named(urls, line_asked)
+    named, settings, link = lanes.planned(named, settings, how.tagger.extra, cbr=how.cbr)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
         listed = preparing.listing(report, paths, name, how.hard_links)
         # Before gigabytes are read: a port that is not there is told at once.
-        medium = carrier.open_sending(url, impair=how.impair, notice=report.warn)
-        stack.callback(medium.close)
+        outlet = lanes.opened(named, how.impair, report, stack)
         preparing.spool(listed, settings, stack)
-        confinement.sender(report, url, how.state, paths, listed.spool, how.sandbox)
+        confinement.sender(report, urls, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
         state.make_room(len(listed))
-        course = Course(report, state, facts.live, fresh=how.fresh)
+        course = Course(report, state, all(one.facts.live for one in named), fresh=how.fresh)
         settings = replace(settings, cipher=keys.cipher)
-        course.named(paths, name, url, line_name, settings, link, keys.names)
+        lines = " ".join(one.line for one in named)
+        course.named(paths, name, " ".join(urls), lines, settings, link, keys.names)
         transmitter = Transmitter(
             state.sender,
             settings,
@@ -235,29 +240,29 @@ def _send(
         way: Steady | AsItComes
         if how.cbr:
             state.count_frames(transmitter.frames_sent + LEAP)
-            way = Steady(report, preparation, pool, slots.in_turn(link, facts.batch), how.linger)
+            turn = slots.in_turn(link, named[0].facts.batch)
+            way = Steady(report, preparation, pool, turn, how.linger)
         else:
             way = AsItComes(preparation)
         finished = False
         try:
             with way:
-                _transmit(report, sending, way, encoder, medium, facts.batch)
+                _transmit(report, sending, way, outlet)
             finished = True
         finally:
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
             course.end(transmitter.frames_sent, finished=finished)
     _conclude(report, sending, settings)
-    return Partial.exit_code if sending.failed or listed.unreadable else 0
+    partial = sending.failed or listed.unreadable or lanes.missed(report, outlet)
+    return Partial.exit_code if partial else 0
 
 
 def _transmit(
     report: Report,
     sending: Sending,
     way: Steady | AsItComes,
-    encoder: line.Encoder,
-    medium: carrier.SendingCarrier,
-    batch: int,
+    outlet: Outlet,
 ) -> None:
     state, interval = sending.transmitter.progress, Interval()
     started = time.monotonic()
@@ -280,7 +285,7 @@ def _transmit(
                 )
             sending.report_events()
 
-        transmit(way.turns, encoder, medium, batch=batch, log=sending.course, shown=shown)
+        transmit(way.turns, outlet, log=sending.course, shown=shown)
 
 
 def _what(sending: Sending) -> str:

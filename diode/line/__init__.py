@@ -43,10 +43,13 @@ class Encoder(Protocol):
 class Decoder(Protocol):
     """Line bytes to frames, streaming: any split of the bytes gives the same frames."""
 
-    rejected: Counter[str]
-    """Chunks refused so far, by frame.Reject value."""
-    noise: int
-    """Bytes so far that belonged to no accepted frame."""
+    @property
+    def rejected(self) -> Counter[str]:
+        """Chunks refused so far, by frame.Reject value."""
+
+    @property
+    def noise(self) -> int:
+        """Bytes so far that belonged to no accepted frame."""
 
     def feed(self, data: Received) -> list[U8]:
         """The frames completed by these bytes, as rows grouped by length."""

@@ -120,11 +120,11 @@ class Log(Protocol):
     def going(self, frames: int) -> None:
         """So many frames will have been sent, ever, when the next write is done."""
 
-    def handed(self, line_bytes: int, place: Place | None) -> None:
-        """The place that will be reached when so many bytes have been written."""
+    def handed(self, frames: int, place: Place | None) -> None:
+        """The place that will be reached when so many frames of this run have been written."""
 
-    def wrote(self, line_bytes: int) -> None:
-        """The carrier took so many bytes in all."""
+    def wrote(self, frames: int) -> None:
+        """The carriers took so many frames of this run in all."""
 
 
 class Unlogged:
@@ -133,10 +133,10 @@ class Unlogged:
     def going(self, frames: int) -> None:
         """Nothing is counted."""
 
-    def handed(self, line_bytes: int, place: Place | None) -> None:
+    def handed(self, frames: int, place: Place | None) -> None:
         """Nothing is kept."""
 
-    def wrote(self, line_bytes: int) -> None:
+    def wrote(self, frames: int) -> None:
         """Nothing is kept."""
 
     def void(self, number: int) -> None:
@@ -254,13 +254,13 @@ class RunLog:
         if frames > self._reached.frames:
             self._note(frames + max(FEWEST, 2 * (frames - self._noted_frames)))
 
-    def handed(self, line_bytes: int, place: Place | None) -> None:
-        """Remember the place until its bytes are written."""
-        self._handed.append((line_bytes, place))
+    def handed(self, frames: int, place: Place | None) -> None:
+        """Remember the place until its frames are written."""
+        self._handed.append((frames, place))
 
-    def wrote(self, line_bytes: int) -> None:
-        """See which places the carrier has got to."""
-        while self._handed and self._handed[0][0] <= line_bytes:
+    def wrote(self, frames: int) -> None:
+        """See which places the carriers have got to."""
+        while self._handed and self._handed[0][0] <= frames:
             self._written = self._handed.popleft()[1]
         if self._clock() - self._noted_at >= EVERY:
             self._note(self._frames + max(FEWEST, 2 * (self._frames - self._noted_frames)))
