@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from diode.errors import ConfinementError, DestinationError, UsageError
+from diode.objects import escape
 from diode.sink import uploader
 
 if TYPE_CHECKING:
@@ -117,11 +118,11 @@ class Uploads:
         return list(self._files.values())
 
     def left(self, waiting: Iterable[Waiting], facts: dict[str, list[Facts]]) -> None:
-        """What an earlier run left. facts: what is known of it."""
-        for path, size, folder in waiting:
-            known = facts.get(path) or [{"name": path, "path": path, "size": size}]
-            sha256 = known[0].get("sha256", "")
-            self._take(File(path, size, "" if folder else sha256, folder, known))
+        """What an earlier run left. facts: what was noted of it, by path."""
+        for one in waiting:
+            known = _known(one, facts.get(one.path, []))
+            sha256 = "" if one.folder else known[0].get("sha256", "")
+            self._take(File(one.path, one.size, sha256, one.folder, known))
 
     def add(self, facts: Facts, *, folder: bool = False) -> None:
         """An object lies in the outbox: name, path, size, sha256 and what else is told of it."""
@@ -235,6 +236,17 @@ class Uploads:
                     hint=f"the next start uploads the rest; {self._trouble.hint}",
                 )
             self.process.wait(PAUSE)
+
+
+def _known(waiting: Waiting, noted: list[Facts]) -> list[Facts]:
+    """What is told of a file. Notes may be missing, or of another one that lay there before."""
+    if waiting.known is None:
+        return noted or [{"name": waiting.path, "path": waiting.path, "size": waiting.size}]
+    key, name, size, digest = waiting.known
+    sha256 = digest.hex()
+    bare = {"name": escape(name), "path": waiting.path, "size": size, "sha256": sha256}
+    bare |= {"sender": key.sender, "number": key.number}
+    return [facts for facts in noted if facts.get("sha256") == sha256] or [bare]
 
 
 def _pause(failures: int) -> float:

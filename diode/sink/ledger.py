@@ -79,6 +79,15 @@ class Begun(NamedTuple):
     sha256: bytes
 
 
+class Placed(NamedTuple):
+    """An object, or a file of a bundle, that was delivered to some place."""
+
+    key: Key
+    name: bytes
+    size: int
+    sha256: bytes
+
+
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether that means a damaged file, and not trouble with the disk."""
     codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
@@ -146,6 +155,17 @@ class Ledger:
             key,
         ).fetchone()
         return row is not None and row[0] != manifest.digest
+
+    def placed(self, paths: set[str]) -> dict[str, list[Placed]]:
+        """What was ever delivered to each of these places, by number; reads all rows."""
+        found: dict[str, list[Placed]] = {}
+        for path, sender, number, *rest in self._db.execute(
+            "SELECT path, sender, number, name, size, sha256 FROM objects WHERE state IN"
+            " ('delivered', 'duplicate') ORDER BY number"
+        ):
+            if (place := os.fsdecode(path)) in paths:
+                found.setdefault(place, []).append(Placed(Key(sender, number), *rest))
+        return found
 
     def begin(self, key: Key, manifest: Manifest, path: str) -> None:
         """Its delivery to that path begins now: from here on a repeat is a replay."""
