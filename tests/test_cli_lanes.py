@@ -25,6 +25,23 @@ def option(name: str, urls: tuple[str, ...]) -> list[str]:
     return [word for url in urls for word in (name, url)]
 
 
+class Line(Coupling):
+    """A serial line whose ends have names of their own: those of terminals are soon another's."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(460_800)
+        self._links = folder / f"{name}-tx", folder / f"{name}-rx"
+        for link, path in zip(self._links, (self.tx_path, self.rx_path), strict=True):
+            link.symlink_to(path)
+        self.tx, self.rx = (f"serial:{link}?baud=460800&reopen=600" for link in self._links)
+
+    def cut(self) -> None:
+        """The adapters at both ends are pulled out."""
+        for link in self._links:
+            link.unlink()
+        self.stop()
+
+
 def planned(shell: Shell, size: int, urls: tuple[str, ...]) -> dict:
     """What `diode plan` says."""
     ran = shell.run("plan", "--size", size, "--json", *option("--carrier", urls))
@@ -81,14 +98,13 @@ def test_lanes_share_by_rate_and_reordering_between_them_is_no_loss(shell: Shell
 def test_a_line_of_two_that_is_cut_in_mid_transfer_costs_nothing(shell: Shell) -> None:
     """The terminals of one are gone at both ends; the sender does not wait for its own."""
     content = make(shell.folder / "file", 100_000)
-    with Coupling(460_800) as stays, Coupling(460_800) as goes:
-        tx = tuple(f"serial:{one.tx_path}?baud=460800" for one in (stays, goes))
-        rx = tuple(f"serial:{one.rx_path}?baud=460800" for one in (stays, goes))
+    with Line(shell.folder, "one") as stays, Line(shell.folder, "two") as goes:
+        tx, rx = (stays.tx, goes.tx), (stays.rx, goes.rx)
         receiver = shell.start("recv", "inbox", "--json", "--once", *option("--from", rx))
         shell.listening(receiver)
         sender = shell.start("send", "file", "--redundancy", "100%", *option("--to", tx))
         wait_until(lambda: goes.bytes_out > 30_000)
-        goes.stop()
+        goes.cut()
         sent, received = shell.finish(sender), shell.finish(receiver)
     assert received.code == 0, received.err
     assert (shell.folder / "inbox/file").read_bytes() == content
@@ -101,15 +117,14 @@ def test_a_line_of_two_that_is_cut_in_mid_transfer_costs_nothing(shell: Shell) -
 
 def test_a_carousel_with_a_lane_away_stops_when_it_is_asked_to(shell: Shell) -> None:
     content = make(shell.folder / "file", 20_000)
-    with Coupling(460_800) as stays, Coupling(460_800) as goes:
-        to = tuple(f"serial:{one.tx_path}?baud=460800&reopen=600" for one in (stays, goes))
+    with Line(shell.folder, "one") as stays, Line(shell.folder, "two") as goes:
+        to = stays.tx, goes.tx
         sender = shell.start("send", "file", "--passes", "0", *option("--to", to))
         wait_until(lambda: goes.bytes_in > 30_000)
-        goes.stop()
+        goes.cut()
         before = stays.bytes_in
         wait_until(lambda: stays.bytes_in > before + 200_000)
-        rx = f"serial:{stays.rx_path}?baud=460800"
-        received = shell.run("recv", "inbox", "--once", "--from", rx)
+        received = shell.run("recv", "inbox", "--once", "--from", stays.rx)
         sender.send_signal(signal.SIGINT)
         sent = shell.finish(sender, timeout=30)
     assert received.code == 0, "one lane of a carousel is enough"

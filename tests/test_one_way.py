@@ -729,7 +729,7 @@ def test_what_cannot_be_had_is_said(shell: Shell) -> None:
 @pytest.mark.parametrize(("abi", "told"), [(0, "not to be had"), (1, "too old (ABI 1)")])
 def test_a_kernel_without_landlock(monkeypatch, abi: int, told: str) -> None:
     monkeypatch.setattr(landlock, "abi", lambda: abi)
-    monkeypatch.setattr(landlock, "restrict", lambda *_: pytest.fail("it is not there"))
+    monkeypatch.setattr(landlock, "restrict", lambda *_, **__: pytest.fail("it is not there"))
     monkeypatch.setattr(confine, "_library", lambda _done: None)
     done = confine.confine(confine.Bounds(sends=True))
     assert str(done) == "none"
@@ -741,11 +741,13 @@ def test_a_kernel_without_landlock(monkeypatch, abi: int, told: str) -> None:
 def test_an_older_landlock_is_used_and_its_gaps_are_named(monkeypatch) -> None:
     asked = []
     monkeypatch.setattr(landlock, "abi", lambda: 3)
-    monkeypatch.setattr(landlock, "restrict", lambda version, rules: asked.append(version))
+    monkeypatch.setattr(
+        landlock, "restrict", lambda version, _rules, network: asked.append((version, network))
+    )
     monkeypatch.setattr(confine, "_library", lambda _done: None)
     monkeypatch.setattr(confine, "_threads", lambda: 3)
     done = confine.confine(confine.Bounds(sends=False))
-    assert asked == [3]
+    assert asked == [(3, False)]
     assert str(done) == "landlock ABI 3"
     assert "TCP, ioctls on devices" in done.missing[0]
     assert "2 threads" in done.missing[1]
