@@ -194,6 +194,8 @@ def test_what_somebody_took_out_is_not_waited_for(bench):
     one.step(Failed(1, "it is not in the outbox any more", gone=True))
     assert one.uploads.waiting == 0
     assert one.heard.notices == ["file-1 is not uploaded: it is not in the outbox any more"]
+    with pytest.raises(DestinationError, match="does not have 1 as it came"):
+        one.uploads.finish(lambda: False)
 
 
 def test_the_end_waits_for_a_store_that_is_away_but_not_for_ever(bench):

@@ -95,6 +95,8 @@ class Uploads:
     outbox: Outbox
     clock: Callable[[], float] = time.monotonic
     stored: int = 0
+    gone: int = 0
+    """Files that will not get there: the outbox does not have them as they came."""
     failures: int = 0
     """One after the other, without a success."""
     _files: dict[str, File] = field(default_factory=dict)
@@ -191,6 +193,7 @@ class Uploads:
     def _failed(self, file: File, answer: uploader.Failed) -> None:
         if answer.gone:
             self._files.pop(file.path)
+            self.gone += 1
             self.outbox.elsewhere -= file.size
             self.told.notice(f"{file.path} is not uploaded: {answer.message}")
             return
@@ -236,6 +239,11 @@ class Uploads:
                     hint=f"the next start uploads the rest; {self._trouble.hint}",
                 )
             self.process.wait(PAUSE)
+        if self.gone:
+            raise DestinationError(
+                f"not all is stored: the outbox does not have {self.gone:,} as it came",
+                hint="see the warnings; check the disk of --state, and have it sent again",
+            )
 
 
 def _known(waiting: Waiting, noted: list[Facts]) -> list[Facts]:
