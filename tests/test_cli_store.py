@@ -170,6 +170,24 @@ def test_no_bucket(server: Server, shell: Shell) -> None:
     after(shell, server)
 
 
+def test_what_was_damaged_while_it_waited_is_not_stored(server: Server, shell: Shell) -> None:
+    server.lock()
+    make(shell.folder / "a", 500)
+    sent(shell, "a")
+    assert shell.run(*INTO, "file:cap").code == 13
+    server.unlock()
+    waiting = shell.folder / "st/outbox/a"
+    waiting.unlink()
+    waiting.write_bytes(bytes(500))
+    (shell.folder / "st/spooled.jsonl").unlink()
+    received = shell.run(*INTO, "file:cap")
+    assert received.code == 13, received.out
+    assert "as it came" in received.events("error")[-1]["message"]
+    assert received.events("object_delivered") == []
+    assert server.keys("bucket") == []
+    assert outbox(shell) == ["a"]
+
+
 @pytest.mark.slow
 def test_no_credentials(server: Server, shell: Shell, monkeypatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -251,7 +269,8 @@ def test_a_receiver_killed_in_mid_upload_delivers_once(
     assert (delivered["path"], delivered["name"]) == ("s3://bucket/in/large", "large")
     assert delivered["sha256"] == hashlib.sha256(content).hexdigest()
     assert delivered["duplicate"] is (moment == "about to be told")
-    assert ("number" in delivered) is (moment == "about to be told")
+    assert delivered["number"] == 1
+    assert ("signed_by" in delivered) is (moment == "about to be told")
     assert server.keys("bucket") == ["in/large"]
     assert server.read("bucket", "in/large") == content
     assert outbox(shell) == []

@@ -194,6 +194,8 @@ def test_what_somebody_took_out_is_not_waited_for(bench):
     one.step(Failed(1, "it is not in the outbox any more", gone=True))
     assert one.uploads.waiting == 0
     assert one.heard.notices == ["file-1 is not uploaded: it is not in the outbox any more"]
+    with pytest.raises(DestinationError, match="does not have 1 as it came"):
+        one.uploads.finish(lambda: False)
 
 
 def test_the_end_waits_for_a_store_that_is_away_but_not_for_ever(bench):
@@ -236,6 +238,23 @@ def worker_of(process: Process) -> int | None:
     with open(f"/proc/{process.number}/task/{process.number}/children", encoding="ascii") as file:
         words = file.read().split()
     return int(words[0]) if words else None
+
+
+@pytest.mark.parametrize("noted", ["nothing", "another", "it"])
+def test_what_an_earlier_run_left_must_be_what_the_ledger_knows(bench, noted):
+    uploads = bench(0)
+    thing = Thing(some(100, 1), name=b"a", key=Key(7, 1))
+    sha256 = thing.give(uploads.outbox).sha256
+    fact = {"name": "a", "path": "a", "size": 100, "signed_by": "me"}
+    notes = {"nothing": {}, "another": {"a": [fact | {"sha256": "00"}]}}
+    facts = notes.get(noted, {"a": [fact | {"sha256": sha256}]})
+    uploads.uploads.left(uploads.outbox.waiting(), facts)
+    assert uploads.step() == ["a"]
+    assert uploads.process.asked[-1].sha256 == sha256
+    (told,) = uploads.uploads.files()[0].facts
+    assert told["sha256"] == sha256
+    assert ("signed_by" in told) is (noted == "it")
+    assert (told.get("number") == 1) is (noted != "it")
 
 
 def test_a_real_process_stores_and_is_begun_anew_when_it_dies(bench, tmp_path):

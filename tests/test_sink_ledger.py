@@ -16,7 +16,7 @@ from inboxes import Thing, descriptors
 from diode.errors import DestinationError, OtherState
 from diode.events import Key
 from diode.sink.folder import Inbox
-from diode.sink.ledger import Ledger
+from diode.sink.ledger import Ledger, Placed
 
 MANIFEST = Thing(b"content", "naïve.txt".encode()).manifest
 LAST = (1 << 32) - 1
@@ -61,6 +61,21 @@ def test_paths_need_not_be_text(tmp_path: Path, ledger: Ledger) -> None:
     assert rows(tmp_path / "ledger.db")[0][4:6] == (name, name)
 
 
+def test_what_was_ever_put_in_a_place(ledger: Ledger) -> None:
+    other = Thing(b"other", b"x").manifest
+    ledger.record(Key(8, 3), MANIFEST, "duplicate", "a")
+    ledger.record(Key(7, 9), other, "delivered", "a")
+    ledger.record(Key(7, 1), other, "delivered", "b")
+    ledger.record(Key(7, 2), other, "void", "c")
+    ledger.begin(Key(7, 4), other, "a")
+    assert ledger.placed({"a", "c"}) == {
+        "a": [
+            Placed(Key(8, 3), MANIFEST.name, MANIFEST.size, MANIFEST.digest),
+            Placed(Key(7, 9), b"x", 5, other.digest),
+        ]
+    }
+
+
 def test_later_word_replaces_the_earlier(tmp_path: Path, ledger: Ledger) -> None:
     ledger.record(Key(7, 1), MANIFEST, "void")
     ledger.record(Key(7, 1), MANIFEST, "delivered", "x")
@@ -82,7 +97,7 @@ def test_killed_process_loses_no_row(tmp_path: Path) -> None:
 import sys
 from diode.events import Key
 from diode.objects import Manifest
-from diode.sink.ledger import Ledger
+from diode.sink.ledger import Ledger, Placed
 ledger = Ledger("ledger.db")
 for number in range(1_000_000):
     ledger.record(Key(7, number), Manifest(0, 0, b"x", 0, bytes(32), 1, 1, 1, 64, 1, None), "void")

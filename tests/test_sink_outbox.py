@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -30,12 +31,46 @@ def test_what_an_earlier_run_left_waits(tmp_path: Path) -> None:
     outbox.close()
     outbox = opened(tmp_path)
     os.symlink("/etc/passwd", tmp_path / "st/outbox/link")
-    assert outbox.waiting() == [
+    waiting = outbox.waiting()
+    assert [one._replace(known=None) for one in waiting] == [
         Waiting("a", 200, folder=False),
         Waiting("b/deep/file", 300, folder=False),
         Waiting("empty/folder", 0, folder=True),
     ]
+    assert [one.known and one.known.key.number for one in waiting] == [2, 1, 3]
     assert outbox.elsewhere == 500
+    outbox.close()
+
+
+def test_what_waits_is_told_from_what_left_under_the_same_name(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    for number in (1, 2, 3):
+        thing(number, 300, "report").give(outbox)
+        if number < 3:
+            outbox.take_away("report", 300)
+    file = tmp_path / "st/outbox/report"
+    for number in (3, 1):
+        file.unlink()
+        file.write_bytes(some(300, number))
+        (waiting,) = outbox.waiting()
+        assert waiting.known is not None
+        assert waiting.known.sha256 == hashlib.sha256(some(300, number)).digest()
+        assert waiting.known.key == Key(7, number)
+    outbox.close()
+
+
+@pytest.mark.parametrize("content", [b"x" * 300, b"cut short"])
+def test_what_waits_and_was_never_put_there_is_known_to_be_another(
+    tmp_path: Path, content: bytes
+) -> None:
+    outbox = opened(tmp_path)
+    thing(1, 300, "a").give(outbox)
+    file = tmp_path / "st/outbox/a"
+    file.unlink()
+    file.write_bytes(content)
+    (waiting,) = outbox.waiting()
+    assert waiting.known is not None
+    assert waiting.known.sha256 != hashlib.sha256(content).digest()
     outbox.close()
 
 

@@ -6,7 +6,7 @@ same fields it is `object_delivered` when it is in the store, `path` then being 
 
 The facts of what waits are written down beside the outbox (`spooled.jsonl`), so that a
 later start can tell them too. They are told and decide nothing; of what was not written before
-a power cut, name and size are known.
+a power cut, the ledger knows name, size, digest, sender and number, but not who signed it.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from diode.errors import ConfinementError, DestinationError, UsageError
+from diode.objects import escape
 from diode.sink import uploader
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Uploads:
     outbox: Outbox
     clock: Callable[[], float] = time.monotonic
     stored: int = 0
+    gone: int = 0
+    """Files that will not get there: the outbox does not have them as they came."""
     failures: int = 0
     """One after the other, without a success."""
     _files: dict[str, File] = field(default_factory=dict)
@@ -117,11 +120,11 @@ class Uploads:
         return list(self._files.values())
 
     def left(self, waiting: Iterable[Waiting], facts: dict[str, list[Facts]]) -> None:
-        """What an earlier run left. facts: what is known of it."""
-        for path, size, folder in waiting:
-            known = facts.get(path) or [{"name": path, "path": path, "size": size}]
-            sha256 = known[0].get("sha256", "")
-            self._take(File(path, size, "" if folder else sha256, folder, known))
+        """What an earlier run left. facts: what was noted of it, by path."""
+        for one in waiting:
+            known = _known(one, facts.get(one.path, []))
+            sha256 = "" if one.folder else known[0].get("sha256", "")
+            self._take(File(one.path, one.size, sha256, one.folder, known))
 
     def add(self, facts: Facts, *, folder: bool = False) -> None:
         """An object lies in the outbox: name, path, size, sha256 and what else is told of it."""
@@ -190,6 +193,7 @@ class Uploads:
     def _failed(self, file: File, answer: uploader.Failed) -> None:
         if answer.gone:
             self._files.pop(file.path)
+            self.gone += 1
             self.outbox.elsewhere -= file.size
             self.told.notice(f"{file.path} is not uploaded: {answer.message}")
             return
@@ -235,6 +239,22 @@ class Uploads:
                     hint=f"the next start uploads the rest; {self._trouble.hint}",
                 )
             self.process.wait(PAUSE)
+        if self.gone:
+            raise DestinationError(
+                f"not all is stored: the outbox does not have {self.gone:,} as it came",
+                hint="see the warnings; check the disk of --state, and have it sent again",
+            )
+
+
+def _known(waiting: Waiting, noted: list[Facts]) -> list[Facts]:
+    """What is told of a file. Notes may be missing, or of another one that lay there before."""
+    if waiting.known is None:
+        return noted or [{"name": waiting.path, "path": waiting.path, "size": waiting.size}]
+    key, name, size, digest = waiting.known
+    sha256 = digest.hex()
+    bare = {"name": escape(name), "path": waiting.path, "size": size, "sha256": sha256}
+    bare |= {"sender": key.sender, "number": key.number}
+    return [facts for facts in noted if facts.get("sha256") == sha256] or [bare]
 
 
 def _pause(failures: int) -> float:

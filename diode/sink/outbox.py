@@ -4,7 +4,7 @@ What came over the link is collected, verified and put in place as in any other 
 in the folder `outbox` of the state folder. So it is durable, and known as delivered to the ledger,
 before a store that may be far away or away altogether has anything to do with it. The ledger says
 what came; the outbox says what the store has yet to get. A file leaves the outbox when it is in the
-store, and until then each start finds it here.
+store, and until then each start finds it here, and in the ledger the digest that it must have.
 
 The quota bounds both, what is unfinished and what waits. When an object is whole it moves from
 the one to the other, so a full quota never stops a delivery. As long as anything waits, a new
@@ -14,6 +14,7 @@ like a full disk, it is told, and the object's next manifest asks again.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import time
@@ -30,16 +31,21 @@ if TYPE_CHECKING:
     from diode.events import Key
     from diode.objects import Manifest
     from diode.sink import Delivery
+    from diode.sink.ledger import Placed
 
 FOLDER = "outbox"
 
 
 class Waiting(NamedTuple):
-    """What an earlier run left in the outbox. size: bytes; folder: an empty one, to be made."""
+    """What an earlier run left in the outbox. size: bytes; folder: an empty one, to be made.
+
+    known: the object it is; None where the ledger, having been damaged, knows nothing of it.
+    """
 
     path: str
     size: int
     folder: bool
+    known: Placed | None = None
 
 
 class Outbox(Inbox):
@@ -84,7 +90,21 @@ class Outbox(Inbox):
                         path = os.path.normpath(os.path.join(below, name))
                         found.append(Waiting(path, status.st_size, folder=False))
         self.elsewhere = sum(waiting.size for waiting in found)
-        return sorted(found)
+        with self._guarded():
+            placed = self._ledger.placed({one.path for one in found}) if found else {}
+        return [one._replace(known=self._known(one, placed.get(one.path))) for one in sorted(found)]
+
+    def _known(self, waiting: Waiting, placed: list[Placed] | None) -> Placed | None:
+        """Which of those that were ever put there it is: others of that name have left before."""
+        if placed is None:
+            return None
+        alike = [one for one in placed if one.size == waiting.size] or placed
+        if len({one.sha256 for one in alike}) > 1:
+            path = os.path.join(self.path, waiting.path)
+            with explained(self.path), open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            alike = [one for one in alike if one.sha256 == digest] or alike
+        return alike[-1]
 
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         """As any sink; DestinationError where there is no room beside what waits."""
