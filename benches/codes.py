@@ -42,9 +42,10 @@ def cpu(work: Callable[[], object], times: int) -> float:
 
 def speeds(name: str, k: int, loss: float, times: int) -> tuple[float, float]:
     """MB/s of encoding and of filling in."""
-    code, random = CODES[name], np.random.default_rng(k)
+    random = np.random.default_rng(k)
     block = random.integers(0, 256, (k, SYMBOL), np.uint8)
     parity = np.arange(k, copies_needed(k, 2 * k, loss, AUTO_FAILURE))
+    code = CODES[name].meant_for(k + len(parity))
     count = max(1, round(k * loss))
     used = parity[: count + code.spare]
     symbols = code.encode(block, used)

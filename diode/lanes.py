@@ -13,7 +13,11 @@ an announcement, sends has consecutive turns (schedule.turns), and so any of the
 together are shared out evenly, whatever else is on air between them. Places on air would not
 do: of two blocks that alternate there, each would have a lane to itself. Blocks begin at different
 turns, since each begins with the same lane otherwise, which would have more to carry; and when the
-walk round the symbol numbers comes to the same number again, it is another lane's turn.
+walk round the symbol numbers comes to the same number again, it is another lane's turn, as far
+as there are others: most of what a lane with nine tenths of the turns carried, it carries again.
+
+A round has LONGEST turns at most and each lane one of them, so a lane that is much slower than the
+others would hold them up; `union` refuses it where one of them alone is done sooner.
 """
 
 from __future__ import annotations
@@ -71,6 +75,12 @@ def union(links: Sequence[Link]) -> Link:
         each = zip(shares, rates, links, strict=True)
         return whole * max(share * link.line_bytes(frame) / rate for share, rate, link in each)
 
+    alone = min(link.line_bytes(longest) / rate for rate, link in zip(rates, links, strict=True))
+    if line_bytes(longest) / whole > alone:
+        raise UsageError(
+            "the fastest of these lanes alone is done sooner than all of them together",
+            hint="leave out the slowest one",
+        )
     units = [link.unit for link in links if link.unit is not None]
     return Link(
         None if links[0].rate is None else whole,

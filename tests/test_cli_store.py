@@ -222,15 +222,23 @@ def test_a_server_killed_and_begun_anew_gets_what_it_missed(shell: Shell, monkey
     server.kill()
 
 
+def uploading(
+    shell: Shell, gate: Gate, *, size: int = 9_000_000, rate: float = 5e6
+) -> tuple[bytes, subprocess.Popen[bytes]]:
+    """A receiver with a large file on its slow way into the store; its content."""
+    content = make(shell.folder / "large", size)
+    sent(shell, "large")
+    gate.rate = rate
+    receiving = shell.start(*INTO, "file:cap")
+    wait_for(lambda: gate.passed > rate / 10)
+    return content, receiving
+
+
 def test_a_slow_store_and_one_cut_in_mid_upload_get_it_once(
     server: Server, gate: Gate, shell: Shell
 ) -> None:
-    content = make(shell.folder / "large", 20_000_000)
-    sent(shell, "large")
-    gate.rate = 8e6
-    receiving = shell.start(*INTO, "file:cap")
+    content, receiving = uploading(shell, gate, size=20_000_000, rate=8e6)
     output = Output(receiving)
-    wait_for(lambda: gate.passed > 2_000_000)
     gate.cut()
     assert server.keys("bucket") == []
     gate.rate, gate.shut = 0, False
@@ -245,11 +253,7 @@ def test_a_slow_store_and_one_cut_in_mid_upload_get_it_once(
 def test_a_receiver_killed_in_mid_upload_delivers_once(
     server: Server, gate: Gate, shell: Shell, moment: str
 ) -> None:
-    content = make(shell.folder / "large", 9_000_000)
-    sent(shell, "large")
-    gate.rate = 5e6
-    receiving = shell.start(*INTO, "file:cap")
-    wait_for(lambda: gate.passed > 2_000_000)
+    content, receiving = uploading(shell, gate)
     if moment == "about to be told":
         os.kill(receiving.pid, signal.SIGSTOP)  # it hears of no end
         wait_for(lambda: server.keys("bucket") == ["in/large"])
@@ -291,12 +295,8 @@ def uploader_of(receiver: int) -> int:
 
 
 def test_an_uploader_that_is_killed_is_begun_anew(server: Server, gate: Gate, shell: Shell) -> None:
-    content = make(shell.folder / "large", 9_000_000)
-    sent(shell, "large")
-    gate.rate = 5e6
-    receiving = shell.start(*INTO, "file:cap")
+    content, receiving = uploading(shell, gate)
     output = Output(receiving)
-    wait_for(lambda: gate.passed > 2_000_000)
     gate.rate = 0
     (worker,) = children(uploader_of(receiving.pid))
     os.kill(worker, signal.SIGKILL)
@@ -310,12 +310,8 @@ def test_an_uploader_that_is_killed_is_begun_anew(server: Server, gate: Gate, sh
 def test_without_any_uploader_listening_goes_on_and_the_next_start_uploads(
     server: Server, gate: Gate, shell: Shell
 ) -> None:
-    content = make(shell.folder / "large", 9_000_000)
-    sent(shell, "large")
-    gate.rate = 5e6
-    receiving = shell.start(*INTO, "file:cap")
+    content, receiving = uploading(shell, gate)
     output = Output(receiving)
-    wait_for(lambda: gate.passed > 2_000_000)
     supervisor = uploader_of(receiving.pid)
     (worker,) = children(supervisor)
     os.kill(supervisor, signal.SIGKILL)
@@ -338,12 +334,8 @@ def gone(process: int) -> bool:
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_the_rest_to_the_next_start(server: Server, gate: Gate, shell: Shell) -> None:
-    content = make(shell.folder / "large", 9_000_000)
-    sent(shell, "large")
-    gate.rate = 1e6
-    receiving = shell.start(*INTO, "file:cap")
+    content, receiving = uploading(shell, gate, rate=1e6)
     output = Output(receiving)
-    wait_for(lambda: gate.passed > 100_000)
     receiving.send_signal(signal.SIGINT)
     assert receiving.wait(30) == 130
     assert any("the next start uploads" in e["message"] for e in output.seen("warning"))

@@ -139,13 +139,20 @@ def test_datagrams_stay_datagrams_and_others_do_not_become_some():
     small = Link(rate=11e6, max_frame=1000, unit=1000)
     assert union([FIBRE, small]).unit == 1000
     assert union([FIBRE, FIBRE]).wide
-    assert union([FIBRE, LINE]).unit is None
+    assert union([FIBRE, Link(rate=11e6, max_frame=1000)]).unit is None
 
 
 def test_a_lane_without_a_rate_cannot_have_its_share():
     with pytest.raises(UsageError, match="shared out by rate"):
         union([LINE, Link()])
     assert union([Link(), Link()]).rate is None
+
+
+def test_a_lane_that_would_hold_up_the_others():
+    with pytest.raises(UsageError, match="alone") as caught:
+        union([FIBRE, LINE])
+    assert "slowest" in caught.value.hint
+    union([FIBRE, Link(rate=1.3e6, max_frame=1472)])  # a hundredth of it still helps
 
 
 def test_there_are_so_many_lanes_at_most():

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from diode.tag import Tags
 
 PIECE = 1 << 20
-"""Bytes of line handled at a time: what fits a processor's cache is fastest."""
+"""Bytes of line handled at a time: so many that the work a batch makes whatever its size hardly
+counts, and so few that a processor's cache holds them."""
 TOLD = 60.0
 """Seconds between two reports of trouble with the disk."""
 CHECKPOINT = 1.0
