@@ -19,6 +19,7 @@ from diode.frame import Frames
 from diode.group import Place
 from diode.plan import Link, Settings
 from diode.service import resuming
+from diode.service.lanes import Lane
 from diode.service.logbook import (
     HELD,
     MOST_RUNS,
@@ -381,8 +382,7 @@ def sent(folder: int, things: list[BytesSource], first: int, writes: int | None 
     try:
         transmit(
             transmitter,
-            line.encoder("cobs"),
-            carrier,
+            Lane(line.encoder("cobs"), carrier),
             log=log,
             clock=time.clock,
             shown=lambda: time.sleep(0.05),
