@@ -145,7 +145,7 @@ def test_receiver_at_every_call(shell: Shell, sent: dict[str, bytes], fault: str
     started = time.monotonic()
     met = receive_with_faults(shell, sent, how, fault, 1, 0)
     print(f"{fault}, {how}: {met} calls, {time.monotonic() - started:.0f} s")
-    assert met > 10
+    assert met > (4 if fault == "short" else 10)  # a write alone can be short, and they are few
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def test_receiver_of_a_bundle_at_every_call(
 ) -> None:
     met = receive_with_faults(shell, bundled, how, fault, 1, 0)
     print(f"bundle: {fault}, {how}: {met} calls")
-    assert met > 10
+    assert met > (4 if fault == "short" else 10)  # a write alone can be short, and they are few
 
 
 # The sender -------------------------------------------------------------------------------------
