@@ -4,8 +4,8 @@ Any k of a block's symbols give it back, as with zfec, but encoding and decoding
 byte instead of O(n - k): blocks of thousands of symbols, which need much less redundancy (plan.py).
 A call costs a quarter of a millisecond whatever it does, so narrow blocks are for zfec.
 
-Its matrix depends on R, how many parity symbols there are, a power of two. A code of few costs half
-as much to encode, and one of k or more has fresh symbols for every pass. So R follows from how many
+Its matrix depends on R, how many parity symbols there are, a power of two. A code of few takes 0.5
+to 0.8 of the time to encode, and one of k or more has fresh symbols for every pass. So R follows from how many
 symbols the sender will send in all its passes (`meant_for`), which the manifest says.
 
 The library is reed-solomon-leopard (PyPI), a binding of the Rust crate reed-solomon-simd, in turn
@@ -15,12 +15,12 @@ and never for more than R, and given zeros beyond a small block.
 
 MB/s of one core (x86-64, AVX-512), symbols of 1,408 bytes, encoding the parity that 10 % loss needs
 and filling in 1 and 10 % lost (benches/codes.py, which sets zfec beside it: with ISA-L and k = 200
-1,105, 2,248 and 364; what zfec cannot do is do with so little parity):
+907, 1,021 and 253; what zfec cannot do is do with so little parity):
 
     k          1,000    4,096    8,192   16,384   32,768
-    encode     1,321    1,067      937      717      404
-    fill  1 %    419      368      341      218      188
-    fill 10 %    413      361      326      208      179
+    encode     1,539    1,314      975      711      523
+    fill  1 %    434      363      334      178      171
+    fill 10 %    410      334      291      165      164
 
 Filling in takes two times K symbols of memory beside the block and what is handed over.
 
