@@ -5,8 +5,8 @@ byte instead of O(n - k): blocks of thousands of symbols, which need much less r
 A call costs a quarter of a millisecond whatever it does, so narrow blocks are for zfec.
 
 Its matrix depends on R, how many parity symbols there are, a power of two. A code of few takes 0.5
-to 0.8 of the time to encode, and one of k or more has fresh symbols for every pass. So R follows from how many
-symbols the sender will send in all its passes (`meant_for`), which the manifest says.
+to 0.8 of the time to encode, and one of k or more has fresh symbols for every pass. So R follows
+from how many symbols the sender will send in all its passes (`meant_for`), which the manifest says.
 
 The library is reed-solomon-leopard (PyPI), a binding of the Rust crate reed-solomon-simd, in turn
 after catid/leopard. It takes R from how many recovery symbols it is asked for: the next power of
