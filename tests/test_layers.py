@@ -19,7 +19,7 @@ TESTS = ROOT / "tests"
 
 # Each may import those before it. Members of one row do not know each other.
 LAYERS = [
-    {"errors", "limits", "bucket", "health"},
+    {"errors", "limits", "bucket", "health", "quantity"},
     {"events", "keytext"},
     {"ordering"},
     {"gf256", "binomial"},

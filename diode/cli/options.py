@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from diode import carrier, slots
+from diode import carrier, quantity, slots
 from diode.errors import UsageError
 from diode.line import DATAGRAM
 from diode.line.slots import Slots
@@ -21,12 +19,7 @@ if TYPE_CHECKING:
     from diode.carrier import CarrierFacts
     from diode.line import Encoder
 
-_SIZE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_SIZE |= {f"{unit}i": 1 << (10 * power) for power, unit in enumerate("kmgt", 1)}
-_SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_MAX_DIGITS = 30
 NO_SANDBOX = "diode.no_sandbox"
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 
 
 class Size(click.ParamType[int]):
@@ -40,13 +33,10 @@ class Size(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = _QUANTITY.fullmatch(value.strip())
-        unit = match[2].lower().removesuffix("b") if match else None
-        if match is None or unit not in _SIZE:
-            self.fail(f"{value!r} is not a size such as 1500, 10M or 4GiB", param, ctx)
-        if len(match[1]) > _MAX_DIGITS:
-            self.fail(f"{value!r} is more than there can be", param, ctx)
-        count = int(Decimal(match[1]) * _SIZE[unit])
+        try:
+            count = quantity.size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
         if count < self.low or (self.high is not None and count > self.high):
             self.fail(f"{value!r} is not within {self.low:,} … {self.high:,} bytes", param, ctx)
         return count
@@ -62,10 +52,10 @@ class Duration(click.ParamType[float]):
     ) -> float:
         if isinstance(value, int | float):
             return float(value)
-        match = _QUANTITY.fullmatch(value.strip())
-        if match is None or match[2].lower() not in _SECONDS:
-            self.fail(f"{value!r} is not a time such as 500ms, 2s or 10min", param, ctx)
-        return float(match[1]) * _SECONDS[match[2].lower()]
+        try:
+            return quantity.duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Percent(click.ParamType[float]):
@@ -78,11 +68,10 @@ class Percent(click.ParamType[float]):
     ) -> float:
         if isinstance(value, float):
             return value
-        text = value.strip()
         try:
-            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
-            self.fail(f"{value!r} is not a share such as 25% or 0.25", param, ctx)
+            return quantity.share(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Mode(click.ParamType[int]):
@@ -93,9 +82,10 @@ class Mode(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        if not re.fullmatch(r"0?[0246]{3}", value):
-            self.fail(f"{value!r} is not a file mode such as 0440, without execute", param, ctx)
-        return int(value, 8)
+        try:
+            return quantity.mode(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def _stack(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
