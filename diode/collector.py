@@ -23,7 +23,7 @@ import numpy as np
 
 from diode.block import CRC
 from diode.frame import evenly
-from diode.parity import Parity
+from diode.parity import Parity, Repair
 from diode.suspect import Spent, Suspect
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Collector:
         self.wanted: list[int] = []
         """Parked blocks that are being heard again since the list was last emptied."""
         self.duplicates = 0
+        self.repair = Repair(geometry, code)
         self._slots: dict[int, int] = {}  # block -> slot; insertion order is age
         self._free: list[int] = []
         self._releasing: dict[int, int] = {}  # block -> slot, of blocks handed out
@@ -335,6 +336,8 @@ class Collector:
             if not self._fill(block, rows, np.flatnonzero(~self._have[slot]), parity):
                 return None
         if self.check.open(rows.reshape(-1), self.geometry.length(block), block):
+            if short and parity is not None:
+                self.repair.needed(block, short, parity.first(short + self.code.spare)[0])
             return self._finish(block, rows, decoded=short > 0)
         known = self._candidates(block), self._spent.of(block)
         self._suspects[block] = Suspect(self.geometry, self.code, self.check, block, *known)

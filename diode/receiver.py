@@ -46,7 +46,7 @@ from diode.limits import Limits
 from diode.objects import Status
 from diode.orphans import Orphans, Part
 from diode.parking import Parking
-from diode.reception import Reception
+from diode.reception import NOBODY, Reception
 from diode.tag import MARK, Untagged
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Receiver:
         for rows, compact in data:
             self._take_compact(rows) if compact else self._take_data(rows)
         for reception in self._heard:
-            reception.settle(self.frames)
+            reception.settle(self.frames, now)
         self._heard.clear()
         return self._drain()
 
@@ -277,8 +277,9 @@ class Receiver:
         for index, sender in enumerate(parsed.sender.tolist()):
             reception = self._reception(sender)
             reception.heard(parsed.sequence[index : index + 1])
-            reception.beat(beats[index], int(parsed.number[index]), self._now)
-            if parsed.code[index] == frame.Beat.LAST:
+            last = bool(parsed.code[index] == frame.Beat.LAST)
+            reception.beat(beats[index], int(parsed.number[index]), last=last)
+            if last:
                 self._events.append(SenderFellSilent(sender, reception.frames))
 
     def _take_manifests(self, rows: U8) -> None:
@@ -372,7 +373,10 @@ class Receiver:
             self.forget(oldest)
         self._parking.blocks += blocks
         collector = Collector(manifest.geometry, manifest.geometry.coding, admitted.check)
-        incoming = Incoming(manifest, tag, collector, admitted.verdict, started=self._now)
+        heard = self.senders.get(key.sender, NOBODY)
+        before = heard.frames, heard.lost
+        verdict, now = admitted.verdict, self._now
+        incoming = Incoming(manifest, tag, collector, verdict, started=now, before=before)
         self.objects[key] = incoming
         self._bind(key)
         return incoming

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from diode import events
@@ -155,22 +155,18 @@ class Watcher:
         self.place.placed(facts)
 
     def _facts(self, key: Key, incoming: Incoming, session: Session) -> dict[str, Any]:
-        """What is said of an object that came, besides its name and place."""
-        took = session.clock() - incoming.started
+        """What is said of an object that came, besides its name and place; as in the ledger."""
         received = session.receiver.senders.get(key.sender)
-        heard = received.frames + received.lost if received else 0
-        loss = received.lost / heard if received and heard else 0.0
+        came = asdict(incoming.came)
         return {
             "sender": key.sender,
             "number": key.number,
-            "signed_by": incoming.verdict.signed_by,
-            "signed_by_key": incoming.verdict.fingerprint,
             "encrypted": incoming.manifest.encrypted,
-            "seconds": round(took, 3),
-            "loss": round(loss, 6),
+            **came,
+            "signed_by": came["signed_by"] or None,
+            "signed_by_key": came["signed_by_key"] or None,
             "frames": received.frames if received else 0,
-            "blocks": incoming.collector.geometry.blocks,
-            "blocks_decoded": incoming.decoded_blocks,
+            "object_frames": came["frames"],
         }
 
     def known(self, key: Key, manifest: Manifest, session: Session) -> None:  # noqa: ARG002
