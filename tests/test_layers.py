@@ -345,6 +345,8 @@ TESTED_IN = {
     "diode.service.resuming": "test_service_logbook.py",
     "diode.cli.course": "test_cli_resume.py",
     "diode.cli.storing": "test_cli_store.py",
+    "diode.source.departing": "test_source_drop.py",
+    "diode.source.watch": "test_source_drop.py",
     "diode.service.strict": "test_service_config.py",
     "diode.service.keys": "test_cli_keygen.py",
     "diode.cli.signing": "test_cli_sign.py",

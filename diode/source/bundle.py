@@ -188,7 +188,7 @@ def _taken(thing: Found, most: int) -> tuple[Member, bytes] | None:
         return None
     if thing.directory:
         return Member(Type.DIRECTORY, name, 0, thing.mtime), b""
-    read = read_small(thing.path, small)
+    read = read_small(thing.path, small, thing.identity)
     if read is None:
         return None
     content, status = read

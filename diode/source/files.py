@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 HASH_PIECE = 1 << 18
 """Bytes read at a time: what fits a processor's cache is hashed there."""
+Identity = tuple[int, int, int, int]
+"""Device, inode, size, time of the last change."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -49,14 +51,17 @@ def open_regular(path: str) -> int:
     return descriptor
 
 
-def read_small(path: str, most: int) -> tuple[bytes, os.stat_result] | None:
+def read_small(
+    path: str, most: int, expected: Identity | None = None
+) -> tuple[bytes, os.stat_result] | None:
     """A file's content and what it was when it was read; None where it has more bytes than that.
 
-    Raises SourceError when it cannot be read or is being written to.
+    expected: what it must be. Raises SourceError when it cannot be read or is being written to.
     """
     descriptor = open_regular(path)
     try:
         status = os.fstat(descriptor)
+        _same(path, status, expected)
         if status.st_size > most:
             return None
         content = os.read(descriptor, status.st_size + 1)
@@ -69,8 +74,14 @@ def read_small(path: str, most: int) -> tuple[bytes, os.stat_result] | None:
     return content, status
 
 
-def identity(status: os.stat_result) -> tuple[int, int, int, int]:
+def identity(status: os.stat_result) -> Identity:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _same(path: str, status: os.stat_result, expected: Identity | None) -> None:
+    """Raise SourceError where that is not the file that was seen."""
+    if expected is not None and identity(status) != expected:
+        raise SourceError(f"{escape(path)} changed before it could be sent")
 
 
 class FileSource:
@@ -79,11 +90,17 @@ class FileSource:
     type = Type.FILE
 
     def __init__(
-        self, path: str, name: bytes, *, hashed: Callable[[int], object] | None = None
+        self,
+        path: str,
+        name: bytes,
+        *,
+        hashed: Callable[[int], object] | None = None,
+        expected: Identity | None = None,
     ) -> None:
         """Open, hash and close the file. `hashed` is told the bytes done, for progress.
 
-        Raises SourceError when it cannot be read, NotRegular when it is something else.
+        expected: what it must be. Raises SourceError when it cannot be read, NotRegular when it is
+        something else.
         """
         self.path = path
         self.name = name
@@ -91,6 +108,7 @@ class FileSource:
         descriptor = open_regular(self.path)
         try:
             status = os.fstat(descriptor)
+            _same(path, status, expected)
             self._identity = identity(status)
             self.size = status.st_size
             self.mtime: int | None = status.st_mtime_ns

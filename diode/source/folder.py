@@ -21,6 +21,8 @@ from diode.source.files import DirectorySource, FileSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from diode.source.files import Identity
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -31,13 +33,15 @@ class Found:
     directory: bool
     size: int
     mtime: int
+    identity: Identity | None = None
+    """What it was when it was seen, where it has to be that still (files.identity)."""
 
     def source(self, hashed: Callable[[int], object] | None = None) -> FileSource | DirectorySource:
         """The object; SourceError where it cannot be read. A file is hashed here."""
         name = wire_name(list(self.parts))
         if self.directory:
             return DirectorySource(name, self.mtime)
-        return FileSource(self.path, name, hashed=hashed)
+        return FileSource(self.path, name, hashed=hashed, expected=self.identity)
 
 
 LINKED = "it has other names (hard links); --hard-links sends it"
@@ -69,7 +73,7 @@ def find(
     elif stat.S_ISREG(status.st_mode):
         yield Found(path, parts or ("unnamed",), False, status.st_size, status.st_mtime_ns)
     else:
-        skipped(path, _what(status.st_mode))
+        skipped(path, what(status.st_mode))
 
 
 def _below(
@@ -107,11 +111,12 @@ def _below(
             elif stat.S_ISREG(found.st_mode):
                 yield Found(entry.path, below, False, found.st_size, found.st_mtime_ns)
             else:
-                skipped(entry.path, _what(found.st_mode))
+                skipped(entry.path, what(found.st_mode))
         pending.extend(reversed(inner))
 
 
-def _what(mode: int) -> str:
+def what(mode: int) -> str:
+    """What something is that is no regular file."""
     for test, name in (
         (stat.S_ISLNK, "a symbolic link"),
         (stat.S_ISFIFO, "a pipe"),

@@ -1,0 +1,117 @@
+"""Being woken when something comes into a drop folder, where the kernel can tell.
+
+A scan would find it too, only later: nothing is ever missed for want of a watch, and on a network
+share, whose changes by others the kernel does not see, there is nothing to be told. What a watch
+knows that a scan does not is that a file was renamed in, and so is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from diode.source.drop import Parts
+
+MOST = 4096
+"""Folders that are watched; the kernel gives each user some 8,000 or more."""
+
+
+class Watch(Protocol):
+    """Tells of what comes into folders."""
+
+    def add(self, drop: int, folder: str, parts: Parts) -> None:
+        """Watch the folder with these parts in drop folder number `drop`."""
+
+    def wait(self, timeout: float) -> list[tuple[int, Parts, bool]]:
+        """What came: drop folder, parts, whether it was renamed in. Nothing after the timeout."""
+
+    def wake(self) -> None:
+        """Have `wait` return, from any thread or signal handler."""
+
+    def close(self) -> None: ...
+
+
+class Scans:
+    """Where nothing tells: `wait` waits."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+
+    def add(self, drop: int, folder: str, parts: Parts) -> None:
+        """Nothing is watched."""
+
+    def wait(self, timeout: float) -> list[tuple[int, Parts, bool]]:
+        return self._news() if self._woken(timeout) else []
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"\0")
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+    def _woken(self, timeout: float, *others: Any) -> bool:
+        """Wait; whether another than the pipe has something to read."""
+        ready, _, _ = select.select([self._read, *others], [], [], max(0.0, timeout))
+        if self._read in ready:
+            os.read(self._read, 4096)
+        return any(other in ready for other in others)
+
+    def _news(self) -> list[tuple[int, Parts, bool]]:
+        return []
+
+
+class Inotify(Scans):
+    """What Linux tells."""
+
+    def __init__(self) -> None:
+        """ImportError where the library is missing, OSError where the kernel has no more of it."""
+        import inotify_simple  # noqa: PLC0415  Linux only
+
+        super().__init__()
+        self._flags = inotify_simple.flags
+        self._inotify = inotify_simple.INotify(nonblocking=True)
+        self._places: dict[int, tuple[int, Parts]] = {}
+        self._known: dict[tuple[int, Parts], int] = {}
+
+    def add(self, drop: int, folder: str, parts: Parts) -> None:
+        if (drop, parts) in self._known or len(self._known) >= MOST:
+            return
+        flags = self._flags
+        mask = flags.MOVED_TO | flags.CLOSE_WRITE | flags.CREATE | flags.ONLYDIR | flags.DONT_FOLLOW
+        with contextlib.suppress(OSError):  # the scans will do
+            watch = self._inotify.add_watch(os.path.join(folder, *parts), mask)
+            self._places[watch] = (drop, parts)
+            self._known[drop, parts] = watch
+
+    def wait(self, timeout: float) -> list[tuple[int, Parts, bool]]:
+        return self._news() if self._woken(timeout, self._inotify) else []
+
+    def close(self) -> None:
+        self._inotify.close()
+        super().close()
+
+    def _news(self) -> list[tuple[int, Parts, bool]]:
+        found = []
+        for event in self._inotify.read(timeout=0):
+            if event.mask & self._flags.IGNORED:  # the folder is gone
+                if place := self._places.pop(event.wd, None):
+                    self._known.pop(place, None)
+            elif event.wd in self._places and event.name:
+                drop, parts = self._places[event.wd]
+                moved = event.mask & self._flags.MOVED_TO and not event.mask & self._flags.ISDIR
+                found.append((drop, (*parts, event.name), bool(moved)))
+        return found
+
+
+def watch() -> Watch:
+    """The best there is on this system."""
+    try:
+        return Inotify()
+    except (ImportError, OSError):
+        return Scans()
