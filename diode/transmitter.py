@@ -38,6 +38,7 @@ from diode.assembly import (
     describe,
     heartbeat_rows,
 )
+from diode.coder import Here
 from diode.errors import SourceError
 from diode.frame import Beat, Frames
 from diode.group import Spare
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from diode.ahead import Ahead, Pending
     from diode.assembly import Encloser, Signer
     from diode.block import BlockCheck
+    from diode.coder import Coder
     from diode.frame import U8
     from diode.group import Group, Place
     from diode.objects import Manifest
@@ -112,11 +114,12 @@ class Transmitter:
         encloser: Encloser | None = None,
         tagger: Tagger | None = None,
         ahead: Ahead = AtOnce,
+        coder: Coder | None = None,
     ) -> None:
         """frames_before: frames this sender id has ever sent, so that the count goes on.
 
         tagger: what its `extra` bytes a frame are, `link` must know of.
-        ahead: how the next group is assembled while one is sent.
+        ahead: how the next group is assembled while one is sent. coder: computes its parity.
         """
         self.sender = sender
         self._signer = signer or Unsigned()
@@ -136,6 +139,7 @@ class Transmitter:
         self._over = False
         """Whether all groups of the pass have been begun."""
         self._ahead = ahead
+        self._coder = coder or Here()
         self._coming: Pending | None = None
         self._start: Place | None = None
         self.place: Place | None = None
@@ -277,7 +281,7 @@ class Transmitter:
             self.progress.number_of_pass += 1
         members = self._pass.next_group()
         if members:
-            work = partial(assemble, members, self.sender, self.link, self._spare)
+            work = partial(assemble, members, self.sender, self.link, self._spare, self._coder)
             self._coming = self._ahead(work)
         self._over = not members
         return True

@@ -29,7 +29,7 @@ LAYERS = [
     {"geometry"},
     {"plan"},
     {"objects", "slots"},
-    {"announcements", "bundle", "seal", "cipher"},
+    {"announcements", "bundle", "seal", "cipher", "coder"},
     {"envelope"},
     {
         "forecast",
@@ -328,6 +328,7 @@ TESTED_IN = {
     "diode.sink": "test_sink_folder.py",
     "diode.source": "test_source_files.py",
     "diode.assembly": "test_transmitter.py",
+    "diode.coder": "test_service_coders.py",
     "diode.suspect": "test_collector.py",
     "diode.parity": "test_collector.py",
     "diode.admission": "test_signing.py",

@@ -18,6 +18,7 @@ from diode.cli.report import Report, plural, seconds, size
 from diode.cli.steady import AsItComes, Steady
 from diode.errors import Partial, UsageError
 from diode.objects import escape
+from diode.service.coders import Coders
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
 from diode.source.bundle import BundleSource, Sent
@@ -48,6 +49,7 @@ class How:
     tagger: Tagger
     cbr: bool
     linger: float | None
+    jobs: int
 
 
 @dataclass(slots=True)
@@ -133,6 +135,7 @@ class Sending:
 @options.planning
 @options.cbr
 @options.linger
+@options.jobs
 @options.impair
 @options.sandbox
 @options.manners
@@ -157,6 +160,7 @@ def command(
     line: str | None,
     cbr: bool,
     linger: float | None,
+    jobs: int,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -194,7 +198,7 @@ def command(
     if linger is not None and not cbr:
         raise UsageError("--linger goes with --cbr", hint=f"--cbr --linger {linger:g}s")
     tagger = options.tagging(link_key)
-    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger)
+    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, jobs)
     return _send(report, paths, name, urls, settings, keys, line, how)
 
 
@@ -216,6 +220,8 @@ def _send(
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
         preparing.spool(listed, settings, stack)
+        # Forked before there are threads, with nothing of what has been opened.
+        coder = stack.enter_context(contextlib.closing(Coders(how.jobs, report.warn)))
         confinement.sender(report, urls, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
@@ -234,6 +240,7 @@ def _send(
             encloser=keys.enclosing(state.secret),
             tagger=how.tagger,
             ahead=pool.submit,
+            coder=coder,
         )
         preparation = preparing.Preparation(report, listed, course, transmitter)
         sending = Sending(report, preparation, course)
