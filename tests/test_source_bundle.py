@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diode import bundle, plan
 from diode.errors import SourceError
 from diode.objects import Type
 from diode.plan import Link, Settings
-from diode.source.bundle import BundleSource, Source, Spool, gather
+from diode.source.bundle import BundleSource, Source, Spool, StandingSpool, gather
 from diode.source.folder import find
 
 ROOM = 4000
@@ -152,4 +154,25 @@ def test_a_spool_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(SourceError, match="shorter"):
         spool.read(5, memoryview(into))
+    spool.close()
+
+
+@given(st.lists(st.one_of(st.integers(1, 400), st.none()), max_size=40))
+def test_a_spool_that_lasts_uses_its_room_again(steps: list[int | None]) -> None:
+    """None takes out the oldest; the file is never longer than what was in it at the worst."""
+    spool, held = StandingSpool(), []
+    for number, size in enumerate(steps):
+        if size is not None:
+            data = bytes([number]) * size
+            held.append((spool.keep(data), data))
+        elif held:
+            at, data = held.pop(0)
+            spool.release(at, len(data))
+        for at, data in held:
+            into = memoryview(bytearray(len(data)))
+            spool.read(at, into)
+            assert into == data
+    for at, data in held:
+        spool.release(at, len(data))
+    assert os.fstat(spool._file.fileno()).st_size == 0
     spool.close()

@@ -73,8 +73,47 @@ class Spool:
                 raise SourceError("the spool became shorter")
             into, at = into[count:], at + count
 
+    def release(self, at: int, size: int) -> None:
+        """What lies there is not needed any more. A run that ends anyway keeps it."""
+
     def close(self) -> None:
         self._file.close()
+
+
+class StandingSpool(Spool):
+    """A spool that lasts: room that was released is used again."""
+
+    def __init__(self, folder: str | None = None) -> None:
+        super().__init__(folder)
+        self._free: list[tuple[int, int]] = []
+        """(place, bytes), by place, never side by side."""
+
+    def keep(self, data: bytes) -> int:
+        for index, (at, size) in enumerate(self._free):
+            if size >= len(data):
+                view, place = memoryview(data), at
+                with no_room("small files"):
+                    while view:
+                        count = os.pwrite(self._file.fileno(), view, place)
+                        view, place = view[count:], place + count
+                rest = [(place, size - len(data))] if size > len(data) else []
+                self._free[index : index + 1] = rest
+                return at
+        self._file.seek(self._end)
+        return super().keep(data)
+
+    def release(self, at: int, size: int) -> None:
+        """Room for others; the file is cut where its end is free."""
+        joined: list[tuple[int, int]] = []
+        for place, length in sorted([*self._free, (at, size)]):
+            if joined and sum(joined[-1]) == place:
+                joined[-1] = (joined[-1][0], joined[-1][1] + length)
+            else:
+                joined.append((place, length))
+        if joined and sum(joined[-1]) == self._end:
+            self._end = joined.pop()[0]
+            os.ftruncate(self._file.fileno(), self._end)
+        self._free = joined
 
 
 class BundleSource:
@@ -104,6 +143,10 @@ class BundleSource:
 
     def close(self) -> None:
         """The spool is that of the run."""
+
+    def discard(self) -> None:
+        """It will not be read any more."""
+        self._spool.release(self._at, self.size)
 
 
 def _name(listed: list[Member]) -> bytes:
