@@ -50,6 +50,7 @@ CREATE TABLE object (
 );
 CREATE TABLE file (
     folder BLOB NOT NULL, path BLOB NOT NULL, identity TEXT NOT NULL, number INTEGER NOT NULL,
+    position INTEGER NOT NULL,
     PRIMARY KEY (folder, path)
 ) WITHOUT ROWID;
 CREATE INDEX file_number ON file (number);
@@ -73,6 +74,7 @@ class Entry:
     number: int
     manifest: Manifest
     files: Sequence[File]
+    """Of a bundle, in its order."""
     passes_done: int = 0
     state: str = "queued"
 
@@ -114,7 +116,7 @@ class Spool:
             files: dict[int, list[File]] = {}
             for *row, number in self._db.execute(
                 "SELECT folder, path, identity, number FROM file JOIN object "
-                "USING (number) WHERE state != 'retired'"
+                "USING (number) WHERE state != 'retired' ORDER BY number, position"
             ):
                 files.setdefault(number, []).append(_file(row))
             rows = self._db.execute(
@@ -143,13 +145,15 @@ class Spool:
         with self._changing():
             for entry in entries:
                 manifest = msgspec.msgpack.encode(entry.manifest)
+                # A number that could not be reserved is used again.
+                self._db.execute("DELETE FROM file WHERE number = ?", (entry.number,))
                 self._db.execute(
-                    "INSERT INTO object VALUES (?, ?, ?, 0, 'queued', ?, NULL, NULL)",
+                    "INSERT OR REPLACE INTO object VALUES (?, ?, ?, 0, 'queued', ?, NULL, NULL)",
                     (entry.number, self._sender, manifest, now),
                 )
                 self._db.executemany(
-                    "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)",
-                    [(*_row(file), entry.number) for file in entry.files],
+                    "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?)",
+                    [(*_row(f), entry.number, at) for at, f in enumerate(entry.files)],
                 )
 
     def passed(self, passes: dict[int, int]) -> None:

@@ -126,7 +126,11 @@ class SenderState:
         self.make_room(count)
         first = self._identity.number + 1
         self._identity.number += count
-        self._save()
+        try:
+            self._save()
+        except DestinationError:
+            self._identity.number -= count  # nobody gets them
+            raise
         return first
 
     def make_room(self, count: int) -> None:

@@ -79,6 +79,10 @@ class DropFolder:
         self.priorities = priorities
         self.taken: dict[Parts, Identity] = {}
         """What has been taken and was there at the last scan."""
+        self.folders: list[Parts] = []
+        """Those below, at the last scan."""
+        self.gone: list[Parts] = []
+        """What had been taken and is not there any more; whoever reads it empties it."""
         self.whole = False
         """Whether the last scan has seen all there is."""
         self._skipped = skipped
@@ -95,7 +99,7 @@ class DropFolder:
     def scan(self, clock: Callable[[], float]) -> Iterator[Ripe | None]:
         """Every file that is ripe by now; None now and then, and at the end of it all."""
         seen: set[Parts] = set()
-        self.whole = True
+        self.whole, self.folders = True, []
         pending: list[Parts] = [()]
         count = 0
         while pending:
@@ -112,6 +116,7 @@ class DropFolder:
                     ripe = self._judge(parts, status, clock())
                     if ripe is not None:
                         yield ripe
+            self.folders += below
             pending += sorted(below, reverse=True)
         if self.whole:
             self._forget(seen)
@@ -139,10 +144,22 @@ class DropFolder:
         self.taken[ripe.parts] = ripe.found.identity
         self._waiting.pop(ripe.parts, None)
 
-    def forget(self, parts: Parts) -> None:
-        """It was not sent: look at it anew, as if it had just come."""
-        self.taken.pop(parts, None)
-        self._waiting.pop(parts, None)
+    def forget(self, parts: Parts, was: Identity | None) -> None:
+        """It was not sent as it was then: look at it anew, as if it had just come."""
+        if self.taken.get(parts) == was:
+            self.taken.pop(parts, None)
+            self._waiting.pop(parts, None)
+
+    def skip(self, parts: Parts, why: str) -> None:
+        """Tell, once, that it is left out."""
+        if self._told.get(parts) != why:
+            self._told[parts] = why
+            self._skipped(os.path.join(self.folder, *parts), why)
+
+    def known(self, parts: Parts, was: Identity) -> Ripe | None:
+        """A file that was taken before this process was started; None where it has no place."""
+        priority, named = self._place(parts)
+        return self._ripe(parts, priority, named, was) if named else None
 
     def open(self, parts: Parts) -> int:
         """A descriptor of a folder below, without following a link. OSError."""
@@ -178,7 +195,7 @@ class DropFolder:
                     except FileNotFoundError:
                         continue
                     if len(parts) > DEEPEST:
-                        self._skip(parts, "it lies too deep")
+                        self.skip(parts, "it lies too deep")
                         continue
                     yield parts, status
             if self._trouble == here:
@@ -201,19 +218,20 @@ class DropFolder:
             if now - since[1] < self.settle:
                 return None
         if not stat.S_ISREG(status.st_mode):
-            self._skip(parts, what(status.st_mode))
+            self.skip(parts, what(status.st_mode))
             return None
         if status.st_nlink > 1:
-            self._skip(parts, "it has other names (hard links)")
+            self.skip(parts, "it has other names (hard links)")
             return None
         priority, named = self._place(parts)
         if not named:
-            self._skip(parts, "subfolders here are priorities, from 0 to 9")
+            self.skip(parts, "subfolders here are priorities, from 0 to 9")
             return None
+        return self._ripe(parts, priority, named, one)
+
+    def _ripe(self, parts: Parts, priority: int, named: Parts, one: Identity) -> Ripe:
         path = os.path.join(self.folder, *parts)
-        self._told.pop(parts, None)
-        found = Found(path, named, False, status.st_size, status.st_mtime_ns, one)
-        return Ripe(found, parts, priority)
+        return Ripe(Found(path, named, False, one[2], one[3], one), parts, priority)
 
     def _place(self, parts: Parts) -> tuple[int, Parts]:
         """Priority and name of what lies there; no name where that is no priority."""
@@ -230,14 +248,10 @@ class DropFolder:
 
     def _forget(self, seen: set[Parts]) -> None:
         """Know nothing any more of what is gone."""
+        self.gone += self.taken.keys() - seen
         for known in (self.taken, self._waiting, self._told):
             for parts in known.keys() - seen:
                 del known[parts]
-
-    def _skip(self, parts: Parts, why: str) -> None:
-        if self._told.get(parts) != why:
-            self._told[parts] = why
-            self._skipped(os.path.join(self.folder, *parts), why)
 
     def _unreadable(self, here: Parts, error: OSError) -> None:
         """A folder that is away for a while: what was known of it holds."""

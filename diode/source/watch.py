@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from diode.source.drop import Parts
 
+News = tuple[str, "Parts", bool]
+"""Drop folder, parts of what came below it, and whether it is a file that was renamed in."""
 MOST = 4096
 """Folders that are watched; the kernel gives each user some 8,000 or more."""
 
@@ -22,11 +24,11 @@ MOST = 4096
 class Watch(Protocol):
     """Tells of what comes into folders."""
 
-    def add(self, drop: int, folder: str, parts: Parts) -> None:
-        """Watch the folder with these parts in drop folder number `drop`."""
+    def add(self, folder: str, parts: Parts) -> None:
+        """Watch what lies below that drop folder, by its parts."""
 
-    def wait(self, timeout: float) -> list[tuple[int, Parts, bool]]:
-        """What came: drop folder, parts, whether it was renamed in. Nothing after the timeout."""
+    def wait(self, timeout: float) -> list[News]:
+        """What came; nothing after the timeout, or when somebody called `wake`."""
 
     def wake(self) -> None:
         """Have `wait` return, from any thread or signal handler."""
@@ -41,10 +43,10 @@ class Scans:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
 
-    def add(self, drop: int, folder: str, parts: Parts) -> None:
+    def add(self, folder: str, parts: Parts) -> None:
         """Nothing is watched."""
 
-    def wait(self, timeout: float) -> list[tuple[int, Parts, bool]]:
+    def wait(self, timeout: float) -> list[News]:
         return self._news() if self._woken(timeout) else []
 
     def wake(self) -> None:
@@ -62,7 +64,7 @@ class Scans:
             os.read(self._read, 4096)
         return any(other in ready for other in others)
 
-    def _news(self) -> list[tuple[int, Parts, bool]]:
+    def _news(self) -> list[News]:
         return []
 
 
@@ -76,36 +78,36 @@ class Inotify(Scans):
         super().__init__()
         self._flags = inotify_simple.flags
         self._inotify = inotify_simple.INotify(nonblocking=True)
-        self._places: dict[int, tuple[int, Parts]] = {}
-        self._known: dict[tuple[int, Parts], int] = {}
+        self._places: dict[int, tuple[str, Parts]] = {}
+        self._known: dict[tuple[str, Parts], int] = {}
 
-    def add(self, drop: int, folder: str, parts: Parts) -> None:
-        if (drop, parts) in self._known or len(self._known) >= MOST:
+    def add(self, folder: str, parts: Parts) -> None:
+        if (folder, parts) in self._known or len(self._known) >= MOST:
             return
         flags = self._flags
         mask = flags.MOVED_TO | flags.CLOSE_WRITE | flags.CREATE | flags.ONLYDIR | flags.DONT_FOLLOW
         with contextlib.suppress(OSError):  # the scans will do
             watch = self._inotify.add_watch(os.path.join(folder, *parts), mask)
-            self._places[watch] = (drop, parts)
-            self._known[drop, parts] = watch
+            self._places[watch] = (folder, parts)
+            self._known[folder, parts] = watch
 
-    def wait(self, timeout: float) -> list[tuple[int, Parts, bool]]:
+    def wait(self, timeout: float) -> list[News]:
         return self._news() if self._woken(timeout, self._inotify) else []
 
     def close(self) -> None:
         self._inotify.close()
         super().close()
 
-    def _news(self) -> list[tuple[int, Parts, bool]]:
+    def _news(self) -> list[News]:
         found = []
         for event in self._inotify.read(timeout=0):
             if event.mask & self._flags.IGNORED:  # the folder is gone
                 if place := self._places.pop(event.wd, None):
                     self._known.pop(place, None)
             elif event.wd in self._places and event.name:
-                drop, parts = self._places[event.wd]
+                folder, parts = self._places[event.wd]
                 moved = event.mask & self._flags.MOVED_TO and not event.mask & self._flags.ISDIR
-                found.append((drop, (*parts, event.name), bool(moved)))
+                found.append((folder, (*parts, event.name), bool(moved)))
         return found
 
 
