@@ -18,6 +18,7 @@ from diode.cli.report import Report, plural, seconds, size
 from diode.cli.steady import AsItComes, Steady
 from diode.errors import Partial, UsageError
 from diode.objects import escape
+from diode.service import notify
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
 from diode.source.bundle import BundleSource, Sent
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from diode.objects import Manifest
     from diode.plan import Settings
     from diode.service.lanes import Outlet
+    from diode.service.notify import Notifier
     from diode.tag import Tagger
 
 LEAP = 1 << 32
@@ -216,6 +218,7 @@ def _send(
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
         preparing.spool(listed, settings, stack)
+        notifier = stack.enter_context(contextlib.closing(notify.opened()))
         confinement.sender(report, urls, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
@@ -247,9 +250,10 @@ def _send(
         finished = False
         try:
             with way:
-                _transmit(report, sending, way, outlet)
+                _transmit(report, sending, way, outlet, notifier)
             finished = True
         finally:
+            notifier.stop()
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
             course.end(transmitter.frames_sent, finished=finished)
@@ -263,17 +267,22 @@ def _transmit(
     sending: Sending,
     way: Steady | AsItComes,
     outlet: Outlet,
+    notifier: Notifier,
 ) -> None:
     state, interval = sending.transmitter.progress, Interval()
     started = time.monotonic()
+    notifier.begin()
     with progress(report, "sending") as bar:
 
         def shown() -> None:
+            notifier.progressed()
             way.look()
             passes = f"pass {state.number_of_pass}" + (f"/{state.passes}" if state.passes else "")
             total = state.total_frames if state.passes else None
             rate = state.line_bytes / max(0.1, time.monotonic() - started)
-            bar.update(state.frames, total, f"{passes}, {size(rate)}/s, {state.frames:,} frames")
+            text = f"{passes}, {size(rate)}/s, {state.frames:,} frames"
+            bar.update(state.frames, total, text)
+            notifier.status(text)
             if report.json and interval.due():
                 report.event(
                     "progress",
