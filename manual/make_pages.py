@@ -1,8 +1,10 @@
-"""Make the manual pages in share/man: `make man`.
+"""Make what share/ has for other programs, the manual and completions: `make man`.
 
 A page for each verb comes from the command line's own definitions, so that it says what `--help`
 says. What stands in a file NAME.SECTION.md beside this one becomes a page of that name; diode.1.md
 is added to the page of the program. `tests/test_manual.py` holds share/man against this.
+
+For the completions see diode/cli/completion.py; here they get their places.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import click
 
 import roff
 from diode import errors
-from diode.cli import INTERRUPTED, diode
+from diode.cli import INTERRUPTED, completion, diode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,12 @@ DATE = "2026-11-26"
 """Of the last change that readers would want to know of: a page must not change by itself."""
 VERSION = importlib.metadata.version("diode-fec")
 EXTRA = "diode.1.md"
+COMPLETIONS = {
+    "bash": "bash-completion/completions/diode",
+    "zsh": "zsh/site-functions/_diode",
+    "fish": "fish/vendor_completions.d/diode.fish",
+}
+"""Where shells look for them, below share/."""
 
 
 def commands(command: click.Command, name: str, parent: click.Context | None) -> Iterator:
@@ -154,6 +162,10 @@ def _split(file: str) -> tuple[str, str]:
 
 
 def main() -> int:
+    for shell, path in COMPLETIONS.items():
+        file = OUT.parent / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(completion.script(shell))
     made = pages()
     for old in OUT.glob("man*/*"):
         if f"{old.parent.name}/{old.name}" not in made:

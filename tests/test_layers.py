@@ -353,6 +353,7 @@ TESTED_IN = {
     "diode.cli.watching": "test_cli_send_recv.py",
     "diode.cli.report": "test_cli_send_recv.py",
     "diode.cli.send": "test_cli_send_recv.py",
+    "diode.cli.complete": "test_cli_completion.py",
     "diode.cli.service": "test_service_install.py",
     "diode.service": "test_cli_send_recv.py",
     "diode.service.observer": "test_service_receiver.py",

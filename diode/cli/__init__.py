@@ -20,8 +20,21 @@ from diode.errors import DiodeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = ("send", "recv", "plan", "inspect", "linktest", "demo", "keygen", "doctor", "service")
+VERBS = (
+    "send",
+    "recv",
+    "plan",
+    "inspect",
+    "linktest",
+    "demo",
+    "keygen",
+    "doctor",
+    "service",
+    "completion",
+)
 INTERRUPTED = 130
+COMPLETING = "_DIODE_COMPLETE"
+"""The variable in which a shell says what it wants (completion.py)."""
 
 
 class Verbs(click.Group):
@@ -54,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. Nothing a user or a link can cause gives a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     json_ = "--json" in arguments
+    if COMPLETING in os.environ:
+        importlib.import_module("diode.cli.completion").ready()
     try:
         with signals.handled(signals.interrupt):
             code = diode.main(arguments, prog_name="diode", standalone_mode=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diode import carrier, slots
-from diode.cli import log
+from diode.cli import complete, log
 from diode.errors import UsageError
 from diode.line import DATAGRAM
 from diode.line.slots import Slots
@@ -175,6 +175,7 @@ link_key = click.option(
     "--link-key",
     "link_key",
     metavar="KEYFILE",
+    shell_complete=complete.files,
     help="Tag frames with this key, which both ends have: on media that others can write to.",
 )
 sandbox = _stack(

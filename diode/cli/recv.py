@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
+from diode.cli import INTERRUPTED, complete, confinement, options, reading, signals, verifying
 from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
@@ -39,13 +39,14 @@ class Judging(TypedDict):
 
 
 @click.command(short_help="receive, and deliver what is whole")
-@click.argument("inbox", metavar="INBOX")
+@click.argument("inbox", metavar="INBOX", shell_complete=complete.folders)
 @click.option(
     "--from",
     "urls",
     required=True,
     multiple=True,
     metavar="URL",
+    shell_complete=complete.carriers,
     help="Carrier to listen on; several are merged.",
 )
 @click.option("--once", is_flag=True, help="Stop after one file or bundle.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diode import slots
-from diode.cli import confinement, lanes, options, preparing, signing
+from diode.cli import complete, confinement, lanes, options, preparing, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
@@ -111,13 +111,14 @@ class Sending:
 
 
 @click.command(short_help="send files, folders or standard input")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=complete.files)
 @click.option(
     "--to",
     "urls",
     required=True,
     multiple=True,
     metavar="URL",
+    shell_complete=complete.carriers,
     help="Carrier to send on; several share out what is sent.",
 )
 @click.option("--name", help="Name at the other end, for a single PATH or standard input.")

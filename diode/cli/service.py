@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diode.cli import options
+from diode.cli import complete, options
 from diode.cli.report import Report
 from diode.errors import Partial, UsageError
 from diode.objects import escape
@@ -52,7 +52,12 @@ def command() -> None:
 @command.command("install", short_help="write units, users, folders and a rule for the port")
 @role
 @instance
-@click.option("--port", metavar="DEVICE", help="Serial port that gets a name which stays.")
+@click.option(
+    "--port",
+    metavar="DEVICE",
+    shell_complete=complete.ports,
+    help="Serial port that gets a name which stays.",
+)
 @click.option(
     "--udp", "address", metavar="ADDRESS", default="", help="The link is udp, with that other end."
 )
