@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow check coverage fuzz bench format vectors man clean
+.PHONY: help demo test test-slow check coverage fuzz bench format vectors man bundle clean
 
 help:
 	@echo 'make demo       a real file crosses a damaged one-way serial line'
@@ -15,6 +15,7 @@ help:
 	@echo 'make fuzz       each fuzzing harness for a minute'
 	@echo 'make bench      speeds and overheads, as ratios measured in one run'
 	@echo 'make vectors    write tests/vectors anew from the code'
+	@echo 'make bundle     dist/diode-offline-….tar, to install from without Internet; EXTRAS=audio,fast'
 	@echo 'make man        write share/man anew from the command line and manual/'
 
 $(VENV)/installed: pyproject.toml
@@ -57,6 +58,10 @@ format: $(VENV)/installed
 
 vectors: $(VENV)/installed
 	$(BIN)/python tests/make_vectors.py
+
+EXTRAS ?= confine
+bundle: $(VENV)/installed
+	$(BIN)/python packaging/bundle.py --extras '$(EXTRAS)'
 
 man: $(VENV)/installed
 	$(BIN)/python manual/make_pages.py

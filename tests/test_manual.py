@@ -145,12 +145,12 @@ def examples() -> list[str]:
 def commands_of(text: str) -> list[list[str]]:
     """The commands of `diode` in a line of shell, without what stands before and behind."""
     text = re.split(r"\s{3,}", text.strip())[0]
-    lexer = shlex.shlex(text, posix=True, punctuation_chars="|;<>")
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="|;<>()")
     lexer.whitespace_split = True
     lexer.commenters = "#"
     words, found, current = list(lexer), [], []
     for word in [*words, "|"]:
-        if set(word) <= set("|;<>"):
+        if set(word) <= set("|;<>()"):
             found.append(current)
             current = []
         else:
