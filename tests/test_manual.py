@@ -129,7 +129,6 @@ def test_help_leads_with_examples(path: str) -> None:
     assert said.strip()
     mark, *rows = examples.rstrip().split("\n")
     assert mark.strip() == "\b", "the second paragraph is no example"
-    assert rows and all("diode" in row for row in rows)
     assert any(path in row for row in rows)
 
 
@@ -167,17 +166,27 @@ def parses(words: list[str]) -> None:
         assert found is not None
         command = found
         if not isinstance(command, click.Group):
-            command.make_context(name, list(words), parent=context)
+            try:
+                command.make_context(name, list(words), parent=context)
+            except click.BadParameter as error:
+                if "does not exist" not in error.message:  # a file of the example's is not here
+                    raise
         else:
             context = click.Context(command, parent=context, info_name=name)
 
 
-@pytest.mark.parametrize("text", [t for t in examples() if "report.pdf --baud" not in t])
+@pytest.mark.parametrize("text", examples())
 def test_examples_of_help_texts_parse(text: str) -> None:
-    found = commands_of(text)
-    assert found or "systemctl" in text, text
-    for words in found:
+    for words in commands_of(text):
         parses(words)
+
+
+def test_commands_are_found_in_lines() -> None:
+    assert commands_of("tar c x | sudo diode send - --to -   a word # more") == [
+        ["diode", "send", "-", "--to", "-"]
+    ]
+    assert commands_of("source <(diode completion bash)") == [["diode", "completion", "bash"]]
+    assert commands_of("ls -l") == []
 
 
 def test_a_wrong_option_does_not_parse() -> None:
