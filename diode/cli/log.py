@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import click
     from rich.console import Console
@@ -55,7 +55,7 @@ class Log(Protocol):
     """Where messages go."""
 
     live: bool
-    """Whether a progress display makes sense here."""
+    """Whether a progress display may stand between messages, on a terminal."""
 
     def message(
         self, level: Level, text: str, *, hint: str = "", style: str = "", **fields: Any
@@ -83,9 +83,10 @@ class Mute:
 class Text:
     """Words for people."""
 
-    def __init__(self, console: Console) -> None:
+    live = True
+
+    def __init__(self, console: Callable[[], Console]) -> None:
         self._console = console
-        self.live = console.is_terminal
 
     def message(
         self,
@@ -96,9 +97,10 @@ class Text:
         style: str = "",
         **_fields: Any,
     ) -> None:
-        self._console.print(f"{level.prefix}{text}", style=style or level.style, markup=False)
+        console = self._console()
+        console.print(f"{level.prefix}{text}", style=style or level.style, markup=False)
         if hint:
-            self._console.print(f"{level.prefix}hint: {hint}", markup=False)
+            console.print(f"{level.prefix}hint: {hint}", markup=False)
 
     def refused(self, error: click.ClickException) -> None:
         error.show()
@@ -186,7 +188,7 @@ def is_journal(environment: Mapping[str, str] = os.environ, descriptor: int = 2)
     return stream == f"{found.st_dev}:{found.st_ino}"
 
 
-def opened(console: Console, *, events: bool) -> Log:
+def opened(console: Callable[[], Console], *, events: bool) -> Log:
     """Where messages go. events: standard output has them as events, so they go nowhere else
     unless a format was asked for.
     """

@@ -42,12 +42,13 @@ class Report:
         self.console = _Console(stderr=True, highlight=False, emoji=False)
         # A terminal gets words wrapped; a log gets each message on one line.
         self.console.soft_wrap = not self.console.is_terminal
-        self.log = log.opened(self.console, events=json_)
+        self.log = log.opened(lambda: self.console, events=json_)
 
     @property
     def live(self) -> bool:
         """Whether a progress display makes sense."""
-        return self.log.live and not self.json and not self.quiet
+        terminal = self.log.live and self.console.is_terminal
+        return terminal and not self.json and not self.quiet
 
     def event(self, name: str, /, **fields: Any) -> None:
         """An event of the JSON contract; nothing without --json."""
