@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow check coverage fuzz bench format vectors clean
+.PHONY: help demo test test-slow check coverage fuzz bench format vectors man bundle clean
 
 help:
 	@echo 'make demo       a real file crosses a damaged one-way serial line'
@@ -15,6 +15,8 @@ help:
 	@echo 'make fuzz       each fuzzing harness for a minute'
 	@echo 'make bench      speeds and overheads, as ratios measured in one run'
 	@echo 'make vectors    write tests/vectors anew from the code'
+	@echo 'make bundle     dist/diode-offline-….tar, to install from without Internet; EXTRAS=audio,fast'
+	@echo 'make man        write share/man anew from the command line and manual/'
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -56,6 +58,13 @@ format: $(VENV)/installed
 
 vectors: $(VENV)/installed
 	$(BIN)/python tests/make_vectors.py
+
+EXTRAS ?= confine
+bundle: $(VENV)/installed
+	$(BIN)/python packaging/bundle.py --extras '$(EXTRAS)'
+
+man: $(VENV)/installed
+	$(BIN)/python manual/make_pages.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -376,6 +376,8 @@ TESTED_IN = {
     "diode.cli.watching": "test_cli_send_recv.py",
     "diode.cli.report": "test_cli_send_recv.py",
     "diode.cli.send": "test_cli_send_recv.py",
+    "diode.cli.complete": "test_cli_completion.py",
+    "diode.cli.service": "test_service_install.py",
     "diode.service": "test_cli_send_recv.py",
     "diode.service.observer": "test_service_receiver.py",
     "diode.service.receiver": "test_cli_send_recv.py",

@@ -20,8 +20,21 @@ from diode.errors import DiodeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = ("send", "recv", "plan", "inspect", "linktest", "demo", "keygen", "doctor")
+VERBS = (
+    "send",
+    "recv",
+    "plan",
+    "inspect",
+    "linktest",
+    "demo",
+    "keygen",
+    "doctor",
+    "service",
+    "completion",
+)
 INTERRUPTED = 130
+COMPLETING = "_DIODE_COMPLETE"
+"""The variable in which a shell says what it wants (completion.py)."""
 
 
 class Verbs(click.Group):
@@ -53,21 +66,20 @@ def diode() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. Nothing a user or a link can cause gives a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    report = Report(json_="--json" in arguments)
+    json_ = "--json" in arguments
+    if COMPLETING in os.environ:
+        importlib.import_module("diode.cli.completion").ready()
     try:
         with signals.handled(signals.interrupt):
             code = diode.main(arguments, prog_name="diode", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        if report.json:
-            report.event("error", code=error.exit_code, message=error.format_message(), hint="")
-        else:
-            error.show()
+        Report(json_=json_).refused(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except DiodeError as error:
-        report.error(error)
+        Report(json_=json_).error(error)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our results has seen enough; keep Python from complaining at exit.

@@ -5,15 +5,27 @@ from __future__ import annotations
 import click
 
 from diode import doctor
-from diode.cli import options
+from diode.cli import complete, options
 from diode.cli.report import Report
 from diode.doctor import Check, Status
 from diode.errors import Partial, UsageError
 
 
 @click.command(short_help="check how this machine is set up for a link")
-@click.option("--to", "to", metavar="URL", help="Carrier that this machine sends on.")
-@click.option("--from", "from_", metavar="URL", help="Carrier that this machine listens on.")
+@click.option(
+    "--to",
+    "to",
+    metavar="URL",
+    shell_complete=complete.carriers,
+    help="Carrier that this machine sends on.",
+)
+@click.option(
+    "--from",
+    "from_",
+    metavar="URL",
+    shell_complete=complete.carriers,
+    help="Carrier that this machine listens on.",
+)
 @click.option("--one-way", is_flag=True, help="With --to serial: send, and see if it comes back.")
 @options.manners
 def command(

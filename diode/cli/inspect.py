@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diode import carrier, frame, line
-from diode.cli import confinement, options
+from diode.cli import complete, confinement, options
 from diode.cli.output import Plot
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, size
@@ -37,7 +37,9 @@ _KINDS = {int(kind) for kind in Kind}
 
 
 @click.command(short_help="explain the frames in a capture")
-@click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
+@click.argument(
+    "captures", nargs=-1, required=True, metavar="CAPTURE...", shell_complete=complete.captures
+)
 @options.heard_line
 @options.link_key
 @click.option(

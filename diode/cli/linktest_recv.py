@@ -11,6 +11,7 @@ from diode import carrier, line
 from diode.advice import Level
 from diode.cli import (
     INTERRUPTED,
+    complete,
     confinement,
     linktest_plot,
     linktest_report,
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="measure what arrives, advise settings")
-@click.option("--from", "url", required=True, metavar="URL", help="Carrier to listen on.")
+@click.option(
+    "--from",
+    "url",
+    required=True,
+    metavar="URL",
+    shell_complete=complete.carriers,
+    help="Carrier to listen on.",
+)
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
 @click.option(
     "--loss-target",

@@ -10,7 +10,7 @@ import click
 from diode import carrier, linktest
 from diode import line as lines
 from diode import modem as modems
-from diode.cli import options
+from diode.cli import complete, options
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds
 from diode.linktest import MODEMS, UNPACED_RATE, Way
@@ -28,7 +28,14 @@ SOUNDS = {"wav", "pcm", "audio"}
 
 
 @click.command(short_help="send test frames")
-@click.option("--to", "url", required=True, metavar="URL", help="Carrier to send on.")
+@click.option(
+    "--to",
+    "url",
+    required=True,
+    metavar="URL",
+    shell_complete=complete.carriers,
+    help="Carrier to send on.",
+)
 @click.option(
     "--seconds",
     "duration",

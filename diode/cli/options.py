@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from diode import carrier, quantity, slots
+from diode.cli import complete, log
 from diode.errors import UsageError
 from diode.line import DATAGRAM
 from diode.line.slots import Slots
@@ -110,8 +112,23 @@ def _sandbox(context: click.Context, _option: click.Parameter, value: str) -> st
     return "off"
 
 
+def _log_format(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    """For all reports from here on, and for processes to come."""
+    if value is not None:
+        os.environ[log.VARIABLE] = value
+
+
 manners = _stack(
     click.option("--json", "json_", is_flag=True, help="One JSON object a line on stdout."),
+    click.option(
+        "--log-format",
+        type=click.Choice(log.FORMATS),
+        envvar=log.VARIABLE,
+        is_eager=True,
+        expose_value=False,
+        callback=_log_format,
+        help="How messages look on stderr.  [default: journal where that is the journal, or text]",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
     click.option("-v", "--verbose", is_flag=True, help="Say more."),
 )
@@ -155,6 +172,7 @@ link_key = click.option(
     "--link-key",
     "link_key",
     metavar="KEYFILE",
+    shell_complete=complete.files,
     help="Tag frames with this key, which both ends have: on media that others can write to.",
 )
 sandbox = _stack(

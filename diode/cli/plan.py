@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from diode.cli import lanes, options
+from diode.cli import complete, lanes, options
 from diode.cli.report import Report, seconds, size
 from diode.code import by_id
 from diode.forecast import forecast as predict
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     required=True,
     multiple=True,
     metavar="URL",
+    shell_complete=complete.carriers,
     help="Carrier, as for send --to; several share it.",
 )
 @options.planning

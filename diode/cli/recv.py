@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
+from diode.cli import INTERRUPTED, complete, confinement, options, reading, signals, verifying
 from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
@@ -17,6 +17,7 @@ from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.limits import Limits
 from diode.objects import escape
 from diode.ordering import Strict
+from diode.service import notify
 from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
 from diode.sink.store import is_store, shown
@@ -38,13 +39,14 @@ class Judging(TypedDict):
 
 
 @click.command(short_help="receive, and deliver what is whole")
-@click.argument("inbox", metavar="INBOX")
+@click.argument("inbox", metavar="INBOX", shell_complete=complete.folders)
 @click.option(
     "--from",
     "urls",
     required=True,
     multiple=True,
     metavar="URL",
+    shell_complete=complete.carriers,
     help="Carrier to listen on; several are merged.",
 )
 @click.option("--once", is_flag=True, help="Stop after one file or bundle.")
@@ -143,9 +145,10 @@ def command(
         sink = _sink(inbox, state, require_state, mode, names, quota, expire)
         stack.callback(sink.close)
         place = stack.enter_context(closing(_place(report, inbox, sink, sandbox)))
+        notifier = stack.enter_context(closing(notify.opened()))
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
-            watcher = Watcher(report, bar, place, of_lanes(medium))
+            watcher = Watcher(report, bar, place, of_lanes(medium), notifier)
             _listens(report, urls, confined, reader, sink)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
@@ -159,8 +162,10 @@ def command(
 def _listen(session: Session, watcher: Watcher, stop: Stop) -> None:
     """Until `stop` says so, and then until all is where it belongs."""
     watcher.place.begin(session.disk)
+    watcher.notifier.begin("listening")
     with signals.asking(session.stop):
         session.run(stop)
+        watcher.notifier.stop()
         watcher.unstored = watcher.place.finish(session)
 
 

@@ -5,6 +5,7 @@ line and nothing else. Messages begin in lower case and have no full stop at the
 says what happened, then, on a line of its own, `hint:` and the next step. Colour and
 progress only on a terminal, and never with NO_COLOR. Text that came over the link is
 escaped (objects.escape) before it is shown. The sender says "sent", never "delivered".
+How messages look, to people, the journal or a program, is in log.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from diode.cli import log
+
 if TYPE_CHECKING:
+    import click
+
     from diode.errors import DiodeError
 
 
@@ -37,11 +42,13 @@ class Report:
         self.console = _Console(stderr=True, highlight=False, emoji=False)
         # A terminal gets words wrapped; a log gets each message on one line.
         self.console.soft_wrap = not self.console.is_terminal
+        self.log = log.opened(lambda: self.console, events=json_)
 
     @property
     def live(self) -> bool:
         """Whether a progress display makes sense."""
-        return self.console.is_terminal and not self.json and not self.quiet
+        terminal = self.log.live and self.console.is_terminal
+        return terminal and not self.json and not self.quiet
 
     def event(self, name: str, /, **fields: Any) -> None:
         """An event of the JSON contract; nothing without --json."""
@@ -57,27 +64,28 @@ class Report:
 
     def say(self, text: str, style: str = "") -> None:
         """Something worth knowing."""
-        if not self.quiet and not self.json:
-            self.console.print(text, style=style, markup=False)
+        if not self.quiet:
+            self.log.message(log.INFO, text, style=style)
 
     def detail(self, text: str) -> None:
         """Something only -v asks for."""
-        if self.verbose:
-            self.say(text, "dim")
+        if self.verbose and not self.quiet:
+            self.log.message(log.DETAIL, text)
 
     def warn(self, text: str) -> None:
         """Something that is not as it should be."""
         self.event("warning", message=text)
-        if not self.json:
-            self.console.print(f"diode: {text}", style="yellow", markup=False)
+        self.log.message(log.WARNING, text)
 
     def error(self, error: DiodeError) -> None:
         """What ended the command."""
         self.event("error", code=error.exit_code, message=str(error), hint=error.hint)
-        if not self.json:
-            self.console.print(f"diode: {error}", style="bold red", markup=False)
-            if error.hint:
-                self.console.print(f"diode: hint: {error.hint}", markup=False)
+        self.log.message(log.ERROR, str(error), hint=error.hint, code=error.exit_code)
+
+    def refused(self, error: click.ClickException) -> None:
+        """The command line is wrong."""
+        self.event("error", code=error.exit_code, message=error.format_message(), hint="")
+        self.log.refused(error)
 
     def _stdout(self, text: str) -> None:
         sys.stdout.write(text + "\n")

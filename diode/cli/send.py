@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from diode import slots
-from diode.cli import confinement, lanes, options, preparing, signing
+from diode.cli import complete, confinement, lanes, options, preparing, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
@@ -19,6 +19,7 @@ from diode.cli.steady import AsItComes, Steady
 from diode.errors import Partial, UsageError
 from diode.objects import escape
 from diode.sent import ObjectSent, SourceFailed
+from diode.service import notify
 from diode.service.coders import Coders
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from diode.objects import Manifest
     from diode.plan import Link, Settings
     from diode.service.lanes import Outlet
+    from diode.service.notify import Notifier
     from diode.tag import Tagger
 
 LEAP = 1 << 32
@@ -124,13 +126,14 @@ class Sending:
 
 
 @click.command(short_help="send files, folders or standard input")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=complete.files)
 @click.option(
     "--to",
     "urls",
     required=True,
     multiple=True,
     metavar="URL",
+    shell_complete=complete.carriers,
     help="Carrier to send on; several share out what is sent.",
 )
 @click.option("--name", help="Name at the other end, for a single PATH or standard input.")
@@ -264,6 +267,7 @@ def _send(
         preparing.spool(listed, settings, stack)
         # Forked before there are threads, with nothing of what has been opened.
         coder = stack.enter_context(contextlib.closing(Coders(how.jobs, report.warn)))
+        notifier = stack.enter_context(contextlib.closing(notify.opened()))
         confinement.sender(report, urls, how.state, paths, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(max(1, how.jobs), "ahead"))
@@ -286,9 +290,10 @@ def _send(
         finished = False
         try:
             with way:
-                _transmit(report, sending, way, outlet)
+                _transmit(report, sending, way, outlet, notifier)
             finished = True
         finally:
+            notifier.stop()
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
             course.end(transmitter.frames_sent, finished=finished)
@@ -302,17 +307,22 @@ def _transmit(
     sending: Sending,
     way: Steady | AsItComes,
     outlet: Outlet,
+    notifier: Notifier,
 ) -> None:
     state, interval = sending.transmitter.progress, Interval()
     started = time.monotonic()
+    notifier.begin()
     with progress(report, "sending") as bar:
 
         def shown() -> None:
+            notifier.progressed()
             way.look()
             passes = f"pass {state.number_of_pass}" + (f"/{state.passes}" if state.passes else "")
             total = state.total_frames if state.passes else None
             rate = state.line_bytes / max(0.1, time.monotonic() - started)
-            bar.update(state.frames, total, f"{passes}, {size(rate)}/s, {state.frames:,} frames")
+            text = f"{passes}, {size(rate)}/s, {state.frames:,} frames"
+            bar.update(state.frames, total, text)
+            notifier.status(text)
             if report.json and interval.due():
                 report.event(
                     "progress",

@@ -9,6 +9,7 @@ import click
 
 from diode.assembly import Unenclosed, Unsigned
 from diode.block import PLAIN
+from diode.cli import complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +25,16 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--encrypt-to",
         multiple=True,
         metavar="PUBKEY",
+        shell_complete=complete.files,
         help="Encrypt for this public key: a file, or the line itself. Repeatable.",
     )
-    sign = click.option("--sign", "key_file", metavar="KEYFILE", help="Sign with this secret key.")
+    sign = click.option(
+        "--sign",
+        "key_file",
+        metavar="KEYFILE",
+        shell_complete=complete.files,
+        help="Sign with this secret key.",
+    )
     return sign(encrypt_to(command))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diode.admission import Anyone, NoIdentity, lacks
+from diode.cli import complete
 from diode.cli.report import Report, plural
 from diode.errors import SignatureError
 from diode.objects import escape
@@ -38,6 +39,7 @@ verify_option = click.option(
     "--verify",
     multiple=True,
     metavar="PUBKEY",
+    shell_complete=complete.files,
     help="Accept only what this public key signed: a file, or the line itself. Repeatable.",
 )
 identity_option = click.option(
@@ -45,6 +47,7 @@ identity_option = click.option(
     "identities",
     multiple=True,
     metavar="KEYFILE",
+    shell_complete=complete.files,
     help="Decrypt what is encrypted for this secret key. Repeatable.",
 )
 

@@ -13,6 +13,7 @@ from diode.cli.progress import Interval, Ration, Shown
 from diode.cli.report import Report, plural, size
 from diode.errors import DestinationError
 from diode.objects import Type, escape
+from diode.service.notify import Unasked
 
 if TYPE_CHECKING:
     from diode.events import Key
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from diode.objects import Manifest
     from diode.ordering import GivenUp
     from diode.service.disk import Disk
+    from diode.service.notify import Notifier
     from diode.service.receiver import Session
     from diode.sink import Delivered, Unpacked
 
@@ -85,6 +87,7 @@ class Watcher:
     bar: Shown
     place: Place
     heard: Listening = field(default_factory=Silent)
+    notifier: Notifier = field(default_factory=Unasked)
     _refusals: verifying.Refusals = field(default_factory=verifying.Refusals)
     untold: int = 0
     """Refusals that were only counted, because too many came."""
@@ -211,6 +214,7 @@ class Watcher:
 
     def tick(self, session: Session) -> None:
         receiver = session.receiver
+        self.notifier.progressed()
         if self._progress.due():
             symbols = done = 0
             for incoming in receiver.objects.values():
@@ -219,13 +223,12 @@ class Watcher:
             name = next(reversed(receiver.objects.values()), None)
             text = escape(name.manifest.name)[-30:] if name else "listening"
             rate = session.line_bytes / max(0.1, session.clock() - session.started)
-            self.bar.update(
-                done,
-                symbols or None,
+            text = (
                 f"{text}, {_pass(session)}{size(rate)}/s, {receiver.frames:,} frames, "
-                f"{receiver.lost:,} lost, {session.deliveries.delivered:,} delivered",
-                self.heard.text(),
+                f"{receiver.lost:,} lost, {session.deliveries.delivered:,} delivered"
             )
+            self.bar.update(done, symbols or None, text, self.heard.text())
+            self.notifier.status(text)
             self.report.event(
                 "progress",
                 frames=receiver.frames,
