@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
+from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying, vital
 from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
@@ -23,6 +23,7 @@ from diode.sink.store import is_store, shown
 
 if TYPE_CHECKING:
     from diode.admission import Gate, Opener
+    from diode.cli.vital import Watched
     from diode.cli.watching import Place
     from diode.sink import Sink
     from diode.tag import Tags
@@ -91,6 +92,7 @@ class Judging(TypedDict):
     metavar="NAME",
     help="Refuse to start unless the state is there and has that name, which -v tells.",
 )
+@vital.silence_option
 @options.buffer
 @options.impair
 @options.sandbox
@@ -114,6 +116,7 @@ def command(
     give_up_after: float | None,
     state: str | None,
     require_state: str | None,
+    silence: float | None,
     buffer: int,
     impair: str | None,
     sandbox: str,
@@ -147,19 +150,21 @@ def command(
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, place, of_lanes(medium))
             _listens(report, urls, confined, reader, sink)
-            disk = Beside()  # a thread, which shares the confinement only if it starts after it
-            stack.callback(disk.close)
-            session = Session(medium, medium, sink, watcher, disk=disk, **judging)
+            # A thread, which shares the confinement only if it starts after it.
+            disk = stack.enter_context(closing(Beside()))
+            watched = stack.enter_context(closing(vital.watched(watcher, sink, urls, silence)))
+            session = Session(medium, medium, sink, watched.observer, disk=disk, **judging)
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
-            _listen(session, watcher, Stop(1 if once or inbox == "-" else count, idle))
+            stop = Stop(1 if once or inbox == "-" else count, idle)
+            _listen(session, watched, watcher, stop)
     return _conclude(report, session, watcher)
 
 
-def _listen(session: Session, watcher: Watcher, stop: Stop) -> None:
+def _listen(session: Session, watched: Watched, watcher: Watcher, stop: Stop) -> None:
     """Until `stop` says so, and then until all is where it belongs."""
     watcher.place.begin(session.disk)
-    with signals.asking(session.stop):
+    with signals.asking(session.stop), watched.watching(session):
         session.run(stop)
         watcher.unstored = watcher.place.finish(session)
 

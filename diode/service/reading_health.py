@@ -35,6 +35,7 @@ from diode.health import (
 )
 from diode.objects import escape
 from diode.service import snapshots
+from diode.service.windows import merged
 from diode.sink import records
 from diode.sink.place import STATE
 from diode.sink.tables import LEDGER
@@ -100,8 +101,8 @@ def load(folder: str, recent: int = RECENT) -> Reading:
         health = _unknown(folder, name)
     here = Clock(snapshots.boot(), time.monotonic())
     age = snapshots.age(health.clock, health.time, here, time.time())
-    merged = replace(health.line, history=_merged(history, health.line.history))
-    health = replace(health, line=merged)
+    line = replace(health.line, history=merged(history, health.line.history))
+    health = replace(health, line=line)
     if age > STALE and health.line.state is not LinkState.STOPPED:
         health = _gone(health)
     health = replace(health, alarms=[*health.alarms, *trouble])
@@ -136,12 +137,6 @@ def _delivered(folder: str, recent: int) -> tuple[list[Delivery], str, list[Alar
             "a receiver that finds it damaged at its start puts it aside and begins another",
         )
         return [], "", [alarm]
-
-
-def _merged(old: list[Sample], new: list[Sample]) -> list[Sample]:
-    """The minutes of both, each once, in order."""
-    known = {sample.time: sample for sample in (*old, *new)}
-    return [known[time] for time in sorted(known)]
 
 
 def _gone(health: Health) -> Health:
@@ -187,6 +182,6 @@ def _unknown(folder: str, name: str) -> Health:
         unfinished=[],
         unfinished_objects=0,
         refused=[],
-        disk=Disk(free=0, quota=0, unfinished=0, unwritten=0),
+        disk=Disk(free=0, size=0, quota=0, unfinished=0, unwritten=0),
         alarms=[],
     )
