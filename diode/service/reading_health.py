@@ -16,6 +16,7 @@ import sqlite3
 import time
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from diode.errors import NoState
@@ -43,7 +44,7 @@ from diode.sink.tables import LEDGER
 STALE = 5.0
 """Seconds without a new health.json after which its receiver tells nothing any more."""
 RECENT = 20
-DAY = 86_400.0
+SENDER = "sender.json"
 
 
 class Reading(NamedTuple):
@@ -66,7 +67,7 @@ class SenderReading(NamedTuple):
 def find(path: str) -> str:
     """The state folder that is meant: this folder, or the one in an inbox. NoState."""
     for folder in (os.path.join(path, STATE), path):
-        for name in (LEDGER, snapshots.HEALTH, snapshots.SENDING, "sender.json"):
+        for name in (LEDGER, snapshots.HEALTH, snapshots.SENDING, SENDER):
             if os.path.lexists(os.path.join(folder, name)):
                 return folder
     if not os.path.isdir(path):
@@ -81,6 +82,11 @@ def find(path: str) -> str:
         except OSError:
             break
     raise NoState(f"nothing is known of {escape(path)}: no state of diode is there")
+
+
+def receives(folder: str) -> bool:
+    """Whether a receiver has this state folder."""
+    return any(os.path.lexists(os.path.join(folder, name)) for name in (LEDGER, snapshots.HEALTH))
 
 
 def load(folder: str, recent: int = RECENT) -> Reading:
@@ -110,18 +116,49 @@ def load(folder: str, recent: int = RECENT) -> Reading:
 
 
 def load_sender(folder: str) -> SenderReading | None:
-    """The sender whose state folder this is; None where none has told of itself there."""
+    """The sender whose state folder this is; None where it is no sender's."""
     try:
         sending = snapshots.read(folder, snapshots.SENDING, Sending)
+        identity = snapshots.read(folder, SENDER, _Identity)
     except PermissionError:
         raise NoState(
             f"{escape(folder)} cannot be read by this user",
             hint="run this as the sender's user or as root",
         ) from None
     if sending is None:
-        return None
+        if identity is None:
+            return None
+        return SenderReading(_silent_sender(identity), 0.0)
     here = Clock(snapshots.boot(), time.monotonic())
     return SenderReading(sending, snapshots.age(sending.clock, sending.time, here, time.time()))
+
+
+class _Identity(msgspec.Struct):
+    """What anybody may know of `sender.json` (service/state.py)."""
+
+    sender: int
+    number: int
+    frames: int
+
+
+def _silent_sender(identity: _Identity) -> Sending:
+    """A sender that no service runs for: only its numbers are known."""
+    return Sending(
+        time=0.0,
+        started=0.0,
+        sender=f"{identity.sender:08x}",
+        to=[],
+        running=False,
+        frames=identity.frames,
+        line_bytes=0,
+        rate=0,
+        highest=identity.number,
+        sent=0,
+        failed=0,
+        queue=[],
+        under_way=[],
+        alarms=[],
+    )
 
 
 def _delivered(folder: str, recent: int) -> tuple[list[Delivery], str, list[Alarm]]:
