@@ -182,9 +182,11 @@ class Repair(msgspec.Struct, frozen=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """Where objects go."""
+    """Where objects go. Bytes; 0 where not known."""
 
     free: int
+    size: int
+    """Of the whole file system."""
     quota: int
     unfinished: int
     """Bytes that unfinished objects take."""
@@ -234,9 +236,14 @@ class Health(msgspec.Struct, frozen=True):
         return sum(sender.missing_objects for sender in self.senders)
 
     @property
+    def stuck(self) -> bool:
+        """Whether objects are unfinished and nothing comes that could complete them."""
+        return bool(self.unfinished_objects) and self.line.state is not LinkState.UP
+
+    @property
     def well(self) -> bool:
         """Whether nothing is missing and no person has to look."""
-        return not (self.alarms or self.missing_objects or self.unfinished_objects)
+        return not (self.alarms or self.missing_objects or self.stuck)
 
 
 # What was delivered, from the ledger -----------------------------------------------------------

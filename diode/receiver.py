@@ -16,6 +16,7 @@ frames change nothing in the result.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -144,9 +145,15 @@ class Receiver:
             incoming.collector.give_back(block)
 
     def resume(
-        self, key: Key, announcement: bytes, done: Bool, parked: Sequence[int]
+        self,
+        key: Key,
+        announcement: bytes,
+        done: Bool,
+        parked: Sequence[int],
+        counts: Sequence[int] = (),
     ) -> list[Event]:
-        """Go on with an object of an earlier run: its blocks done (blocks,), those parked.
+        """Go on with an object of an earlier run: its blocks done (blocks,), those parked, and how
+        many symbols of each there are, where that is known.
 
         An announcement that no longer passes limits, gate and opener is dropped with its count.
         """
@@ -156,9 +163,9 @@ class Receiver:
             collector = incoming.collector
             if len(done) == len(collector.done):
                 collector.mark_done(done)
-            collector.parked.update(
-                b for b in parked if 0 <= b < len(collector.done) and not collector.done[b]
-            )
+            for block, count in zip_longest(parked, counts, fillvalue=0):
+                if 0 <= block < len(collector.done) and not collector.done[block]:
+                    collector.parked[block] = count
             if collector.complete:
                 self._events.append(ObjectCompleted(key, incoming.manifest))
         return self._drain()

@@ -22,6 +22,8 @@ from diode import frame
 from diode.frame import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from diode.frame import U8
@@ -59,6 +61,10 @@ class Reception:
     """Passes it planned; 0 until stopped."""
     highest_used: int = 0
     """Highest object number its heartbeats told of."""
+    seen: list[list[int]] = field(default_factory=list)
+    """Ranges [first, last] of object numbers that something was heard of, in order."""
+    changes: int = 0
+    """Times that `seen` has become more."""
     _base: int | None = None
     _base_position: int = 0
     _highest: int = 0
@@ -67,7 +73,6 @@ class Reception:
     _fresh: bool = False  # whether anything came since the last `settle`
     _said_last: bool = False  # whether a heartbeat that came since then said that it is the last
     _pending: list[NDArray[np.int64]] = field(default_factory=list)
-    _seen: list[list[int]] = field(default_factory=list)  # ranges of object numbers
 
     def heard(self, sequence: NDArray[np.integer]) -> None:
         """Count frames with 16-bit sequence numbers."""
@@ -133,10 +138,11 @@ class Reception:
 
     def numbered(self, number: int) -> None:
         """An object of that number was heard of."""
-        ranges = self._seen
+        ranges = self.seen
         at = bisect.bisect_right(ranges, number, key=lambda r: r[0])
         if at and ranges[at - 1][1] >= number:
             return
+        self.changes += 1
         if at and ranges[at - 1][1] == number - 1:
             ranges[at - 1][1] = number
             at -= 1
@@ -149,11 +155,15 @@ class Reception:
 
     def gaps(self) -> list[tuple[int, int]]:
         """Ranges (first, last) of numbers used and never heard of, since the first one heard."""
-        ranges = self._seen
-        missing = [(before[1] + 1, after[0] - 1) for before, after in itertools.pairwise(ranges)]
-        if ranges and self.highest_used > ranges[-1][1]:
-            missing.append((ranges[-1][1] + 1, self.highest_used))
-        return missing
+        return missing(self.seen, self.highest_used)
+
+
+def missing(seen: Sequence[Sequence[int]], highest: int) -> list[tuple[int, int]]:
+    """Ranges (first, last) of numbers between these ranges, and from them up to the highest."""
+    found = [(before[1] + 1, after[0] - 1) for before, after in itertools.pairwise(seen)]
+    if seen and highest > seen[-1][1]:
+        found.append((seen[-1][1] + 1, highest))
+    return found
 
 
 NOBODY = Reception()

@@ -81,7 +81,7 @@ def a_health(line: Line | None = None, **changes: object) -> Health:
         ],
         "unfinished_objects": 1,
         "refused": [Refused(NOW - 100, "0badcafe", 40, "evil.exe", "unsigned")],
-        "disk": Disk(free=10**9, quota=2 * 10**9, unfinished=10_000_000, unwritten=0),
+        "disk": Disk(free=10**9, size=10**10, quota=2 * 10**9, unfinished=10_000_000, unwritten=0),
         "alarms": [Alarm("gap", NOW - 50, "5 objects never came", "send them again")],
     }
     return Health(**(known | changes))

@@ -35,7 +35,9 @@ def test_well() -> None:
         alarms=[],
     )
     assert well.well
-    assert not replace(well, unfinished_objects=1).well
+    assert replace(well, unfinished_objects=1).well, "it is under way"
+    for state in set(LinkState) - {LinkState.UP}:
+        assert not replace(well, unfinished_objects=1, line=a_line(state)).well
     assert not replace(well, alarms=a_health().alarms).well
     assert not replace(well, senders=[a_sender()]).well
 

@@ -17,6 +17,7 @@ from diode.service.notify import Unasked
 
 if TYPE_CHECKING:
     from diode.events import Key
+    from diode.health import Alarm
     from diode.incoming import Incoming
     from diode.objects import Manifest
     from diode.ordering import GivenUp
@@ -212,6 +213,21 @@ class Watcher:
     def notice(self, text: str) -> None:
         self.report.warn(text)
 
+    def alarm(self, alarm: Alarm, raised: bool) -> None:
+        """Something that a person should look at has begun, or is over."""
+        self.report.event(
+            "alarm",
+            name=alarm.name,
+            state="raised" if raised else "cleared",
+            text=alarm.text,
+            hint=alarm.hint,
+            since=alarm.since,
+        )
+        if raised:
+            self.report.warn(f"alarm: {alarm.text}; {alarm.hint}")
+        else:
+            self.report.say(f"alarm is over: {alarm.text}")
+
     def tick(self, session: Session) -> None:
         receiver = session.receiver
         self.notifier.progressed()
@@ -243,6 +259,11 @@ class Watcher:
         if self._link.due():
             self.link(session)
         self.place.tick(session)
+
+    def figures(self, session: Session) -> dict[str, int]:
+        """What the medium and the way to it have counted."""
+        counted = self.heard.fields() | reading.figures(session.carrier)
+        return {name: count for name, count in counted.items() if isinstance(count, int)}
 
     def link(self, session: Session) -> None:
         """The state of the link."""

@@ -11,6 +11,7 @@ there: the next one comes in a second.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 from typing import TYPE_CHECKING, TypeVar
@@ -71,8 +72,12 @@ def read(folder: str, name: str, kind: type[T]) -> T | None:
     return None
 
 
+@functools.cache
 def boot() -> str:
-    """Since which start of the machine its clocks run; empty where the system does not tell."""
+    """Since which start of the machine its clocks run; empty where the system does not tell.
+
+    To be asked once before this process is confined.
+    """
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
     return ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from diode.events import Key
 from diode.incoming import NOTHING_KNOWN, Course
@@ -47,14 +47,14 @@ class Refused:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
+class Unfinished(NamedTuple):
     """An object of an earlier run: what `Receiver.resume` needs."""
 
     key: Key
     announcement: bytes
     done: Bool
     parked: list[int]
+    counts: tuple[int, ...] = ()
 
 
 Delivery = Delivered | Unpacked | Refused | list[int] | None

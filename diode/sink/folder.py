@@ -138,7 +138,8 @@ class Inbox(Remembering):
             self._ages.known(key, part)
             if part.damaged:
                 self.notices.append(f"the journal of {key} was damaged and is now {part.damaged}")
-            yield Unfinished(key, announcement, part.done, part.parked_blocks)
+            counts = tuple(map(part.symbols_of, parked := part.parked_blocks))
+            yield Unfinished(key, announcement, part.done, parked, counts)
         with self._guarded():
             self._complete_begun()
 

@@ -189,8 +189,10 @@ class Ledger:
         path: str = "",
         course: Course = NOTHING_KNOWN,
     ) -> None:
-        """What became of an object, and how it came."""
+        """What became of an object, and how it came. A refusal of it is over."""
         self._write(key, state, manifest.name, path, manifest.size, manifest.digest, course)
+        if state != BEGUN:
+            self._db.execute("DELETE FROM refusals WHERE sender=? AND number=?", key)
         if state == "void":
             self._db.execute(
                 "DELETE FROM objects WHERE state='void' AND (sender, number) IN (SELECT sender,"
