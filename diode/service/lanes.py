@@ -134,9 +134,8 @@ class Lane:
         """share: of the transmitter's frames, what this lane gets."""
         self._batch = _evened(transmitter, self._batch, share)
 
-    def put(self, frames: Frames, lanes: U8 | None = None) -> None:
+    def put(self, frames: Frames, lanes: U8 | None = None) -> None:  # noqa: ARG002  all are for it
         """Encode frames, and write as many full batches as there are."""
-        del lanes  # all of them are for this one
         pieces = self._line.encode(frames)
         self.line_bytes += len(pieces.data)
         self._put += len(pieces)
@@ -152,8 +151,7 @@ class Lane:
         self.flush()
         self._carrier.drain()
 
-    def last_words(self, frames: Frames, lanes: U8 | None = None) -> None:
-        del lanes
+    def last_words(self, frames: Frames, lanes: U8 | None = None) -> None:  # noqa: ARG002
         with contextlib.suppress(CarrierError):  # it may be the carrier that was waited for
             self._carrier.write(join(self._waiting, self._line.encode(frames)))
         self._waiting = EMPTY
@@ -206,7 +204,7 @@ class Worked:
     told: bool = False
     """Whether the operator knows that it is away."""
     flush: bool = False
-    """Whether what waits for a batch to be full is to be sent, once the queue is empty."""
+    """Whether what waits for a full batch is to be sent, once the queue is empty."""
     due: float = math.inf
     """When the write under way should be done."""
     queue: deque[Frames] = field(default_factory=deque)
@@ -269,8 +267,8 @@ class Lanes:
         with self._changed:
             for one in self.tally:
                 one.flush = True
-            self._changed.notify_all()
             self._look()
+            self._changed.notify_all()
 
     def finish(self) -> None:
         """Raises CarrierError when none of the lanes has got to the end."""
@@ -396,9 +394,7 @@ class Lanes:
                 self._changed.wait()
             if self._closing:
                 return None
-            if one.queue:
-                frames = one.queue.popleft()
-            else:
-                frames, one.flush = EMPTY, False
+            frames = one.queue.popleft() if one.queue else EMPTY
+            one.flush = one.flush and len(frames) > 0
             one.due = self._clock() + one.lane.patience(frames)
             return frames
