@@ -258,18 +258,22 @@ def test_choices_and_files(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-@pytest.mark.parametrize("line", ["", "diode", "diode '", "diode nothing x", "diode send \\", '"'])
-def test_half_a_line_is_no_error(shell: Shell, line: str) -> None:
-    for name in SCRIPTS:
-        done = subprocess.run(
-            [sys.executable, "-m", "diode"],
-            env={**os.environ, "DIODE_LINE": line, "_DIODE_COMPLETE": f"{name}_complete"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
+@pytest.mark.parametrize("shell", list(SCRIPTS))
+def test_half_a_line_is_no_error(monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+    for line in ("", "diode", "diode '", "diode nothing x", "diode send \\", '"', "diode send x -"):
+        asked(monkeypatch, shell, line)
+
+
+def test_the_environment_asks(shell: Shell) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "diode"],
+        env={**os.environ, "DIODE_LINE": "diode rec", "_DIODE_COMPLETE": "zsh_complete"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "plain\trecv\treceive, and deliver what is whole\n"
 
 
 def test_whatever_names_something_that_is_there_can_be_completed() -> None:
