@@ -180,7 +180,9 @@ def _missing(health: Health) -> Table | None:
         table.add_row(
             one.sender,
             Text(what, style="red"),
-            "may still come: the sender has more to send" if waits else "send them again",
+            "may still come: the sender has more to send"
+            if waits
+            else "send them again, then --dismiss",
         )
     if health.stuck:
         stuck = plural(health.unfinished_objects, "object")

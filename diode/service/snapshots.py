@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 HEALTH = "health.json"
 HISTORY = "history.json"
 SENDING = "sending.json"
+DISMISSED = "dismissed.json"
+"""Missing numbers that a person says are settled, by sender: list of [first, last]."""
 MODE = 0o640
 """The group may read: of whoever watches."""
 LARGEST = 8 << 20
