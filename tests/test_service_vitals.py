@@ -228,6 +228,26 @@ def test_objects_that_never_came(watch: Watch) -> None:
     assert not health.well
 
 
+def test_what_waits_in_the_queue_is_not_missing(watch: Watch) -> None:
+    """The second of ten objects is lost; eight more are in the queue."""
+    transmitter = Transmitter(7, SMALL, Link())
+    for number in range(1, 11):
+        transmitter.add(number, BytesSource(b"%d" % number * 5000, b"%d" % number))
+    rows = [
+        row
+        for row in everything(transmitter)
+        if row[0] & 15 == frame.Kind.HEARTBEAT or int(frame.parse_full(row[None]).number[0]) != 2
+    ]
+    half = [on_line(rows[: len(rows) // 2]), on_line(rows[len(rows) // 2 :])]
+    watch.run(half[0], *seconds(30), half[1][:2000], *seconds(70), half[1][2000:], *seconds(2))
+    early = next(h for h in watch.healths if h.senders)
+    (sender,) = early.senders
+    assert sender.highest == 10
+    assert sender.queued > 3
+    assert sender.missing_objects <= 1
+    assert watch.healths[-1].senders[0].missing == [Numbers(2, 2)]
+
+
 def test_what_was_missing_is_known_in_the_next_run_and_comes_at_last(tmp_path: Path) -> None:
     first = Watch(tmp_path)
     first.run(numbers(1, 2, 5), *seconds(2))

@@ -9,8 +9,10 @@ Whether the line is silent.
                                      or for a minute where it promised nothing; then silent
 
 Missing are object numbers between those of which anything was heard, in this run or, as the ledger
-tells, in an earlier one, up to the highest that the sender says it has used. A sender that was not
-heard in this run is shown as the run before left it.
+tells, in an earlier one, up to the highest that the sender says it has used. Of a sender that is
+not done as many of the highest numbers as it has objects in its queue are left out: these are still
+to come, or to come again. A sender that was not heard in this run is shown as the run before left
+it.
 """
 
 from __future__ import annotations
@@ -108,16 +110,18 @@ class _Sender:
 
     def look(self, reception: Reception) -> None:
         """See what is missing, if anything has changed."""
-        of = reception.changes, reception.highest_used, len(self.known), self.dismissed
+        last = reception.highest_used - (0 if reception.ended else reception.queued)
+        of = reception.changes, last, len(self.known), self.dismissed
         if of != self._of:
             self._of = of
             seen = union(self.known, reception.seen)
-            self.missing = without(missing(seen, reception.highest_used), self.dismissed)
+            found = [(a, min(b, last)) for a, b in missing(seen, last) if a <= last]
+            self.missing = without(found, self.dismissed)
 
     def overdue(self, reception: Reception, now: float) -> int:
         """Objects that are missing and will hardly come any more."""
         count = total(self.missing)
-        if count <= (0 if reception.ended else reception.queued):
+        if not count:
             self.overdue_since = None
             return 0
         if self.overdue_since is None:
