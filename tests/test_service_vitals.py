@@ -137,6 +137,18 @@ def test_a_sender_that_vanishes_is_an_alarm_and_its_return_ends_it(watch: Watch)
     assert first.line.silent_since == pytest.approx(1e9 + 100, abs=1.5)
 
 
+def test_a_sender_that_was_replaced_is_no_silence_of_the_line(watch: Watch) -> None:
+    first = cut(capture(content(20_000)), PIECE)[:3]
+    other = Transmitter(8, SMALL, Link())
+    other.add(1, BytesSource(content(5_000), b"other"))
+    watch.run(*first, *seconds(90), on_line(everything(other)), *seconds(90))
+    up, silent, ended = LinkState.UP, LinkState.SILENT, LinkState.ENDED
+    assert watch.states() == [up, silent, ended, LinkState.STOPPED]
+    old, new = watch.healths[-1].senders
+    assert (old.ended, new.ended) == (False, True)
+    assert old.silent_seconds > 170
+
+
 def test_silence_that_was_configured_counts_whatever_was_said(tmp_path: Path) -> None:
     watch = Watch(tmp_path, silence=5.0)
     watch.run(*seconds(8), *cut(capture(content(5_000)), PIECE), *seconds(8))

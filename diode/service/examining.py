@@ -8,6 +8,9 @@ Whether the line is silent.
                                      for three of the intervals in which it promised a heartbeat,
                                      or for a minute where it promised nothing; then silent
 
+A sender that had fallen silent before others were heard plays no part in that: its own line shows
+it, and another one may have taken its place.
+
 Missing are object numbers between those of which anything was heard, in this run or, as the ledger
 tells, in an earlier one, up to the highest that the sender says it has used. Of a sender that is
 not done as many of the highest numbers as it has objects in its queue are left out: these are still
@@ -247,7 +250,12 @@ class Examiner:
             return LinkState.SILENT
         if not session.receiver.frames:
             return LinkState.UNHEARD
-        going_on = [one for one in session.receiver.senders.values() if not one.ended]
+        last = session.last_frame
+        going_on = [
+            one
+            for one in session.receiver.senders.values()
+            if not one.ended and one.last_heard >= last - _patience(one)
+        ]
         if not going_on and session.receiver.senders:
             return LinkState.ENDED
         patience = silence or max((_patience(one) for one in going_on), default=PATIENCE)
