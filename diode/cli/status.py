@@ -98,7 +98,7 @@ def command(
     if dismiss:
         _dismiss(report, folder)
     if serve is not None:
-        return _serve(folder, serve)
+        return _serve(report, folder, serve)
     read = partial(_read, folder, recent)
     if follow:
         return _follow(report, read)
@@ -117,9 +117,12 @@ def _dismiss(report: Report, folder: str) -> None:
     report.say(f"{plural(count, 'missing object')} dismissed")
 
 
-def _serve(folder: str, address: str) -> int:
-    page = importlib.import_module("diode.page")
-    page.serve(address, partial(reading_health.load, folder))
+def _serve(report: Report, folder: str, address: str) -> int:
+    try:
+        page = importlib.import_module("diode.page")
+    except ModuleNotFoundError as error:
+        raise UsageError("this installation has no page to serve") from error
+    page.serve(address, partial(reading_health.load, folder), report.say)
     return 0
 
 
