@@ -27,6 +27,8 @@ VERBS = (
     "inspect",
     "linktest",
     "demo",
+    "status",
+    "verify",
     "keygen",
     "doctor",
     "service",

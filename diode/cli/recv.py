@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from diode.cli import INTERRUPTED, complete, confinement, options, reading, signals, verifying
+from diode.cli import (
+    INTERRUPTED,
+    complete,
+    confinement,
+    options,
+    reading,
+    signals,
+    verifying,
+    vital,
+)
 from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
@@ -24,7 +33,11 @@ from diode.sink.store import is_store, shown
 
 if TYPE_CHECKING:
     from diode.admission import Gate, Opener
+    from diode.cli.vital import Watched
     from diode.cli.watching import Place
+    from diode.service.disk import Disk
+    from diode.service.merged import Merged
+    from diode.service.observer import Observer
     from diode.sink import Sink
     from diode.tag import Tags
 
@@ -93,6 +106,7 @@ class Judging(TypedDict):
     metavar="NAME",
     help="Refuse to start unless the state is there and has that name, which -v tells.",
 )
+@vital.silence_option
 @options.buffer
 @options.impair
 @options.sandbox
@@ -116,6 +130,7 @@ def command(
     give_up_after: float | None,
     state: str | None,
     require_state: str | None,
+    silence: float | None,
     buffer: int,
     impair: str | None,
     sandbox: str,
@@ -150,26 +165,34 @@ def command(
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, place, of_lanes(medium), notifier)
             _listens(report, urls, confined, reader, sink)
-            disk = Beside()  # a thread, which shares the confinement only if it starts after it
-            stack.callback(disk.close)
-            session = Session(medium, medium, sink, watcher, disk=disk, **judging)
+            watched = stack.enter_context(closing(vital.watched(watcher, sink, urls, silence)))
+            session = _session(medium, sink, watched.observer, judging, stack)
             if ordered:
-                session.order = _strict(disk, sink, give_up_after)
-            _listen(session, watcher, Stop(1 if once or inbox == "-" else count, idle))
+                session.order = _strict(session.disk, sink, give_up_after)
+            _listen(session, watched, watcher, Stop(1 if once or inbox == "-" else count, idle))
     return _conclude(report, session, watcher)
 
 
-def _listen(session: Session, watcher: Watcher, stop: Stop) -> None:
+def _session(
+    medium: Merged, sink: Sink, observer: Observer, judging: Judging, stack: ExitStack
+) -> Session:
+    """What is to run; its disk is closed with the stack."""
+    # A thread, which shares the confinement only if it starts after it.
+    disk = stack.enter_context(closing(Beside()))
+    return Session(medium, medium, sink, observer, disk=disk, **judging)
+
+
+def _listen(session: Session, watched: Watched, watcher: Watcher, stop: Stop) -> None:
     """Until `stop` says so, and then until all is where it belongs."""
     watcher.place.begin(session.disk)
     watcher.notifier.begin("listening")
-    with signals.asking(session.stop):
+    with signals.asking(session.stop), watched.watching(session):
         session.run(stop)
         watcher.notifier.stop()
         watcher.unstored = watcher.place.finish(session)
 
 
-def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
+def _strict(disk: Disk, sink: Sink, give_up_after: float | None) -> Strict:
     """By number; the sink is asked in the thread that it lives in."""
     return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 

@@ -203,9 +203,13 @@ class Deliveries:
         if incoming is None:
             self.waiting.pop(key, None)
         elif key not in self.delivering:
+            session = self.session
             self.delivering[key] = incoming
-            self.session.disk.do(
-                partial(self.session.sink.deliver, key, manifest),
+            incoming.came = incoming.course(
+                session.receiver.senders.get(key.sender), session.clock()
+            )
+            session.disk.do(
+                partial(session.sink.deliver, key, manifest, incoming.came),
                 partial(self._delivered, key, manifest),
             )
 
