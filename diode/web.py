@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import os
 import socket
 import threading
@@ -120,9 +121,10 @@ class Server:
         threading.Thread(target=self.run, name="web", daemon=True).start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and close what is open."""
         self._inner.shutdown()
         self._inner.server_close()
+        self._inner.open.close_late(math.inf)
 
 
 @dataclass(slots=True)
@@ -140,11 +142,11 @@ class _Open:
         with self.lock:
             self.due.pop(connection, None)
 
-    def close_late(self) -> None:
-        """Shut down those that did not; their threads then end."""
+    def close_late(self, now: float) -> None:
+        """Shut down those that did not by then; their threads end with it."""
         with self.lock:
             for connection, due in self.due.items():
-                if time.monotonic() > due:
+                if now > due:
                     with contextlib.suppress(OSError):
                         connection.shutdown(socket.SHUT_RDWR)
 
@@ -182,7 +184,7 @@ class _Inner(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        self.open.close_late()
+        self.open.close_late(time.monotonic())
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Somebody went away in the middle: nothing to tell."""

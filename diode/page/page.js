@@ -5,15 +5,17 @@
   const main = document.getElementById("main");
   const stale = document.getElementById("stale");
   let last = Date.now();
+  let shown = "";
   const source = new EventSource("/events");
   source.onmessage = (event) => {
     last = Date.now();
     stale.hidden = true;
     const said = JSON.parse(event.data);
     document.title = said.title;
-    if (!window.getSelection().isCollapsed) {
-      return; // somebody is copying a name
+    if (said.html === shown || !window.getSelection().isCollapsed) {
+      return; // nothing is new, or somebody is copying a name
     }
+    shown = said.html;
     main.innerHTML = said.html; // escaped where it was made (html.py), and scripts are forbidden
   };
   setInterval(() => {
