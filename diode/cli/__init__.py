@@ -20,7 +20,18 @@ from diode.errors import DiodeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = ("send", "recv", "plan", "inspect", "linktest", "demo", "keygen", "doctor")
+VERBS = (
+    "send",
+    "recv",
+    "plan",
+    "inspect",
+    "linktest",
+    "demo",
+    "status",
+    "verify",
+    "keygen",
+    "doctor",
+)
 INTERRUPTED = 130
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from diode.admission import Gate, Opener
     from diode.cli.vital import Watched
     from diode.cli.watching import Place
+    from diode.service.disk import Disk
+    from diode.service.merged import Merged
+    from diode.service.observer import Observer
     from diode.sink import Sink
     from diode.tag import Tags
 
@@ -150,15 +153,22 @@ def command(
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, place, of_lanes(medium))
             _listens(report, urls, confined, reader, sink)
-            # A thread, which shares the confinement only if it starts after it.
-            disk = stack.enter_context(closing(Beside()))
             watched = stack.enter_context(closing(vital.watched(watcher, sink, urls, silence)))
-            session = Session(medium, medium, sink, watched.observer, disk=disk, **judging)
+            session = _session(medium, sink, watched.observer, judging, stack)
             if ordered:
-                session.order = _strict(disk, sink, give_up_after)
+                session.order = _strict(session.disk, sink, give_up_after)
             stop = Stop(1 if once or inbox == "-" else count, idle)
             _listen(session, watched, watcher, stop)
     return _conclude(report, session, watcher)
+
+
+def _session(
+    medium: Merged, sink: Sink, observer: Observer, judging: Judging, stack: ExitStack
+) -> Session:
+    """What is to run; its disk is closed with the stack."""
+    # A thread, which shares the confinement only if it starts after it.
+    disk = stack.enter_context(closing(Beside()))
+    return Session(medium, medium, sink, observer, disk=disk, **judging)
 
 
 def _listen(session: Session, watched: Watched, watcher: Watcher, stop: Stop) -> None:
@@ -169,7 +179,7 @@ def _listen(session: Session, watched: Watched, watcher: Watcher, stop: Stop) ->
         watcher.unstored = watcher.place.finish(session)
 
 
-def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
+def _strict(disk: Disk, sink: Sink, give_up_after: float | None) -> Strict:
     """By number; the sink is asked in the thread that it lives in."""
     return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 
