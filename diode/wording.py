@@ -86,4 +86,6 @@ def link(health: Health, age: float) -> str:
 def next_step(sender: SenderHealth, health: Health) -> str:
     """What to do about the objects of a sender that are missing."""
     waits = sender.queued and not sender.ended and health.line.state is LinkState.UP
-    return "may still come: the sender has more to send" if waits else "send them again"
+    if waits:
+        return "may still come: the sender has more to send"
+    return "send them again, then --dismiss"

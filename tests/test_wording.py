@@ -42,6 +42,6 @@ def test_what_may_still_come_need_not_be_sent_again():
     health = a_health()
     assert "may still come" in wording.next_step(a_sender(queued=4), health)
     for changes in ({"queued": 0}, {"ended": True}):
-        assert wording.next_step(a_sender(**changes), health) == "send them again"
+        assert wording.next_step(a_sender(**changes), health) == "send them again, then --dismiss"
     silent = a_health(a_line(LinkState.SILENT))
-    assert wording.next_step(a_sender(queued=4), silent) == "send them again"
+    assert wording.next_step(a_sender(queued=4), silent) == "send them again, then --dismiss"
