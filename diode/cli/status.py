@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
@@ -118,10 +117,8 @@ def _dismiss(report: Report, folder: str) -> None:
 
 
 def _serve(report: Report, folder: str, address: str) -> int:
-    try:
-        page = importlib.import_module("diode.page")
-    except ModuleNotFoundError as error:
-        raise UsageError("this installation has no page to serve") from error
+    from diode import page
+
     page.serve(address, partial(reading_health.load, folder), report.say)
     return 0
 
