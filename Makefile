@@ -61,7 +61,7 @@ vectors: $(VENV)/installed
 
 EXTRAS ?= confine
 bundle: $(VENV)/installed
-	$(BIN)/python packaging/bundle.py --extras '$(EXTRAS)'
+	$(BIN)/python offline/bundle.py --extras '$(EXTRAS)'
 
 man: $(VENV)/installed
 	$(BIN)/python manual/make_pages.py

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import configuration
 import roff
 from diode import errors
 from diode.cli import INTERRUPTED, completion, diode
@@ -134,7 +135,10 @@ def _exit_status() -> list[str]:
 
 def pages() -> dict[str, str]:
     """All pages: `man1/diode-send.1` to its text."""
+    config = configuration.module()
     texts = {file.name: file.read_text() for file in sorted(HERE.glob("*.[1-8].md"))}
+    if config is None:
+        del texts[f"{configuration.PAGE}.5.md"]
     others = [(name, int(number)) for name, number in (_split(f) for f in texts if f != EXTRA)]
     found = {}
     for context, command in commands(diode, "diode", None):
@@ -149,7 +153,9 @@ def pages() -> dict[str, str]:
     for file, text in texts.items():
         if file != EXTRA:
             name, number = _split(file)
-            body = [*roff.markdown(text), roff.section("see also"), _references([("diode", 1)])]
+            keys = configuration.sections(config) if name == configuration.PAGE and config else ()
+            see = [roff.section("see also"), _references([("diode", 1)])]
+            body = [*roff.markdown(text), *keys, *see]
             path = f"man{number}/{name}.{number}"
             found[path] = roff.page(name, int(number), DATE, VERSION, body)
     return found

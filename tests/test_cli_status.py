@@ -149,7 +149,7 @@ def test_an_object_that_never_came_and_one_that_is_not_whole(shell: Shell) -> No
     assert 0 < big.symbols_short < big.symbols
     text = " ".join(shell.run("status", "inbox").out.split())
     assert "missing sender objects next step" in text
-    assert "2, 1 in all send them again" in text
+    assert "2, 1 in all send them again, then --dismiss" in text
     assert "1 object not whole, see below another pass, or send them again" in text
     assert f"{big.symbols_short:,}" in text
     assert shell.run("recv", "inbox", "--from", "file:big.cap").code == 0
@@ -192,6 +192,39 @@ def test_a_sender_of_which_only_numbers_are_known(shell: Shell) -> None:
     assert (code, event["role"], event["sending"]["highest"]) == (0, "sender", 1)
     assert "secret" not in json.dumps(event)
     assert "IDLE" in shell.run("status", "state/diode").out
+
+
+def test_numbers_that_are_seen_to_are_missing_no_more(shell: Shell) -> None:
+    """Also while a receiver runs, which learns of it from the file, and over its restarts."""
+    for number in range(1, 4):
+        make(shell.folder / f"{number}.bin", 300, seed=number)
+    with (
+        socat_line(shell.folder) as (tx, rx),
+        listening(shell, f"serial:{rx}?baud=1000000") as receiver,
+    ):
+        for number in range(1, 4):
+            to = "file:lost" if number == 2 else f"serial:{tx}?baud=1000000"
+            assert shell.run("send", f"{number}.bin", "--to", to).code == 0
+        wait_until(lambda: status(shell, "inbox")[1]["missing_objects"])
+        ran = shell.run("status", "inbox", "--dismiss")
+        assert (ran.code, ran.err) == (0, "1 missing object dismissed\n")
+        state = str(shell.folder / "inbox/.diode")
+
+        def told() -> bool:
+            health = snapshots.read(state, "health.json", Health)
+            return health is not None and health.well
+
+        wait_until(told)
+        receiver.send_signal(signal.SIGTERM)
+        events = shell.finish(receiver).events("alarm")
+    assert [(e["name"], e["state"]) for e in events if e["name"] == "gap"] == [
+        ("gap", "raised"),
+        ("gap", "cleared"),
+    ]
+    assert status(shell, "inbox")[0] == 0
+    assert shell.run("send", "2.bin", "--to", "file:again").code == 0
+    assert shell.run("recv", "inbox", "--from", "file:again").code == 0
+    assert status(shell, "inbox")[0] == 0
 
 
 # With values --------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 import diode as package
@@ -21,6 +23,7 @@ MANUAL = ROOT / "manual"
 SHARE = ROOT / "share/man"
 sys.path.insert(0, str(MANUAL))
 
+import configuration  # noqa: E402
 import make_pages  # noqa: E402
 import roff  # noqa: E402
 
@@ -113,6 +116,29 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     assert list(codes) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 130]
     readme = (ROOT / "README.md").read_text()
     assert set(re.findall(r"^\| (\d+) \|", readme, re.MULTILINE)) >= {str(c) for c in codes}
+
+
+def test_every_key_of_a_configuration_is_told() -> None:
+    config = configuration.module()
+    if config is None:
+        pytest.skip("this version has no diode run")
+    text = make_pages.pages()["man5/diode-run.toml.5"]
+    for struct in (config.Sender, config.Receiver, config.Drop, config.Carousel, config.Metrics):
+        for field in msgspec.structs.fields(struct):
+            told = rf"\.TP\n\\fB{re.escape(roff.escape(field.encode_name))}\\fR\n\w"
+            assert re.search(told, text), f"{struct.__name__}.{field.name} says nothing"
+
+
+def test_examples_of_a_configuration_are_ones() -> None:
+    config = configuration.module()
+    if config is None:
+        pytest.skip("this version has no diode run")
+    text = (MANUAL / "diode-run.toml.5.md").read_text()
+    examples = re.findall(r"(?:^    .*\n|^\n)+", text, re.MULTILINE)
+    examples = [textwrap.dedent(e) for e in examples if "= " in e]
+    assert len(examples) == 2
+    for example in examples:
+        config.parse(example.encode(), "example")
 
 
 # Help -----------------------------------------------------------------------------------------

@@ -959,12 +959,19 @@ def foreign(name: str) -> set[str]:
 
 
 def test_the_time_of_day_is_only_written_down() -> None:
-    """T69, T70: the ledger and the log ask for it, which write it for people."""
+    """T69, T70: the ledger and the log ask for it, which write it for people, and what shows people
+    how a receiver is.
+    """
     asks = {
         name
         for name in MODULES
         for node in ast.walk(tree(name))
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"time.time", "time.time_ns"}
     }
-    assert asks == {"diode.sink.ledger", "diode.cli.log"}
+    assert asks == {
+        "diode.sink.ledger",
+        "diode.cli.log",
+        "diode.service.reading_health",
+        "diode.service.vitals",
+    }
     assert not any("datetime" in foreign(name) for name in MODULES)

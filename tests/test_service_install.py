@@ -11,6 +11,7 @@ import pytest
 from cli import Shell
 
 from diode.cli import service as verb
+from diode.cli.report import Report
 from diode.errors import UsageError
 from diode.service import install
 from diode.service.install import Service
@@ -73,8 +74,8 @@ def test_what_somebody_changed_stays(shell: Shell, root: Path, what: str) -> Non
     ran = act(shell, root, what)
     assert ran.code == 3
     assert actions(ran)["diode-receiver@.service"] == "changed"
-    (warning,) = ran.events("warning")
-    assert "diode-receiver@.service was changed" in warning["message"]
+    told = [e["message"] for e in ran.events("warning")]
+    assert any("diode-receiver@.service was changed" in message for message in told)
     assert unit.read_text() == mine
     assert act(shell, root, what, "--force").code == 0
     assert (unit.read_text() != mine) if what == "install" else not unit.exists()
@@ -165,6 +166,23 @@ def test_what_cannot_stand_in_a_file_of_systemds(
     (error,) = ran.events("error")
     assert words in error["message"]
     assert not root.exists()
+
+
+def test_a_program_that_a_unit_cannot_see(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A virtual environment for all may still have the Python of somebody's home."""
+    for executable, called in (
+        ("/home/x/venv/bin/python", "/home/x/venv/bin/diode"),
+        ("/root/.pyenv/bin/python3", "/opt/diode/bin/diode"),
+        ("/usr/bin/python3", "/opt/diode/bin/diode"),
+    ):
+        monkeypatch.setattr(verb.sys, "executable", executable)
+        monkeypatch.setattr(verb.sys, "argv", [called])
+        assert verb._program(Report()) == called
+    first, second = capfd.readouterr().err.splitlines()
+    assert "/home/x/venv/bin/diode cannot be seen" in first
+    assert "/root/.pyenv/bin/python3 cannot be seen" in second
 
 
 def test_a_program_that_is_no_word() -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -311,26 +308,3 @@ def test_a_slow_line_gets_on_often_enough(shell: Shell, told: Manager) -> None:
     os.close(line)
     reader.join()
     os.close(ours)
-
-
-def test_a_unit_of_type_notify(shell: Shell) -> None:
-    if not Path("/run/systemd/system").is_dir() or shutil.which("systemd-run") is None:
-        pytest.skip("this machine was not started by systemd")
-    if os.geteuid():
-        pytest.skip("systemd-run needs root")
-    program = [sys.executable, "-m", "diode", "recv", str(shell.folder / "inbox")]
-    make(shell.folder / "a", 300)
-    assert shell.run("send", "a", "--to", "file:cap").code == 0
-    done = subprocess.run(
-        [
-            *("systemd-run", "--wait", "--service-type=notify", "-p", "WatchdogSec=5"),
-            *("-p", "NotifyAccess=main", f"--working-directory={os.getcwd()}"),
-            *(*program, "--from", f"file:{shell.folder / 'cap'}"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (shell.folder / "inbox/a").stat().st_size == 300

@@ -172,3 +172,10 @@ def test_the_first_configuration_is_one(root: Path, role: str) -> None:
     assert here[role]["state"] == f"/var/lib/diode/{role}"
     assert carrier.parse(here[role][key]).path.startswith("/dev/diode-")
     assert carrier.facts(far[role][key]).kind == "datagrams"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_diode_run_reads_the_first_configuration(root: Path, role: str) -> None:
+    config = pytest.importorskip("diode.service.config", reason="this version has no diode run")
+    for name in (role, f"far-{role}"):
+        config.read(str(root / f"etc/diode/{name}.toml"))

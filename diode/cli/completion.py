@@ -40,7 +40,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 """
 _ZSH = r"""#compdef %(prog_name)s
 # Completion of zsh for diode; made by: diode completion zsh
-%(complete_func)s() {
+_%(prog_name)s() {
     local -a response plain more
     local line type value help
     (( $+commands[%(prog_name)s] )) || return 1
@@ -59,10 +59,11 @@ _ZSH = r"""#compdef %(prog_name)s
     (( $#more )) && _describe -V %(prog_name)s more -S ''
     (( $#plain )) && _describe -V %(prog_name)s plain
 }
-if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
-    %(complete_func)s "$@"
+# Loaded from $fpath this file is the function's first call; sourced it only says what it is for.
+if [[ $funcstack[1] == _%(prog_name)s ]]; then
+    _%(prog_name)s "$@"
 else
-    compdef %(complete_func)s %(prog_name)s
+    compdef _%(prog_name)s %(prog_name)s
 fi
 """
 _FISH = r"""# Completion of fish for diode; made by: diode completion fish

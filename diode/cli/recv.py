@@ -169,8 +169,7 @@ def command(
             session = _session(medium, sink, watched.observer, judging, stack)
             if ordered:
                 session.order = _strict(session.disk, sink, give_up_after)
-            stop = Stop(1 if once or inbox == "-" else count, idle)
-            _listen(session, watched, watcher, stop)
+            _listen(session, watched, watcher, Stop(1 if once or inbox == "-" else count, idle))
     return _conclude(report, session, watcher)
 
 

@@ -170,11 +170,13 @@ def _program(report: Report) -> str:
     beside = os.path.join(os.path.dirname(sys.executable), "diode")
     called = os.path.abspath(sys.argv[0])
     program = called if os.path.basename(called) == "diode" else beside
-    if program.startswith(_HIDDEN):
-        report.warn(
-            f"{escape(program)} cannot be seen by a hardened service: install diode for all, such "
-            "as in /opt/diode, and run this again from there"
-        )
+    for needed in (program, os.path.realpath(sys.executable)):
+        if needed.startswith(_HIDDEN):
+            report.warn(
+                f"{escape(needed)} cannot be seen by a hardened service: install diode for all, "
+                "such as in /opt/diode, with the system's Python, and run this again from there"
+            )
+            break
     return program
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import os
 import sys
 import threading
 from functools import partial
@@ -14,12 +14,13 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from diode.cli import INTERRUPTED, options, signals
-from diode.cli.report import Report
+from diode.cli.report import Report, plural
 from diode.cli.status_sender import sender
 from diode.cli.status_tables import receiver
 from diode.cli.status_words import Look
-from diode.errors import NothingHeard, Partial, UsageError
-from diode.service import reading_health
+from diode.errors import DestinationError, NothingHeard, Partial, UsageError
+from diode.objects import escape
+from diode.service import gaps, reading_health
 from diode.service.reading_health import STALE, Reading, SenderReading
 
 if TYPE_CHECKING:
@@ -60,12 +61,16 @@ class Shown(NamedTuple):
     show_default=True,
     help="Deliveries to show.",
 )
+@click.option(
+    "--dismiss", is_flag=True, help="What is missing now is seen to: do not count it any more."
+)
 @click.option("--serve", metavar="HOST:PORT", help="Show it as a page in a browser, read only.")
 @options.manners
 def command(
     where: str,
     follow: bool,
     recent: int,
+    dismiss: bool,
     serve: str | None,
     json_: bool,
     quiet: bool,
@@ -77,6 +82,7 @@ def command(
       diode status inbox
       diode status inbox --follow
       diode status inbox --json | jq .health.line.state
+      diode status inbox --dismiss
       diode status inbox --serve 127.0.0.1:8080
       diode status ~/.local/state/diode
 
@@ -88,8 +94,10 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     folder = reading_health.find(where)
+    if dismiss:
+        _dismiss(report, folder)
     if serve is not None:
-        return _serve(folder, serve)
+        return _serve(report, folder, serve)
     read = partial(_read, folder, recent)
     if follow:
         return _follow(report, read)
@@ -98,9 +106,20 @@ def command(
     return shown.exit_code
 
 
-def _serve(folder: str, address: str) -> int:
-    page = importlib.import_module("diode.page")
-    page.serve(address, partial(reading_health.load, folder))
+def _dismiss(report: Report, folder: str) -> None:
+    """Whoever sends objects again sends them under other numbers: the old ones never come."""
+    health = reading_health.load(folder, 0).health
+    try:
+        count = gaps.dismiss(folder, health)
+    except OSError as error:
+        raise DestinationError(f"{escape(folder)}: {os.strerror(error.errno or 0)}") from error
+    report.say(f"{plural(count, 'missing object')} dismissed")
+
+
+def _serve(report: Report, folder: str, address: str) -> int:
+    from diode import page
+
+    page.serve(address, partial(reading_health.load, folder), report.say)
     return 0
 
 

@@ -35,7 +35,7 @@ from diode.health import (
     Sending,
 )
 from diode.objects import escape
-from diode.service import snapshots
+from diode.service import gaps, snapshots
 from diode.service.windows import merged
 from diode.sink import records
 from diode.sink.place import STATE
@@ -97,6 +97,7 @@ def load(folder: str, recent: int = RECENT) -> Reading:
     try:
         health = snapshots.read(folder, snapshots.HEALTH, Health)
         history = snapshots.read(folder, snapshots.HISTORY, list[Sample]) or []
+        dismissed = gaps.read(folder)
     except PermissionError:
         raise NoState(
             f"{escape(folder)} cannot be read by this user",
@@ -108,7 +109,10 @@ def load(folder: str, recent: int = RECENT) -> Reading:
     here = Clock(snapshots.boot(), time.monotonic())
     age = snapshots.age(health.clock, health.time, here, time.time())
     line = replace(health.line, history=merged(history, health.line.history))
-    health = replace(health, line=line)
+    senders = [gaps.seen_to(sender, dismissed) for sender in health.senders]
+    health = replace(health, line=line, senders=senders)
+    if not health.missing_objects:
+        health = replace(health, alarms=[one for one in health.alarms if one.name != "gap"])
     if age > STALE and health.line.state is not LinkState.STOPPED:
         health = _gone(health)
     health = replace(health, alarms=[*health.alarms, *trouble])

@@ -9,7 +9,7 @@
 pip installs from it with --no-index and --require-hashes: no index is asked, and nothing is taken
 that is not in the list. The same wheels give the same tar, byte for byte.
 
-    python packaging/bundle.py --extras audio,fast
+    python offline/bundle.py --extras audio,fast
 """
 
 from __future__ import annotations
