@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from diode.cli import INTERRUPTED, confinement, options, reading, signals, verifying
+from diode.cli import INTERRUPTED, confinement, hooking, options, reading, signals, verifying
 from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
@@ -91,6 +91,7 @@ class Judging(TypedDict):
     metavar="NAME",
     help="Refuse to start unless the state is there and has that name, which -v tells.",
 )
+@hooking.hook_options
 @options.buffer
 @options.impair
 @options.sandbox
@@ -114,6 +115,9 @@ def command(
     give_up_after: float | None,
     state: str | None,
     require_state: str | None,
+    on_delivery: str | None,
+    hook_timeout: float,
+    retry_hooks: bool,
     buffer: int,
     impair: str | None,
     sandbox: str,
@@ -137,23 +141,31 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, state, names, json_, ordered, give_up_after)
-    judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
     with ExitStack() as stack:
+        # Before there is a key in this process, a thread or a carrier.
+        hooks = hooking.started(on_delivery, hook_timeout, retry_hooks, inbox)
+        stack.callback(hooks.close)
+        judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
         medium, reader = reading.merged(report, urls, line_name, impair, sandbox, buffer, stack)
         sink = _sink(inbox, state, require_state, mode, names, quota, expire)
         stack.callback(sink.close)
-        place = stack.enter_context(closing(_place(report, inbox, sink, sandbox)))
+        hooked = hooking.attached(
+            report, hooks, _place(report, inbox, sink, sandbox), sink, inbox, retry=retry_hooks
+        )
+        place = stack.enter_context(closing(hooked.place))
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, place, of_lanes(medium))
             _listens(report, urls, confined, reader, sink)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
-            session = Session(medium, medium, sink, watcher, disk=disk, **judging)
+            session = Session(
+                medium, medium, sink, watcher, disk=disk, around=hooked.around, **judging
+            )
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
             _listen(session, watcher, Stop(1 if once or inbox == "-" else count, idle))
-    return _conclude(report, session, watcher)
+    return hooked.verdict(_conclude(report, session, watcher))
 
 
 def _listen(session: Session, watcher: Watcher, stop: Stop) -> None:
