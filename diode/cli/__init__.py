@@ -20,7 +20,7 @@ from diode.errors import DiodeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = ("send", "recv", "plan", "inspect", "linktest", "demo", "keygen", "doctor")
+VERBS = ("send", "recv", "plan", "inspect", "linktest", "demo", "keygen", "doctor", "receipt")
 INTERRUPTED = 130
 
 

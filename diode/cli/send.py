@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diode import slots
-from diode.cli import confinement, lanes, options, preparing, signing
+from diode.cli import confinement, lanes, options, preparing, receipting, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
+    from diode.receipt import Receipt
     from diode.service.lanes import Outlet
     from diode.tag import Tagger
 
@@ -48,6 +49,8 @@ class How:
     tagger: Tagger
     cbr: bool
     linger: float | None
+    receipt: Receipt | None
+    ledger: str | None
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ class Sending:
                 self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
             else:
                 self.failed += event.number not in self.course.withdrawn
-                self.course.log.void(event.number)
+                self.course.void(event.number)
                 self.report.event(
                     "object_void",
                     name=name,
@@ -109,7 +112,7 @@ class Sending:
 
 
 @click.command(short_help="send files, folders or standard input")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
     "--to",
     "urls",
@@ -127,6 +130,7 @@ class Sending:
 )
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @signing.options
+@receipting.receipt_options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
@@ -143,6 +147,10 @@ def command(
     state: str | None,
     key_file: str | None,
     encrypt_to: tuple[str, ...],
+    receipt: str | None,
+    receipt_keys: tuple[str, ...],
+    unsigned_receipt: bool,
+    receipt_ledger: str | None,
     link_key: str | None,
     hard_links: bool,
     fresh: bool,
@@ -175,6 +183,8 @@ def command(
     On a line, a run that was killed goes on where it was when the same command is given again.
     With --cbr the line is never silent, from before the files are read until it is stopped.
     --to given more than once shares everything out over several lanes.
+    With --receipt what a receiver says it has is left out, and without PATH all that it lacks is
+    sent again.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
@@ -189,12 +199,24 @@ def command(
     )
     if json_ and any(url.partition("?")[0] == "-" for url in urls):
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
+    returned = receipting.wanted(paths, receipt, receipt_keys, unsigned_receipt, receipt_ledger)
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
     if linger is not None and not cbr:
         raise UsageError("--linger goes with --cbr", hint=f"--cbr --linger {linger:g}s")
     tagger = options.tagging(link_key)
-    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger)
+    how = How(
+        impair,
+        folder,
+        sandbox,
+        fresh,
+        hard_links,
+        tagger,
+        cbr,
+        linger,
+        returned,
+        receipt_ledger,
+    )
     return _send(report, paths, name, urls, settings, keys, line, how)
 
 
@@ -212,15 +234,22 @@ def _send(
     named, settings, link = lanes.planned(named, settings, how.tagger.extra, cbr=how.cbr)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
+        intake = receipting.Intake(report, state, how.receipt, how.ledger)
+        stack.callback(intake.close)
         listed = preparing.listing(report, paths, name, how.hard_links)
+        read = paths or intake.list_missing(listed, how.hard_links)
+        if not listed and not paths:
+            report.say("there is nothing that could be sent again")
+            return Partial.exit_code if listed.unreadable else 0
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
         preparing.spool(listed, settings, stack)
-        confinement.sender(report, urls, how.state, paths, listed.spool, how.sandbox)
+        confinement.sender(report, urls, how.state, read, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
         state.make_room(len(listed))
-        course = Course(report, state, all(one.facts.live for one in named), fresh=how.fresh)
+        live = all(one.facts.live for one in named)
+        course = Course(report, state, live, intake, fresh=how.fresh)
         settings = replace(settings, cipher=keys.cipher)
         lines = " ".join(one.line for one in named)
         course.named(paths, name, " ".join(urls), lines, settings, link, keys.names)
