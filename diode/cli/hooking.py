@@ -7,10 +7,12 @@ at the end the last one is waited for. Into a store, a call is due when its file
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +31,7 @@ from diode.sink import Delivered, Unpacked, tally
 from diode.sink.store import shown
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Mapping
 
     from diode.cli.report import Report
@@ -47,8 +50,24 @@ Facts = dict[str, Any]
 Deliver = Callable[[Callable[[], "Delivery"]], "Delivery"]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says about hooks."""
+
+    command: str | None
+    timeout: float
+    retry: bool
+
+
 def hook_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of `recv` about hooks."""
+    """The options of `recv` about hooks, as one argument: `hook`."""
+
+    @functools.wraps(command)
+    def gathered(
+        on_delivery: str | None, hook_timeout: float, retry_hooks: bool, **rest: Any
+    ) -> Any:
+        return command(hook=Asked(on_delivery, hook_timeout, retry_hooks), **rest)
+
     on_delivery = click.option(
         "--on-delivery",
         metavar="CMD",
@@ -64,13 +83,15 @@ def hook_options(command: Callable[..., Any]) -> Callable[..., Any]:
     retry = click.option(
         "--retry-hooks", is_flag=True, help="Run again what --on-delivery gave up in earlier runs."
     )
-    return on_delivery(timeout(retry(command)))
+    return on_delivery(timeout(retry(gathered)))
 
 
-def started(command: str | None, timeout: float, retry: bool, inbox: str) -> Hooks:
-    """The process that runs hooks: to be started first of all. UsageError where it cannot be."""
-    if command is None:
-        if retry:
+def started(asked: Asked, inbox: str, stack: contextlib.ExitStack) -> Hooks:
+    """The process that runs hooks, to be closed with the stack. To be started first of all: before
+    there is a key in this process, a thread or a carrier. UsageError where it cannot be.
+    """
+    if asked.command is None:
+        if asked.retry:
             raise UsageError("--retry-hooks goes with --on-delivery")
         return Hooks.start({})
     if inbox == "-":
@@ -78,16 +99,19 @@ def started(command: str | None, timeout: float, retry: bool, inbox: str) -> Hoo
             "--on-delivery goes with an inbox or a store: - gives the object to a program itself",
             hint="diode recv - --from URL | PROGRAM",
         )
-    return Hooks.start({DELIVERY: resolved(command, "--on-delivery")}, timeout)
+    command = resolved(asked.command, "--on-delivery")
+    hooks = Hooks.start({DELIVERY: command}, asked.timeout)
+    stack.callback(hooks.close)
+    return hooks
 
 
 def attached(
-    report: Report, hooks: Hooks, place: Place, sink: Sink, inbox: str, *, retry: bool
+    report: Report, hooks: Hooks, asked: Asked, place: Place, sink: Sink, inbox: str
 ) -> Hooked | Unhooked:
     """The place with its hooks; before this process is confined."""
     if DELIVERY not in hooks.kinds:
         return Unhooked(place)
-    return Hooked(report, hooks, place, sink, inbox, retry=retry)
+    return Hooked(report, hooks, place, sink, inbox, retry=asked.retry)
 
 
 class Unhooked:

@@ -7,13 +7,15 @@ can do is to say of objects that were sent whether they arrived (service/returne
 
 from __future__ import annotations
 
+import functools
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from diode.cli.report import plural
-from diode.errors import SourceError, UsageError
+from diode.errors import Partial, SourceError, UsageError
 from diode.objects import escape
 from diode.receipt import opened
 from diode.service.history import History, Sent
@@ -39,8 +41,39 @@ TOLD = 20
 """Objects or ranges told one by one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says about receipts."""
+
+    source: str | None
+    keys: tuple[str, ...]
+    unsigned: bool
+    ledger: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A receipt that was vouched for, or none."""
+
+    receipt: Receipt | None = None
+    ledger: int | None = None
+    """The ledger that receipts are to be accepted of from now on."""
+
+
 def receipt_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of `send` about receipts, as one."""
+    """The options of `send` about receipts, as one argument: `asked`."""
+
+    @functools.wraps(command)
+    def gathered(
+        receipt: str | None,
+        receipt_keys: tuple[str, ...],
+        unsigned_receipt: bool,
+        receipt_ledger: str | None,
+        **rest: Any,
+    ) -> Any:
+        asked = Asked(receipt, receipt_keys, unsigned_receipt, receipt_ledger)
+        return command(asked=asked, **rest)
+
     receipt = click.option(
         "--receipt",
         metavar="FILE",
@@ -61,41 +94,40 @@ def receipt_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME",
         help="Accept receipts of another ledger than before: its eight hexadecimal digits.",
     )
-    return receipt(key(unsigned(ledger(command))))
+    return receipt(key(unsigned(ledger(gathered))))
 
 
-def wanted(
-    paths: tuple[str, ...],
-    source: str | None,
-    key_sources: tuple[str, ...],
-    unsigned: bool,
-    ledger: str | None,
-) -> Receipt | None:
-    """The receipt that these options name, read and vouched for; None where they name none."""
-    if source is None:
-        if key_sources or unsigned or ledger:
+def given(paths: tuple[str, ...], asked: Asked) -> Given:
+    """The receipt that these options name, read and vouched for, if they name one."""
+    if asked.source is None:
+        if asked.keys or asked.unsigned or asked.ledger:
             raise UsageError("--receipt-key, --unsigned-receipt, --receipt-ledger need --receipt")
         if not paths:
             raise UsageError("Missing argument 'PATH...'", hint="diode send PATH --to URL")
-        return None
-    if source == STDIN and STDIN in paths:
+        return Given()
+    if asked.source == STDIN and STDIN in paths:
         raise UsageError("the receipt and the object both want standard input")
-    if unsigned == bool(key_sources):
+    if asked.unsigned == bool(asked.keys):
         raise UsageError(
             "a receipt has to be signed by a key that is known here"
-            if not unsigned
+            if not asked.unsigned
             else "--unsigned-receipt and --receipt-key contradict each other",
             hint="--receipt-key KEY.pub, or --unsigned-receipt to believe whoever made it",
         )
-    return opened(read(source), keys(key_sources) or None)
+    ledger = None if asked.ledger is None else number_of(asked.ledger, "--receipt-ledger")
+    return Given(opened(read(asked.source), keys(asked.keys) or None), ledger)
+
+
+def nothing(report: Report, listed: Listing) -> int:
+    """The last words, and the exit code, where nothing is missing that could be sent."""
+    report.say("there is nothing that could be sent again")
+    return Partial.exit_code if listed.unreadable else 0
 
 
 class Intake:
     """What is known of earlier runs, and what a receipt says of them."""
 
-    def __init__(
-        self, report: Report, state: SenderState, receipt: Receipt | None, ledger: str | None
-    ) -> None:
+    def __init__(self, report: Report, state: SenderState, given: Given) -> None:
         """Raises ReceiptError where the receipt must not be acted on."""
         self._report = report
         self.history = History(state.folder, state.sender)
@@ -106,9 +138,9 @@ class Intake:
             )
         self.returned: Returned = NOTHING_KNOWN
         self._receipted: Receipted | None = None
+        receipt = given.receipt
         if receipt is not None:
-            wanted_ledger = None if ledger is None else number_of(ledger, "--receipt-ledger")
-            believable(receipt, state.sender, state.number, self.history.newest, wanted_ledger)
+            believable(receipt, state.sender, state.number, self.history.newest, given.ledger)
             self.history.accepted(receipt.ledger, receipt.count)
             self.returned = self._receipted = Receipted(receipt, self.history)
             self._tell(receipt)

@@ -115,9 +115,7 @@ def command(
     give_up_after: float | None,
     state: str | None,
     require_state: str | None,
-    on_delivery: str | None,
-    hook_timeout: float,
-    retry_hooks: bool,
+    hook: hooking.Asked,
     buffer: int,
     impair: str | None,
     sandbox: str,
@@ -142,26 +140,22 @@ def command(
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, state, names, json_, ordered, give_up_after)
     with ExitStack() as stack:
-        # Before there is a key in this process, a thread or a carrier.
-        hooks = hooking.started(on_delivery, hook_timeout, retry_hooks, inbox)
-        stack.callback(hooks.close)
+        hooks = hooking.started(hook, inbox, stack)
         judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
         medium, reader = reading.merged(report, urls, line_name, impair, sandbox, buffer, stack)
         sink = _sink(inbox, state, require_state, mode, names, quota, expire)
         stack.callback(sink.close)
-        hooked = hooking.attached(
-            report, hooks, _place(report, inbox, sink, sandbox), sink, inbox, retry=retry_hooks
-        )
-        place = stack.enter_context(closing(hooked.place))
+        place = _place(report, inbox, sink, sandbox)
+        hooked = hooking.attached(report, hooks, hook, place, sink, inbox)
+        stack.enter_context(closing(hooked.place))
         confined = confinement.receiver(report, sink.folders, mode, sandbox)
         with progress(report, "receiving") as bar:
-            watcher = Watcher(report, bar, place, of_lanes(medium))
+            watcher = Watcher(report, bar, hooked.place, of_lanes(medium))
             _listens(report, urls, confined, reader, sink)
             disk = Beside()  # a thread, which shares the confinement only if it starts after it
             stack.callback(disk.close)
-            session = Session(
-                medium, medium, sink, watcher, disk=disk, around=hooked.around, **judging
-            )
+            session = Session(medium, medium, sink, watcher, disk=disk, **judging)
+            session.around = hooked.around
             if ordered:
                 session.order = _strict(disk, sink, give_up_after)
             _listen(session, watcher, Stop(1 if once or inbox == "-" else count, idle))

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
-    from diode.receipt import Receipt
     from diode.service.lanes import Outlet
     from diode.tag import Tagger
 
@@ -49,8 +48,7 @@ class How:
     tagger: Tagger
     cbr: bool
     linger: float | None
-    receipt: Receipt | None
-    ledger: str | None
+    given: receipting.Given
 
 
 @dataclass(slots=True)
@@ -147,10 +145,7 @@ def command(
     state: str | None,
     key_file: str | None,
     encrypt_to: tuple[str, ...],
-    receipt: str | None,
-    receipt_keys: tuple[str, ...],
-    unsigned_receipt: bool,
-    receipt_ledger: str | None,
+    asked: receipting.Asked,
     link_key: str | None,
     hard_links: bool,
     fresh: bool,
@@ -199,24 +194,13 @@ def command(
     )
     if json_ and any(url.partition("?")[0] == "-" for url in urls):
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
-    returned = receipting.wanted(paths, receipt, receipt_keys, unsigned_receipt, receipt_ledger)
+    given = receipting.given(paths, asked)
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
     if linger is not None and not cbr:
         raise UsageError("--linger goes with --cbr", hint=f"--cbr --linger {linger:g}s")
     tagger = options.tagging(link_key)
-    how = How(
-        impair,
-        folder,
-        sandbox,
-        fresh,
-        hard_links,
-        tagger,
-        cbr,
-        linger,
-        returned,
-        receipt_ledger,
-    )
+    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given)
     return _send(report, paths, name, urls, settings, keys, line, how)
 
 
@@ -234,13 +218,12 @@ def _send(
     named, settings, link = lanes.planned(named, settings, how.tagger.extra, cbr=how.cbr)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
-        intake = receipting.Intake(report, state, how.receipt, how.ledger)
+        intake = receipting.Intake(report, state, how.given)
         stack.callback(intake.close)
         listed = preparing.listing(report, paths, name, how.hard_links)
         read = paths or intake.list_missing(listed, how.hard_links)
-        if not listed and not paths:
-            report.say("there is nothing that could be sent again")
-            return Partial.exit_code if listed.unreadable else 0
+        if not read:
+            return receipting.nothing(report, listed)
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
         preparing.spool(listed, settings, stack)
