@@ -24,7 +24,7 @@ from diode.source.bundle import BundleSource, Sent
 from diode.transmitter import ObjectSent, Transmitter
 
 if TYPE_CHECKING:
-    from diode.cli.preparing import Preparation
+    from diode.cli.preparing import Listing, Preparation
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Settings
@@ -178,8 +178,7 @@ def command(
     On a line, a run that was killed goes on where it was when the same command is given again.
     With --cbr the line is never silent, from before the files are read until it is stopped.
     --to given more than once shares everything out over several lanes.
-    With --receipt what a receiver says it has is left out, and without PATH all that it lacks is
-    sent again.
+    --receipt leaves out what a receiver says it has; without PATH it sends again what that lacks.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
@@ -192,16 +191,20 @@ def command(
         keep_order=keep_order,
         bundle=not no_bundle,
     )
-    if json_ and any(url.partition("?")[0] == "-" for url in urls):
-        raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
+    _check(urls, json_, cbr, linger)
     given = receipting.given(paths, asked)
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
-    if linger is not None and not cbr:
-        raise UsageError("--linger goes with --cbr", hint=f"--cbr --linger {linger:g}s")
     tagger = options.tagging(link_key)
     how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given)
     return _send(report, paths, name, urls, settings, keys, line, how)
+
+
+def _check(urls: tuple[str, ...], json_: bool, cbr: bool, linger: float | None) -> None:
+    if json_ and any(url.partition("?")[0] == "-" for url in urls):
+        raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
+    if linger is not None and not cbr:
+        raise UsageError("--linger goes with --cbr", hint=f"--cbr --linger {linger:g}s")
 
 
 def _send(
@@ -218,10 +221,7 @@ def _send(
     named, settings, link = lanes.planned(named, settings, how.tagger.extra, cbr=how.cbr)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
-        intake = receipting.Intake(report, state, how.given)
-        stack.callback(intake.close)
-        listed = preparing.listing(report, paths, name, how.hard_links)
-        read = paths or intake.list_missing(listed, how.hard_links)
+        intake, listed, read = _listed(report, state, paths, name, how, stack)
         if not read:
             return receipting.nothing(report, listed)
         # Before gigabytes are read: a port that is not there is told at once.
@@ -231,8 +231,7 @@ def _send(
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
         state.make_room(len(listed))
-        live = all(one.facts.live for one in named)
-        course = Course(report, state, live, intake, fresh=how.fresh)
+        course = Course(report, state, all(o.facts.live for o in named), intake, fresh=how.fresh)
         settings = replace(settings, cipher=keys.cipher)
         lines = " ".join(one.line for one in named)
         course.named(paths, name, " ".join(urls), lines, settings, link, keys.names)
@@ -268,6 +267,21 @@ def _send(
     _conclude(report, sending, settings)
     partial = sending.failed or listed.unreadable or lanes.missed(report, outlet)
     return Partial.exit_code if partial else 0
+
+
+def _listed(
+    report: Report,
+    state: SenderState,
+    paths: tuple[str, ...],
+    name: str | None,
+    how: How,
+    stack: contextlib.ExitStack,
+) -> tuple[receipting.Intake, Listing, tuple[str, ...]]:
+    """What is known of earlier runs, what there is to send, and the paths that will be read."""
+    intake = receipting.Intake(report, state, how.given)
+    stack.callback(intake.close)
+    listed = preparing.listing(report, paths, name, how.hard_links)
+    return intake, listed, paths or intake.list_missing(listed, how.hard_links)
 
 
 def _transmit(
