@@ -23,7 +23,7 @@ import numpy as np
 
 from diode.block import CRC
 from diode.frame import evenly
-from diode.parity import Parity
+from diode.parity import Parity, Repair
 from diode.suspect import Spent, Suspect
 
 if TYPE_CHECKING:
@@ -57,12 +57,14 @@ class Collector:
         self.numbers = code.numbers(geometry.k)
         self.done: Bool = np.zeros(geometry.blocks, np.bool_)
         self.done_count = 0
-        self.parked: set[int] = set()
+        self.parked: dict[int, int] = {}
+        """Blocks that were handed out to be kept elsewhere, and how many symbols of each."""
         self.spoiled: list[int] = []
         """Blocks that turned suspect since the list was last emptied."""
         self.wanted: list[int] = []
         """Parked blocks that are being heard again since the list was last emptied."""
         self.duplicates = 0
+        self.repair = Repair(geometry, code)
         self._slots: dict[int, int] = {}  # block -> slot; insertion order is age
         self._free: list[int] = []
         self._releasing: dict[int, int] = {}  # block -> slot, of blocks handed out
@@ -110,7 +112,7 @@ class Collector:
     def symbols(self) -> tuple[int, int]:
         """Symbols at hand or no longer needed, and symbols needed in all. For display."""
         k, cut = self.geometry.k, self.geometry
-        held = sum(min(k, self.held(block)) for block in self._slots)
+        held = sum(min(k, count) for count in (*map(self.held, self._slots), *self.parked.values()))
         return self.done_count * k + held, cut.blocks * k
 
     def valid(self, blocks: I64, symbols: I64) -> Bool:
@@ -202,10 +204,10 @@ class Collector:
         Those that were handed out before, and came back by `restore`, are left out.
         """
         numbers, symbols = self._not_kept(block)
+        self.parked[block] = self.held(block)
         self._free.append(self._slots.pop(block))
         self._parity.pop(block, None)
         self._spent.keep(block, self._suspects.pop(block, None))
-        self.parked.add(block)
         self._shrink()
         return numbers, symbols
 
@@ -233,7 +235,7 @@ class Collector:
 
     def restore(self, block: int, numbers: I64, symbols: U8) -> list[Recovered]:
         """Take back all that `park` handed out, perhaps long ago: (n,), (n, S)."""
-        self.parked.discard(block)
+        self.parked.pop(block, None)
         found = self.add(np.full(len(numbers), block), numbers, symbols, heard=False)
         if block in self._slots:
             self._keep(block, numbers)
@@ -248,7 +250,7 @@ class Collector:
         """Count these blocks as not recovered after all."""
         self.done[list(blocks)] = False
         self.done_count = int(self.done.sum())
-        self.parked.update(blocks)  # what was kept of them may still be there
+        self.parked |= dict.fromkeys(blocks, 0)  # what was kept of them may still be there
 
     # One block --------------------------------------------------------------------------
 
@@ -279,7 +281,7 @@ class Collector:
         slot = self._free.pop()
         self._slots[block] = slot
         if block in self.parked:
-            self.parked.discard(block)
+            del self.parked[block]
             self.wanted.append(block)
         self._have[slot] = self._kept[slot] = False
         present = self.geometry.source_symbols(block)
@@ -335,6 +337,8 @@ class Collector:
             if not self._fill(block, rows, np.flatnonzero(~self._have[slot]), parity):
                 return None
         if self.check.open(rows.reshape(-1), self.geometry.length(block), block):
+            if short and parity is not None:
+                self.repair.needed(block, short, parity.first(short + self.code.spare)[0])
             return self._finish(block, rows, decoded=short > 0)
         known = self._candidates(block), self._spent.of(block)
         self._suspects[block] = Suspect(self.geometry, self.code, self.check, block, *known)

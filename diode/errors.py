@@ -47,6 +47,10 @@ class KeyFileError(UsageError):
     """A key is missing, malformed, or not kept secret."""
 
 
+class NoState(UsageError):
+    """There is no state of diode where it was looked for, or none that this user may read."""
+
+
 class Partial(DiodeError):
     """Something is incomplete, was rejected or is in quarantine."""
 

@@ -16,6 +16,18 @@ import enum
 
 import msgspec
 
+MOST = 100
+"""Ranges, senders, objects that are named one by one; beyond, they are only counted. A receiver
+may be made to know thousands, and writes this down each second."""
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """When a value was written, by a clock that nobody can set: so its age is known for sure."""
+
+    boot: str = ""
+    """Since which start of the machine it runs."""
+    seconds: float = 0.0
+
 
 class LinkState(enum.Enum):
     """What is known of the line at one moment."""
@@ -23,8 +35,10 @@ class LinkState(enum.Enum):
     UNHEARD = "unheard"
     """No frame has come since the receiver started."""
     UP = "up"
+    ENDED = "ended"
+    """Nothing comes any more, and every sender had said that it was done: nothing is wrong."""
     SILENT = "silent"
-    """Nothing has come for longer than the configured time: the main alarm."""
+    """Nothing has come for longer than was configured, or promised: the main alarm."""
     STOPPED = "stopped"
     """No receiver runs, or the one that does tells nothing any more."""
 
@@ -51,6 +65,8 @@ class SenderHealth(msgspec.Struct, frozen=True):
     """Eight hexadecimal digits."""
     last_heard: float
     silent_seconds: float
+    interval: float
+    """Seconds in which it promised its next heartbeat; 0 where not known."""
     ended: bool
     """Whether it said that what it sent last was its last frame for now."""
     frames: int
@@ -70,11 +86,10 @@ class SenderHealth(msgspec.Struct, frozen=True):
     """Highest object number that it has used."""
     loss: Loss
     missing: list[Numbers]
-    """Object numbers that it has used and nothing was heard of."""
-
-    @property
-    def missing_objects(self) -> int:
-        return sum(r.last - r.first + 1 for r in self.missing)
+    """Object numbers that it has used and nothing was heard of, in this run or an earlier one;
+    the first MOST of these ranges."""
+    missing_objects: int
+    """How many numbers that are, those of all ranges."""
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -131,7 +146,9 @@ class Line(msgspec.Struct, frozen=True):
     state: LinkState
     silent_seconds: float
     silent_since: float | None
-    """When the last frame came, of a line that is silent."""
+    """When the last frame came, of a line that is silent; None too where none ever came."""
+    last_heard: float | None
+    """When the last frame came, in this run or an earlier one; None where none ever did."""
     frames: int
     lost: int
     idle: int
@@ -149,8 +166,13 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Repair(msgspec.Struct, frozen=True):
-    """How near to failing: of the parity that senders gave, what share was needed to make good what
-    was lost, in the objects delivered lately. Above 1 an object would not have come whole.
+    """How near to failing the objects delivered lately were.
+
+    A block of k source symbols is sent as n x passes symbols, one after the other by number, so
+    n x passes - k of them may get lost. When it became whole with symbol h as the highest it
+    needed, h + 1 - k had been. The share of an object is the one of its worst block. Above 1 it
+    would not have come whole, had it not been sent more often than planned. None: nothing was
+    delivered, or no repair was offered.
     """
 
     last: float | None = None
@@ -160,9 +182,11 @@ class Repair(msgspec.Struct, frozen=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """Where objects go."""
+    """Where objects go. Bytes; 0 where not known."""
 
     free: int
+    size: int
+    """Of the whole file system."""
     quota: int
     unfinished: int
     """Bytes that unfinished objects take."""
@@ -175,7 +199,7 @@ class Alarm(msgspec.Struct, frozen=True):
     """Something that a person should look at now."""
 
     name: str
-    """silent, losing, repair, disk, gap, refused"""
+    """silent, losing, repair, disk, gap, refused; gone, of a receiver that ended without a word"""
     since: float
     text: str
     hint: str = ""
@@ -196,7 +220,119 @@ class Health(msgspec.Struct, frozen=True):
     outcomes: Outcomes
     senders: list[SenderHealth]
     unfinished: list[Unfinished]
+    unfinished_objects: int
+    """How many there are; `unfinished` has the first MOST of them."""
     refused: list[Refused]
     """The last ones, the newest last."""
     disk: Disk
     alarms: list[Alarm]
+    silence: float | None = None
+    """Seconds of silence after which a person is to look, where that was configured."""
+    clock: Clock = Clock()
+
+    @property
+    def missing_objects(self) -> int:
+        """Object numbers of which nothing was heard, of all senders."""
+        return sum(sender.missing_objects for sender in self.senders)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether objects are unfinished and nothing comes that could complete them."""
+        return bool(self.unfinished_objects) and self.line.state is not LinkState.UP
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is missing and no person has to look."""
+        return not (self.alarms or self.missing_objects or self.stuck)
+
+
+# What was delivered, from the ledger -----------------------------------------------------------
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """An object that was delivered, and how it came."""
+
+    time: float
+    sender: str
+    number: int
+    name: str
+    path: str
+    """Below the inbox."""
+    size: int
+    sha256: str
+    files: int = 1
+    """Of a bundle, how many; 1 of a file."""
+    duplicate: bool = False
+    """Whether that content was there already."""
+    signed_by: str = ""
+    signed_by_key: str = ""
+    loss: float = 0.0
+    """Share of the sender's frames that were lost while it was under way."""
+    passes: int = 0
+    """Passes that it took; 0 where not known."""
+    frames: int = 0
+    """Data frames heard of it."""
+    seconds: float = 0.0
+    """From its announcement to the last block."""
+    blocks: int = 0
+    blocks_decoded: int = 0
+    """Blocks in which something was lost that parity made good."""
+    parity_used: int = 0
+    """Parity symbols that they were decoded with."""
+    repair: float | None = None
+    """As `Repair` has it."""
+
+
+# The sender's side -----------------------------------------------------------------------------
+
+
+class FlowHealth(msgspec.Struct, frozen=True):
+    """What waits in one queue of a sender."""
+
+    name: str
+    priority: int
+    objects: int
+    bytes: int
+
+
+class UnderWay(msgspec.Struct, frozen=True):
+    """An object that is being sent."""
+
+    number: int
+    name: str
+    size: int
+    number_of_pass: int
+    passes: int
+    """0: until stopped."""
+    flow: str = ""
+
+
+class Sending(msgspec.Struct, frozen=True):
+    """A sender at one moment, as it leaves it in its state folder (`sending.json`)."""
+
+    time: float
+    started: float
+    sender: str
+    """Eight hexadecimal digits."""
+    to: list[str]
+    """Carrier URLs."""
+    running: bool
+    """False in the last one, of an orderly end."""
+    frames: int
+    """Frames that this sender ever sent."""
+    line_bytes: int
+    """Since the start."""
+    rate: int
+    """Bytes per second of its line; 0 where not known."""
+    highest: int
+    """Highest object number used."""
+    sent: int
+    """Objects sent in all their passes since the start. Whether they arrived nobody here knows."""
+    failed: int
+    """Objects whose source failed."""
+    queue: list[FlowHealth]
+    under_way: list[UnderWay]
+    alarms: list[Alarm]
+    carousel: int = 0
+    """Objects that are repeated while there is nothing else to send."""
+    clock: Clock = Clock()

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from diode.code import Code
     from diode.frame import I64, U8
+    from diode.geometry import Geometry
 
 
 class Parity:
@@ -62,3 +64,43 @@ class Parity:
         self._numbers = np.empty(room, np.int64)
         self._symbols = np.empty((room, symbols.shape[1]), np.uint8)
         self._numbers[: self._count], self._symbols[: self._count] = numbers, symbols
+
+
+class Repair:
+    """How much of the repair that its sender offers an object's blocks have needed.
+
+    A pass sends the symbols of a block by number, and the next one goes on with fresh numbers
+    (schedule.symbol_numbers). So when a block is decoded with symbol h as the highest, all up to h
+    were sent, and as many of them lost as h is beyond the last of those it needs. What may get lost
+    in all is what all passes send beyond those. Nothing is known of blocks of earlier runs, and
+    what only comes again under the same number does not show.
+    """
+
+    def __init__(self, geometry: Geometry, code: Code) -> None:
+        self._geometry = geometry
+        self._offered = code.numbers(geometry.k) > geometry.k and bool(geometry.blocks)
+        self.symbols = 0
+        """Parity symbols that blocks were decoded with."""
+        self.passes = 1
+        """The pass that brought the last symbol needed."""
+        self._worst: float | None = None
+
+    def needed(self, block: int, count: int, numbers: I64) -> None:
+        """A block was decoded with so many parity symbols, the last ones of these (n,)."""
+        cut = self._geometry
+        source, each = cut.source_symbols(block), cut.frames(block)
+        position = int(numbers.max()) - (cut.k - source)
+        here = position // each + 1
+        self.symbols += count
+        self.passes = max(self.passes, here)
+        room = each * (cut.passes or here) - source
+        if room > 0:
+            self._worst = max(self._worst or 0.0, (position + 1 - source) / room)
+
+    @property
+    def share(self) -> float | None:
+        """Of the block that needed most; None where there is no repair to need."""
+        cut = self._geometry
+        if not self._offered or cut.n * max(1, cut.passes) <= cut.k:
+            return None
+        return self._worst or 0.0

@@ -16,6 +16,7 @@ frames change nothing in the result.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +47,7 @@ from diode.limits import Limits
 from diode.objects import Status
 from diode.orphans import Orphans, Part
 from diode.parking import Parking
-from diode.reception import Reception
+from diode.reception import NOBODY, Reception
 from diode.tag import MARK, Untagged
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Receiver:
         for rows, compact in data:
             self._take_compact(rows) if compact else self._take_data(rows)
         for reception in self._heard:
-            reception.settle(self.frames)
+            reception.settle(self.frames, now)
         self._heard.clear()
         return self._drain()
 
@@ -144,9 +145,15 @@ class Receiver:
             incoming.collector.give_back(block)
 
     def resume(
-        self, key: Key, announcement: bytes, done: Bool, parked: Sequence[int]
+        self,
+        key: Key,
+        announcement: bytes,
+        done: Bool,
+        parked: Sequence[int],
+        counts: Sequence[int] = (),
     ) -> list[Event]:
-        """Go on with an object of an earlier run: its blocks done (blocks,), those parked.
+        """Go on with an object of an earlier run: its blocks done (blocks,), those parked, and how
+        many symbols of each there are, where that is known.
 
         An announcement that no longer passes limits, gate and opener is dropped with its count.
         """
@@ -156,9 +163,9 @@ class Receiver:
             collector = incoming.collector
             if len(done) == len(collector.done):
                 collector.mark_done(done)
-            collector.parked.update(
-                b for b in parked if 0 <= b < len(collector.done) and not collector.done[b]
-            )
+            for block, count in zip_longest(parked, counts, fillvalue=0):
+                if 0 <= block < len(collector.done) and not collector.done[block]:
+                    collector.parked[block] = count
             if collector.complete:
                 self._events.append(ObjectCompleted(key, incoming.manifest))
         return self._drain()
@@ -277,8 +284,9 @@ class Receiver:
         for index, sender in enumerate(parsed.sender.tolist()):
             reception = self._reception(sender)
             reception.heard(parsed.sequence[index : index + 1])
-            reception.beat(beats[index], int(parsed.number[index]), self._now)
-            if parsed.code[index] == frame.Beat.LAST:
+            last = bool(parsed.code[index] == frame.Beat.LAST)
+            reception.beat(beats[index], int(parsed.number[index]), last=last)
+            if last:
                 self._events.append(SenderFellSilent(sender, reception.frames))
 
     def _take_manifests(self, rows: U8) -> None:
@@ -372,7 +380,10 @@ class Receiver:
             self.forget(oldest)
         self._parking.blocks += blocks
         collector = Collector(manifest.geometry, manifest.geometry.coding, admitted.check)
-        incoming = Incoming(manifest, tag, collector, admitted.verdict, started=self._now)
+        heard = self.senders.get(key.sender, NOBODY)
+        before = heard.frames, heard.lost
+        verdict, now = admitted.verdict, self._now
+        incoming = Incoming(manifest, tag, collector, verdict, started=now, before=before)
         self.objects[key] = incoming
         self._bind(key)
         return incoming

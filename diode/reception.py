@@ -22,6 +22,8 @@ from diode import frame
 from diode.frame import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from diode.frame import U8
@@ -45,32 +47,48 @@ class Reception:
     """Line rate it stated, bytes per second; 0 where not known."""
     interval: float = 0.0
     """Seconds in which it promised its next heartbeat; 0 where not known."""
+    uptime: int = 0
+    """Seconds since its start, as it says."""
+    queued: int = 0
+    """Objects in its queue, as it says."""
     last_heard: float = 0.0
+    """When any frame of it came last, monotonic seconds."""
+    ended: bool = False
+    """Whether its last heartbeat said that it is the last for now, and nothing came since."""
     number_of_pass: int = 0
     """Pass on air as of its last heartbeat, from 1; 0 where not known."""
     passes: int = 0
     """Passes it planned; 0 until stopped."""
     highest_used: int = 0
     """Highest object number its heartbeats told of."""
+    seen: list[list[int]] = field(default_factory=list)
+    """Ranges [first, last] of object numbers that something was heard of, in order."""
+    changes: int = 0
+    """Times that `seen` has become more."""
     _base: int | None = None
     _base_position: int = 0
     _highest: int = 0
     _received: int = 0  # since _base
     _reckoned: int = 0  # _received when a frame with all bits last came
+    _fresh: bool = False  # whether anything came since the last `settle`
+    _said_last: bool = False  # whether a heartbeat that came since then said that it is the last
     _pending: list[NDArray[np.int64]] = field(default_factory=list)
-    _seen: list[list[int]] = field(default_factory=list)  # ranges of object numbers
 
     def heard(self, sequence: NDArray[np.integer]) -> None:
         """Count frames with 16-bit sequence numbers."""
+        self._fresh = True
         self.frames += len(sequence)
         self._received += len(sequence)
         self._pending.append(sequence.astype(np.int64))
 
-    def settle(self, position: int) -> None:
+    def settle(self, position: int, now: float = 0.0) -> None:
         """All frames of a receive call are counted: see how far the numbers have come.
 
-        position: frames that the receiver has heard by now, of whatever sender.
+        position: frames that the receiver has heard by now, of whatever sender. now: monotonic.
         """
+        self.last_heard = now
+        if self._fresh:
+            self.ended, self._fresh, self._said_last = self._said_last, False, False
         if not self._pending:
             return
         sequence = np.concatenate(self._pending)
@@ -93,16 +111,21 @@ class Reception:
         position: frames that the receiver had heard when they came. What came in an earlier
         call than the first full frame lies before the reckoning.
         """
+        self._fresh = True
         self.frames += frames
         if self._base is None or position >= self._base_position:
             self._received += frames
 
-    def beat(self, beat: np.void, highest_used: int, now: float) -> None:
-        """Take in a heartbeat, a record of frame.HEARTBEAT, already counted by `heard`."""
+    def beat(self, beat: np.void, highest_used: int, *, last: bool = False) -> None:
+        """Take in a heartbeat, a record of frame.HEARTBEAT, already counted by `heard`.
+
+        last: whether it says that it is the last for now.
+        """
+        self._said_last = last
+        self.uptime, self.queued = int(beat["uptime"]), int(beat["queue"])
         self.sent = int(beat["frames"])
         self.rate = int(beat["rate"])
         self.interval = int(beat["interval_ms"]) / 1000
-        self.last_heard = now
         self.number_of_pass, self.passes = int(beat["pass"]), int(beat["passes"])
         self.highest_used = max(self.highest_used, highest_used)
 
@@ -115,10 +138,11 @@ class Reception:
 
     def numbered(self, number: int) -> None:
         """An object of that number was heard of."""
-        ranges = self._seen
+        ranges = self.seen
         at = bisect.bisect_right(ranges, number, key=lambda r: r[0])
         if at and ranges[at - 1][1] >= number:
             return
+        self.changes += 1
         if at and ranges[at - 1][1] == number - 1:
             ranges[at - 1][1] = number
             at -= 1
@@ -131,11 +155,19 @@ class Reception:
 
     def gaps(self) -> list[tuple[int, int]]:
         """Ranges (first, last) of numbers used and never heard of, since the first one heard."""
-        ranges = self._seen
-        missing = [(before[1] + 1, after[0] - 1) for before, after in itertools.pairwise(ranges)]
-        if ranges and self.highest_used > ranges[-1][1]:
-            missing.append((ranges[-1][1] + 1, self.highest_used))
-        return missing
+        return missing(self.seen, self.highest_used)
+
+
+def missing(seen: Sequence[Sequence[int]], highest: int) -> list[tuple[int, int]]:
+    """Ranges (first, last) of numbers between these ranges, and from them up to the highest."""
+    found = [(before[1] + 1, after[0] - 1) for before, after in itertools.pairwise(seen)]
+    if seen and highest > seen[-1][1]:
+        found.append((seen[-1][1] + 1, highest))
+    return found
+
+
+NOBODY = Reception()
+"""Of a sender that was not heard yet."""
 
 
 @dataclass(slots=True)

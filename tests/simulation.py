@@ -45,7 +45,7 @@ from diode.carrier.impairment import Impairment
 from diode.code import by_id
 from diode.events import Key
 from diode.frame import Frames, Kind
-from diode.incoming import Incoming
+from diode.incoming import Course, Incoming
 from diode.limits import Limits
 from diode.objects import Announcement, Malformed, Manifest, Status
 from diode.ordering import GivenUp
@@ -496,7 +496,13 @@ class MemorySink:
             return np.empty(0, np.int64), np.empty((0, 0), np.uint8)
         return np.array(list(held), np.int64), np.stack(list(held.values()))
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivered | list[int]:
+    def refuse(self, refusals) -> None:
+        """Nothing is asked about them."""
+
+    def numbers(self, sender: int, most: int) -> list[tuple[int, int]]:
+        return []
+
+    def deliver(self, key: Key, manifest: Manifest, course: Course) -> Delivered | list[int]:
         part = self.kept.parts[key]
         if hashlib.sha256(part.data).digest() != manifest.digest:
             part.done[:] = False

@@ -52,6 +52,14 @@ def receive(shell: Shell, command: str, *more: str, source: str = "cap") -> Ran:
     )
 
 
+def gone(pid: str) -> bool:
+    """Whether that process runs no more; nobody may have asked yet how it ended."""
+    try:
+        return Path(f"/proc/{pid.strip()}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def owed(shell: Shell) -> int:
     db = sqlite3.connect(shell.folder / "inbox/.diode/hooks.db")
     (count,) = db.execute("SELECT COUNT(*) FROM calls").fetchone()
@@ -215,7 +223,7 @@ def test_one_that_takes_too_long_is_ended_with_all_it_started(
     assert second["status"] == 0
     assert "--hook-timeout" in ran.events("warning")[0]["message"]
     for pid in (shell.folder / "pids").read_text().split():
-        assert not Path(f"/proc/{pid}").exists()
+        assert gone(pid)
 
 
 def test_output_is_bounded(shell: Shell) -> None:
@@ -266,10 +274,10 @@ def test_killed_while_the_command_runs(shell: Shell) -> None:
     running = hook(shell, 'echo $$ > "$0.pid"; [ -e "$0.go" ] || sleep 300')
     receiver = shell.start("recv", "inbox", "--from", "file:cap", "--on-delivery", running)
     pid = shell.folder / "a hook.pid"
-    wait_until(lambda: pid.exists() and pid.read_text())
+    wait_until(lambda: pid.exists() and pid.read_text() and (shell.folder / "inbox/b").exists())
     receiver.kill()
     receiver.wait()
-    wait_until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+    wait_until(lambda: gone(pid.read_text()))
     assert called(shell) == []
     (shell.folder / "a hook.go").touch()
     (shell.folder / "nothing").write_bytes(b"")
@@ -287,7 +295,7 @@ def test_interrupted_it_ends_soon_and_owes_the_call(shell: Shell) -> None:
     wait_until(lambda: pid.exists() and pid.read_text())
     receiver.send_signal(signal.SIGTERM)
     assert shell.finish(receiver, timeout=10).code == 130
-    assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+    assert gone(pid.read_text())
     assert owed(shell) == 1
 
 

@@ -510,10 +510,10 @@ def test_park_and_restore():
     numbers, symbols = blocks.collector.park(2)
     assert numbers.tolist() == [0, 90]
     assert (symbols == blocks.symbols[2][[0, 90]]).all()
-    assert blocks.collector.open_blocks == [0] and blocks.collector.parked == {2}
+    assert blocks.collector.open_blocks == [0] and list(blocks.collector.parked) == [2]
     assert blocks.collector.wanted == []
     blocks.give((2, 1))
-    assert blocks.collector.wanted == [2] and blocks.collector.parked == set()
+    assert blocks.collector.wanted == [2] and not blocks.collector.parked
     blocks.take(blocks.collector.restore(2, numbers, symbols))
     assert blocks.collector.held(2) == 3 + 5 - blocks.geometry.source_symbols(2)
     blocks.give(*[(2, 100 + i) for i in range(2)])
@@ -545,7 +545,7 @@ def test_restoring_can_complete_a_block():
     numbers, symbols = blocks.collector.park(0)
     blocks.give((0, 77))
     assert blocks.take(blocks.collector.restore(0, numbers, symbols)) == [0]
-    assert blocks.right and blocks.collector.parked == set()
+    assert blocks.right and not blocks.collector.parked
 
 
 def test_parking_a_suspect_block():

@@ -626,7 +626,7 @@ def test_resume_takes_only_what_is_possible():
     key = Key(7, 1)
     receiver = Receiver()
     assert receiver.resume(key, announcement, np.zeros(1, np.bool_), [0, 5, -1]) == []
-    assert receiver.objects[key].collector.parked == {0}
+    assert receiver.objects[key].collector.parked == {0: 0}
     assert receiver.resume(key, announcement, np.ones(1, np.bool_), []) == []  # known already
     receiver = Receiver()
     receiver.resume(key, announcement, np.ones(3, np.bool_), [])  # bits of another geometry

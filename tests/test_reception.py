@@ -94,10 +94,10 @@ def test_compact_frames_only_count():
 
 def test_heartbeats():
     reception = Reception()
-    reception.beat(beat(1000, 960, 1500), 7, 12.5)
+    reception.beat(beat(1000, 960, 1500), 7)
     assert (reception.sent, reception.rate, reception.interval) == (1000, 960, 1.5)
-    assert (reception.highest_used, reception.last_heard) == (7, 12.5)
-    reception.beat(beat(1001), 6, 13.0)
+    assert reception.highest_used == 7
+    reception.beat(beat(1001), 6)
     assert reception.highest_used == 7
 
 
@@ -134,13 +134,13 @@ def test_gaps_against_a_set(numbers, highest):
     reception = Reception()
     for number in numbers:
         reception.numbered(number)
-    reception.beat(beat(), highest, 0.0)
+    reception.beat(beat(), highest)
     assert reception.gaps() == missing(numbers, highest)
 
 
 def test_gaps_before_anything_was_heard_of():
     reception = Reception()
-    reception.beat(beat(), 50, 0.0)
+    reception.beat(beat(), 50)
     assert reception.gaps() == []
 
 

@@ -13,6 +13,7 @@ from sessions import BIG, Carrier, capture, cut, run, session_of
 
 from diode.errors import DestinationError
 from diode.events import Key
+from diode.incoming import Course
 from diode.limits import Limits
 from diode.objects import Manifest
 from diode.ordering import Strict
@@ -61,7 +62,7 @@ def test_wrong_digest_waits_for_the_next_pass(
     real, answers = inbox.deliver, iter([wrong])
     part_of = inbox._parts
 
-    def deliver(key: Key, manifest: Manifest) -> Delivered | list[int]:
+    def deliver(key: Key, manifest: Manifest, course: Course) -> Delivered | list[int]:
         answer = next(answers, None)
         if answer is None:
             return real(key, manifest)
@@ -106,9 +107,9 @@ def test_an_object_that_is_being_delivered_may_be_forgotten(
     """Manifests push it out of memory while the disk is slow: it is whole all the same."""
     real, heard_more = inbox.deliver, threading.Event()
 
-    def slow(key: Key, manifest: Manifest) -> Delivered | list[int] | None:
+    def slow(key: Key, manifest: Manifest, course: Course) -> Delivered | list[int] | None:
         assert heard_more.wait(20)
-        return real(key, manifest)
+        return real(key, manifest, course)
 
     def pieces() -> Iterator[bytes | None]:
         yield capture(BytesSource(b"one", b"one"))

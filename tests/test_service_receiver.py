@@ -202,7 +202,7 @@ def test_wanted_symbols_of_an_evicted_object_are_no_error(tmp_path: Path) -> Non
     kinds = {type(event) for event in session.observer.events}
     assert {events.BlockParked, events.BlockWanted} <= kinds
     assert session.deliveries.refused
-    assert session.sink._held <= 40_000
+    assert session.sink.held <= 40_000
     inbox.close()
 
 

@@ -44,7 +44,7 @@ def forget_what_was_parked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
-    def deliver(sink, key, manifest):
+    def deliver(sink, key, manifest, course):
         del sink.kept.parts[key]
         return Delivered(str(key), manifest.digest.hex(), duplicate=False)
 

@@ -15,8 +15,10 @@ from inboxes import Thing, descriptors
 
 from diode.errors import DestinationError, OtherState
 from diode.events import Key
+from diode.incoming import Course
+from diode.sink import records
 from diode.sink.folder import Inbox
-from diode.sink.ledger import Ledger, Placed
+from diode.sink.ledger import Ledger, Placed, Refusal
 
 MANIFEST = Thing(b"content", "naïve.txt".encode()).manifest
 LAST = (1 << 32) - 1
@@ -45,8 +47,8 @@ def test_recorded_objects_are_finished(tmp_path: Path, ledger: Ledger, state: st
     assert not ledger.finished(Key(8, 1))
     (row,) = rows(tmp_path / "ledger.db")
     path = os.fsencode("folder/naïve.2.txt")
-    assert row[:-2] == (7, 1, 0, state, MANIFEST.name, path, 7, MANIFEST.digest)
-    assert row[-2] > 1e9
+    assert row[:8] == (7, 1, 0, state, MANIFEST.name, path, 7, MANIFEST.digest)
+    assert row[8] > 1e9
 
 
 def test_largest_ids_fit(ledger: Ledger) -> None:
@@ -97,7 +99,9 @@ def test_killed_process_loses_no_row(tmp_path: Path) -> None:
 import sys
 from diode.events import Key
 from diode.objects import Manifest
-from diode.sink.ledger import Ledger, Placed
+from diode.incoming import Course
+from diode.sink import records
+from diode.sink.ledger import Ledger, Placed, Refusal
 ledger = Ledger("ledger.db")
 for number in range(1_000_000):
     ledger.record(Key(7, number), Manifest(0, 0, b"x", 0, bytes(32), 1, 1, 1, 64, 1, None), "void")
@@ -197,3 +201,60 @@ def test_objects_taken_back_cost_a_bounded_ledger(
     assert ledger.finished(Key(7, 1))
     assert ledger.finished(Key(7, 39))
     assert ledger.highest(7) == 39
+
+
+# What did not come --------------------------------------------------------------------------
+
+
+def test_refusals_are_bounded_and_the_last_ones_are_kept(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diode.sink.ledger.MAX_REFUSALS", 10)
+    for number in range(1, 31):
+        ledger.refuse([Refusal(Key(7, number), b"x", "void"), Refusal(Key(7, 1), b"x", "again")])
+    with records.opened(str(tmp_path)) as found:
+        assert [one.number for one in found.refused(100)] == [*range(22, 31), 1]
+    assert not ledger.finished(Key(7, 30)), "a refusal decides nothing"
+
+
+def test_numbers_of_which_something_is_known(ledger: Ledger) -> None:
+    for number in (1, 2, 5, 6, 9):
+        ledger.record(Key(7, number), MANIFEST, "delivered")
+    ledger.record(Key(8, 3), MANIFEST, "delivered")
+    ledger.refuse([Refusal(Key(7, 7), b"x", "void"), Refusal(Key(7, 6), b"x", "void")])
+    assert ledger.numbers(7, 10) == [(1, 2), (5, 7), (9, 9)]
+    assert ledger.numbers(7, 2) == [(5, 7), (9, 9)]
+    assert ledger.numbers(9, 10) == []
+
+
+def test_given_up_numbers_count_for_the_high_water_mark(ledger: Ledger) -> None:
+    ledger.record(Key(7, 3), MANIFEST, "delivered")
+    ledger.give_up(7, 4, 9)
+    assert (ledger.highest(7), ledger.highest(8)) == (9, 0)
+    assert not ledger.finished(Key(7, 9))
+
+
+def test_how_it_came_survives_a_crash_between_the_two(tmp_path: Path, ledger: Ledger) -> None:
+    course = Course(signed_by="plant 7", loss=0.5, passes=2)
+    ledger.begin(Key(7, 1), MANIFEST, "a", course)
+    ledger.complete(ledger.begun()[0])
+    with records.opened(str(tmp_path)) as found:
+        (one,) = found.recent(1)
+    assert (one.path, one.signed_by, one.loss, one.passes) == ("a", "plant 7", 0.5, 2)
+    ledger.close()
+    again = Ledger(str(tmp_path / "ledger.db"))
+    assert (again.aside, again.finished(Key(7, 1))) == ("", True)
+    again.close()
+
+
+@pytest.mark.parametrize("table", ["refusals", "gaps"])
+def test_damage_shows_in_every_table(tmp_path: Path, ledger: Ledger, table: str) -> None:
+    ledger.refuse([Refusal(Key(7, 1), b"x", "void")])
+    ledger.give_up(7, 4, 9)
+    ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        db.execute(f"UPDATE {table} SET time = time + 1")
+    db.close()
+    again = Ledger(str(tmp_path / "ledger.db"))
+    assert again.aside.endswith("corrupt-1")
+    again.close()

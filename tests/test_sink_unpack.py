@@ -166,14 +166,14 @@ def test_wrong_content_is_collected_again(tmp_path: Path, inbox: Inbox) -> None:
 def test_what_is_staged_counts_for_the_quota(
     tmp_path: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = inbox._held
+    before = inbox.held
     collected(inbox)
     monkeypatch.setattr(place, "_rename_noreplace", failing(errno.EACCES, 1))
     with pytest.raises(DestinationError):
         PHOTOS.deliver(inbox)
-    assert inbox._held >= before + 2 * len(PHOTOS.content) + 5 * unpack.INODE - 4096
+    assert inbox.held >= before + 2 * len(PHOTOS.content) + 5 * unpack.INODE - 4096
     assert isinstance(PHOTOS.deliver(inbox), Unpacked)
-    assert inbox._held == before
+    assert inbox.held == before
     assert files(tmp_path) == CONTENTS
 
 

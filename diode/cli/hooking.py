@@ -58,6 +58,44 @@ class Asked:
     timeout: float
     retry: bool
 
+    def started(self, inbox: str, stack: contextlib.ExitStack) -> Started:
+        """The process that runs hooks, to be closed with the stack. To be started first of all:
+        before there is a key in this process, a thread or a carrier. UsageError where it cannot be.
+        """
+        if self.command is None:
+            if self.retry:
+                raise UsageError("--retry-hooks goes with --on-delivery")
+            return Started(Hooks.start({}), inbox, self.retry)
+        if inbox == "-":
+            raise UsageError(
+                "--on-delivery goes with an inbox or a store; - is read by a program itself",
+                hint="diode recv - --from URL | PROGRAM",
+            )
+        command = resolved(self.command, "--on-delivery")
+        hooks = Hooks.start({DELIVERY: command}, self.timeout)
+        stack.callback(hooks.close)
+        return Started(hooks, inbox, self.retry)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The processes that run hooks, before there is anything to run them for."""
+
+    hooks: Hooks
+    inbox: str
+    retry: bool
+
+    def attached(
+        self, report: Report, place: Place, sink: Sink, stack: contextlib.ExitStack
+    ) -> Hooked | Unhooked:
+        """The place with its hooks, to be closed with the stack; before a confinement."""
+        if DELIVERY not in self.hooks.kinds:
+            stack.callback(place.close)
+            return Unhooked(place)
+        hooked = Hooked(report, self.hooks, place, sink, self.inbox, retry=self.retry)
+        stack.callback(hooked.close)
+        return hooked
+
 
 def hook_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of `recv` about hooks, as one argument: `hook`."""
@@ -84,34 +122,6 @@ def hook_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--retry-hooks", is_flag=True, help="Run again what --on-delivery gave up in earlier runs."
     )
     return on_delivery(timeout(retry(gathered)))
-
-
-def started(asked: Asked, inbox: str, stack: contextlib.ExitStack) -> Hooks:
-    """The process that runs hooks, to be closed with the stack. To be started first of all: before
-    there is a key in this process, a thread or a carrier. UsageError where it cannot be.
-    """
-    if asked.command is None:
-        if asked.retry:
-            raise UsageError("--retry-hooks goes with --on-delivery")
-        return Hooks.start({})
-    if inbox == "-":
-        raise UsageError(
-            "--on-delivery goes with an inbox or a store: - gives the object to a program itself",
-            hint="diode recv - --from URL | PROGRAM",
-        )
-    command = resolved(asked.command, "--on-delivery")
-    hooks = Hooks.start({DELIVERY: command}, asked.timeout)
-    stack.callback(hooks.close)
-    return hooks
-
-
-def attached(
-    report: Report, hooks: Hooks, asked: Asked, place: Place, sink: Sink, inbox: str
-) -> Hooked | Unhooked:
-    """The place with its hooks; before this process is confined."""
-    if DELIVERY not in hooks.kinds:
-        return Unhooked(place)
-    return Hooked(report, hooks, place, sink, inbox, retry=asked.retry)
 
 
 class Unhooked:
@@ -173,9 +183,9 @@ class Hooked:
 
     # Around deliveries ------------------------------------------------------------------------
 
-    def around(self, key: Key, incoming: Incoming, session: Session) -> Deliver:
+    def around(self, key: Key, incoming: Incoming, _session: Session) -> Deliver:
         """What is on disk before an object is delivered, and after."""
-        facts = _facts(key, incoming, session)
+        facts = _facts(key, incoming)
         is_folder = incoming.manifest.type == Type.DIRECTORY
 
         def deliver(work: Callable[[], Delivery]) -> Delivery:
@@ -244,8 +254,8 @@ class Hooked:
             "DIODE_SHA256": facts["sha256"],
             "DIODE_SENDER": f"{facts['sender']:08x}",
             "DIODE_NUMBER": str(facts["number"]),
-            "DIODE_SIGNED_BY": facts["signed_by"] or "",
-            "DIODE_SIGNED_BY_KEY": facts["signed_by_key"] or "",
+            "DIODE_SIGNED_BY": facts["signed_by"],
+            "DIODE_SIGNED_BY_KEY": facts["signed_by_key"],
             "DIODE_BUNDLE": "1" if facts["bundle"] else "0",
             "DIODE_SECONDS": str(facts["seconds"]),
             "DIODE_LOSS": str(facts["loss"]),
@@ -346,22 +356,20 @@ def _how(called: Called) -> str:
     return f"failed with status {called.status}"
 
 
-def _facts(key: Key, incoming: Incoming, session: Session) -> Facts:
-    """What is told of an object, but for where it lies."""
-    manifest = incoming.manifest
-    heard = session.receiver.senders.get(key.sender)
-    total = heard.frames + heard.lost if heard else 0
+def _facts(key: Key, incoming: Incoming) -> Facts:
+    """What is told of an object, but for where it lies; as in the ledger."""
+    manifest, came = incoming.manifest, incoming.came
     return {
         "name": escape(manifest.name),
         "size": manifest.size,
         "sha256": manifest.digest.hex(),
         "sender": key.sender,
         "number": key.number,
-        "signed_by": incoming.verdict.signed_by,
-        "signed_by_key": incoming.verdict.fingerprint,
+        "signed_by": came.signed_by,
+        "signed_by_key": came.signed_by_key,
         "bundle": False,
-        "seconds": round(session.clock() - incoming.started, 3),
-        "loss": round(heard.lost / total, 6) if heard and total else 0.0,
+        "seconds": came.seconds,
+        "loss": came.loss,
     }
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from diode.cli import INTERRUPTED, confinement, hooking, options, reading, signals, verifying
+from diode.cli import (
+    INTERRUPTED,
+    confinement,
+    hooking,
+    options,
+    reading,
+    signals,
+    verifying,
+    vital,
+)
 from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
 from diode.cli.report import Report, plural, seconds, size
@@ -16,14 +25,17 @@ from diode.cli.watching import AtHand, Watcher, numbers_of
 from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.limits import Limits
 from diode.objects import escape
-from diode.ordering import Strict
+from diode.ordering import AsTheyCome, Strict
 from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
 from diode.sink.store import is_store, shown
 
 if TYPE_CHECKING:
     from diode.admission import Gate, Opener
+    from diode.cli.hooking import Hooked, Unhooked
+    from diode.cli.vital import Watched
     from diode.cli.watching import Place
+    from diode.ordering import Order
     from diode.sink import Sink
     from diode.tag import Tags
 
@@ -92,6 +104,7 @@ class Judging(TypedDict):
     help="Refuse to start unless the state is there and has that name, which -v tells.",
 )
 @hooking.hook_options
+@vital.silence_option
 @options.buffer
 @options.impair
 @options.sandbox
@@ -116,6 +129,7 @@ def command(
     state: str | None,
     require_state: str | None,
     hook: hooking.Asked,
+    silence: float | None,
     buffer: int,
     impair: str | None,
     sandbox: str,
@@ -134,48 +148,52 @@ def command(
 
     A file appears under its name only when it is complete and its SHA-256 is right. What is
     unfinished when the command ends is kept: the next start, or another capture, goes on
-    with it. Where standard output is no terminal, it gets the path of each file delivered.
-    --from given more than once merges the lanes of one transmission.
+    with it. A standard output that is no terminal gets the paths of delivered files. Several
+    --from are the lanes of one transmission.
     """
-    report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, state, names, json_, ordered, give_up_after)
+    report = Report(json_=json_, quiet=quiet, verbose=verbose)
     with ExitStack() as stack:
-        hooks = hooking.started(hook, inbox, stack)
+        hooks = hook.started(inbox, stack)
         judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
         medium, reader = reading.merged(report, urls, line_name, impair, sandbox, buffer, stack)
         sink = _sink(inbox, state, require_state, mode, names, quota, expire)
-        stack.callback(sink.close)
-        place = _place(report, inbox, sink, sandbox)
-        hooked = hooking.attached(report, hooks, hook, place, sink, inbox)
-        stack.enter_context(closing(hooked.place))
-        confined = confinement.receiver(report, sink.folders, mode, sandbox)
+        hooked = hooks.attached(report, _place(report, inbox, sink, sandbox, stack), sink, stack)
+        _confine(report, urls, reader, sink, mode, sandbox)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, hooked.place, of_lanes(medium))
-            _listens(report, urls, confined, reader, sink)
-            disk = Beside()  # a thread, which shares the confinement only if it starts after it
-            stack.callback(disk.close)
-            session = Session(medium, medium, sink, watcher, disk=disk, **judging)
-            session.around = hooked.around
-            if ordered:
-                session.order = _strict(disk, sink, give_up_after)
-            _listen(session, watcher, Stop(1 if once or inbox == "-" else count, idle))
+            disk = stack.enter_context(closing(Beside()))  # a thread: confined if it starts now
+            watched = stack.enter_context(closing(vital.watched(watcher, sink, urls, silence)))
+            session = Session(medium, medium, sink, watched.observer, disk=disk, **judging)
+            session.order = _order(ordered, disk, sink, give_up_after)
+            count = 1 if once or inbox == "-" else count
+            _listen(session, watched, watcher, hooked, Stop(count, idle))
     return hooked.verdict(_conclude(report, session, watcher))
 
 
-def _listen(session: Session, watcher: Watcher, stop: Stop) -> None:
+def _listen(
+    session: Session, watched: Watched, watcher: Watcher, hooked: Hooked | Unhooked, stop: Stop
+) -> None:
     """Until `stop` says so, and then until all is where it belongs."""
+    session.around = hooked.around
     watcher.place.begin(session.disk)
-    with signals.asking(session.stop):
+    with signals.asking(session.stop), watched.watching(session):
         session.run(stop)
         watcher.unstored = watcher.place.finish(session)
 
 
-def _strict(disk: Beside, sink: Sink, give_up_after: float | None) -> Strict:
-    """By number; the sink is asked in the thread that it lives in."""
+def _order(ordered: bool, disk: Beside, sink: Sink, give_up_after: float | None) -> Order:
+    """By number or not; the sink is asked in the thread that it lives in."""
+    if not ordered:
+        return AsTheyCome()
     return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 
 
-def _listens(report: Report, urls: tuple[str, ...], confined: str, reader: str, sink: Sink) -> None:
+def _confine(
+    report: Report, urls: tuple[str, ...], reader: str, sink: Sink, mode: int, sandbox: str
+) -> None:
+    """Give up what is not needed for listening, and say that it begins."""
+    confined = confinement.receiver(report, sink.folders, mode, sandbox)
     done = {"sandbox": confined, "reader": reader}
     report.event("listening", url=" ".join(urls), lanes=urls, **done, state=sink.state)
     if sink.state:
@@ -223,8 +241,9 @@ def _check(
         raise UsageError("--names exact is for folders: stores do not take every byte")
 
 
-def _place(report: Report, inbox: str, sink: Sink, sandbox: str) -> Place:
-    """What happens to objects once they are in the sink."""
+def _place(report: Report, inbox: str, sink: Sink, sandbox: str, stack: ExitStack) -> Place:
+    """What happens to objects once they are in the sink, which is closed with the stack."""
+    stack.callback(sink.close)
     from diode.sink.outbox import Outbox
 
     if not isinstance(sink, Outbox):

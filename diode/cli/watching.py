@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from diode import events
@@ -16,6 +16,7 @@ from diode.objects import Type, escape
 
 if TYPE_CHECKING:
     from diode.events import Key
+    from diode.health import Alarm
     from diode.incoming import Incoming
     from diode.objects import Manifest
     from diode.ordering import GivenUp
@@ -155,22 +156,18 @@ class Watcher:
         self.place.placed(facts)
 
     def _facts(self, key: Key, incoming: Incoming, session: Session) -> dict[str, Any]:
-        """What is said of an object that came, besides its name and place."""
-        took = session.clock() - incoming.started
+        """What is said of an object that came, besides its name and place; as in the ledger."""
         received = session.receiver.senders.get(key.sender)
-        heard = received.frames + received.lost if received else 0
-        loss = received.lost / heard if received and heard else 0.0
+        came = asdict(incoming.came)
         return {
             "sender": key.sender,
             "number": key.number,
-            "signed_by": incoming.verdict.signed_by,
-            "signed_by_key": incoming.verdict.fingerprint,
             "encrypted": incoming.manifest.encrypted,
-            "seconds": round(took, 3),
-            "loss": round(loss, 6),
+            **came,
+            "signed_by": came["signed_by"] or None,
+            "signed_by_key": came["signed_by_key"] or None,
             "frames": received.frames if received else 0,
-            "blocks": incoming.collector.geometry.blocks,
-            "blocks_decoded": incoming.decoded_blocks,
+            "object_frames": came["frames"],
         }
 
     def known(self, key: Key, manifest: Manifest, session: Session) -> None:  # noqa: ARG002
@@ -213,6 +210,21 @@ class Watcher:
     def notice(self, text: str) -> None:
         self.report.warn(text)
 
+    def alarm(self, alarm: Alarm, raised: bool) -> None:
+        """Something that a person should look at has begun, or is over."""
+        self.report.event(
+            "alarm",
+            name=alarm.name,
+            state="raised" if raised else "cleared",
+            text=alarm.text,
+            hint=alarm.hint,
+            since=alarm.since,
+        )
+        if raised:
+            self.report.warn(f"alarm: {alarm.text}; {alarm.hint}")
+        else:
+            self.report.say(f"alarm is over: {alarm.text}")
+
     def tick(self, session: Session) -> None:
         receiver = session.receiver
         if self._progress.due():
@@ -244,6 +256,11 @@ class Watcher:
         if self._link.due():
             self.link(session)
         self.place.tick(session)
+
+    def figures(self, session: Session) -> dict[str, int]:
+        """What the medium and the way to it have counted."""
+        counted = self.heard.fields() | reading.figures(session.carrier)
+        return {name: count for name, count in counted.items() if isinstance(count, int)}
 
     def link(self, session: Session) -> None:
         """The state of the link."""

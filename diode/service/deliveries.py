@@ -212,10 +212,14 @@ class Deliveries:
         if incoming is None:
             self.waiting.pop(key, None)
         elif key not in self.delivering:
+            session = self.session
             self.delivering[key] = incoming
-            around = self.session.around(key, incoming, self.session)
-            self.session.disk.do(
-                partial(around, partial(self.session.sink.deliver, key, manifest)),
+            incoming.came = incoming.course(
+                session.receiver.senders.get(key.sender), session.clock()
+            )
+            around = session.around(key, incoming, session)
+            session.disk.do(
+                partial(around, partial(session.sink.deliver, key, manifest, incoming.came)),
                 partial(self._delivered, key, manifest),
             )
 

@@ -124,7 +124,7 @@ class Session:
         self.sink.lost = self.disk.tell(self.deliveries.lost)
         unwanted = []
         for old in self.sink.unfinished():
-            self._act(self.receiver.resume(old.key, old.announcement, old.done, old.parked))
+            self._act(self.receiver.resume(*old))
             if old.key not in self.receiver.objects:
                 unwanted.append(old.key)  # of a run that asked for no signature, or had more room
         self.sink.first_to_go(unwanted)

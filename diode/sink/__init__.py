@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from diode.events import Key
+from diode.incoming import NOTHING_KNOWN, Course
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from diode.bundle import Member
     from diode.frame import I64, U8, Bool
     from diode.objects import Manifest
+    from diode.sink.ledger import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,14 @@ class Refused:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
+class Unfinished(NamedTuple):
     """An object of an earlier run: what `Receiver.resume` needs."""
 
     key: Key
     announcement: bytes
     done: Bool
     parked: list[int]
+    counts: tuple[int, ...] = ()
 
 
 Delivery = Delivered | Unpacked | Refused | list[int] | None
@@ -92,9 +94,10 @@ class Sink(Protocol):
     def parked(self, key: Key, block: int) -> tuple[I64, U8]:
         """All symbols kept for that block."""
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivery:
+    def deliver(self, key: Key, manifest: Manifest, course: Course = NOTHING_KNOWN) -> Delivery:
         """Verify and deliver; or the blocks that are wrong (none named: all of them).
 
+        course: how it came, to be remembered.
         None where the object is not here any more: `evicted` or `lost` was told of it.
         """
 
@@ -112,6 +115,14 @@ class Sink(Protocol):
 
     def give_up(self, sender: int, first: int, last: int) -> None:
         """Those objects will not be waited for any more."""
+
+    def refuse(self, refusals: list[Refusal]) -> None:
+        """Those objects are not delivered, and why: to be remembered."""
+
+    def numbers(self, sender: int, most: int) -> list[tuple[int, int]]:
+        """Ranges (first, last) of that sender's object numbers of which anything was heard in any
+        run, the last `most` of them.
+        """
 
     def checkpoint(self) -> None:
         """Write down how far each object has come."""

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import sqlite3
 import time
 from typing import TYPE_CHECKING
 
@@ -23,13 +22,16 @@ import numpy as np
 from diode import bundle
 from diode.confine.folders import check_folder
 from diode.errors import DestinationError
+from diode.incoming import NOTHING_KNOWN
 from diode.objects import Announcement, Malformed, Manifest, Type, escape
 from diode.sink import Delivered, Refused, Unfinished, files
 from diode.sink.age import Ages
 from diode.sink.files import OpenFiles, folder_key, folder_name
-from diode.sink.ledger import Ledger, is_damage, must_exist
+from diode.sink.ledger import Ledger, must_exist
+from diode.sink.memory import Remembering
 from diode.sink.parts import Part
 from diode.sink.place import DIRECTORY, STATE, Places, rename_beside, where_lies
+from diode.sink.tables import LEDGER
 from diode.sink.trouble import Lost, explained, lock, lost, sync
 from diode.sink.unpack import INODE, Unsure, unpack
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from diode.events import Key
     from diode.frame import I64, U8
+    from diode.incoming import Course
     from diode.sink import Delivery, Evicted
 
 DEFAULT_MODE = 0o440
@@ -45,7 +48,7 @@ SYNC_SHARE = 20
 """Times as long as syncing took, until it is done again: a slow disk must not stop listening."""
 
 
-class Inbox:
+class Inbox(Remembering):
     """A folder that objects are delivered into."""
 
     def __init__(
@@ -66,7 +69,7 @@ class Inbox:
         unfinished object came, after which it is given up. required: as of `Ledger`.
         """
         self.path = path
-        self._quota = quota
+        self.quota = quota
         self.evicted: Evicted = lambda _key, _why: None
         self.lost: Evicted = lambda _key, _why: None
         self.notices: list[str] = []
@@ -76,10 +79,10 @@ class Inbox:
         self._parts: dict[Key, Part] = {}
         self._files = OpenFiles()
         self._sizes: dict[Key, int] = {}
-        self._held = self.elsewhere = 0
+        self.held = self.elsewhere = 0
         state = state or os.path.join(path, STATE)
         self.folders: tuple[str, ...] = (path, state)
-        ledger = os.path.join(state, "ledger.db")
+        ledger = os.path.join(state, LEDGER)
         with explained(path), contextlib.ExitStack() as opened:
             must_exist(ledger, required)
             os.makedirs(path, exist_ok=True)
@@ -106,23 +109,6 @@ class Inbox:
                 self._tell_of_ledger(self._ledger.aside)
             self.state = self._ledger.name
             self._opened = opened.pop_all()
-
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Explain trouble; a ledger that turns out damaged is replaced before."""
-        with explained(self.path):
-            try:
-                yield
-            except sqlite3.Error as error:
-                if is_damage(error) and self._ledger.required is None:
-                    self._tell_of_ledger(self._ledger.replace())
-                raise
-
-    def _tell_of_ledger(self, aside: str) -> None:
-        self.notices.append(
-            f"the ledger was damaged and is now {escape(aside)}; what lies in the inbox is not "
-            "delivered again, but a replay of what was taken out of it cannot be told any more"
-        )
 
     # Parts ----------------------------------------------------------------------------------
 
@@ -152,7 +138,8 @@ class Inbox:
             self._ages.known(key, part)
             if part.damaged:
                 self.notices.append(f"the journal of {key} was damaged and is now {part.damaged}")
-            yield Unfinished(key, announcement, part.done, part.parked_blocks)
+            counts = tuple(map(part.symbols_of, parked := part.parked_blocks))
+            yield Unfinished(key, announcement, part.done, parked, counts)
         with self._guarded():
             self._complete_begun()
 
@@ -177,7 +164,7 @@ class Inbox:
                 return False
             held = self._parts.pop(key, None)
             if held is not None:  # the receiver forgot it; the manifest may be another one now
-                self._held -= self._sizes.pop(key)
+                self.held -= self._sizes.pop(key)
                 held.checkpoint()
                 held.close()
             part = Part(self._store, folder_name(key), manifest.geometry, announcement, self._files)
@@ -220,7 +207,7 @@ class Inbox:
     def _let_go(self, key: Key) -> Part | None:
         part = self._parts.pop(key, None)
         if part is not None:
-            self._held -= self._sizes.pop(key)
+            self.held -= self._sizes.pop(key)
             self._ages.gone(key)
         return part
 
@@ -229,18 +216,6 @@ class Inbox:
         with self._guarded():
             if not self._ledger.finished(key):
                 self._ledger.record(key, manifest, "void")
-
-    def contradicts(self, key: Key, manifest: Manifest) -> bool:
-        with self._guarded():
-            return self._ledger.contradicts(key, manifest)
-
-    def delivered_up_to(self, sender: int) -> int:
-        with self._guarded():
-            return self._ledger.highest(sender)
-
-    def give_up(self, sender: int, first: int, last: int) -> None:
-        with self._guarded():
-            self._ledger.give_up(sender, first, last)
 
     def checkpoint(self) -> None:
         """Write down what was recovered, and have it survive a power cut as often as the disk
@@ -276,32 +251,33 @@ class Inbox:
                 self._parts.clear()
 
     def _account(self, key: Key, part: Part) -> None:
-        self._held += part.size - self._sizes.get(key, 0)
+        self.held += part.size - self._sizes.get(key, 0)
         self._sizes[key] = part.size
 
     def _make_room(self, growing: Key, part: Part) -> None:
         """Keep all parts within the quota: the object announced first goes first."""
         self._account(growing, part)
-        while self._quota is not None and self._held + self.elsewhere > self._quota and self._parts:
+        while self.quota is not None and self.held + self.elsewhere > self.quota and self._parts:
             oldest = next((k for k in self._parts if k != growing), growing)
             self.discard(oldest)
             self.evicted(
-                oldest, f"the quota of {self._quota} bytes for unfinished objects, see --quota"
+                oldest, f"the quota of {self.quota} bytes for unfinished objects, see --quota"
             )
 
     # Delivery -------------------------------------------------------------------------------
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivery:
+    def deliver(self, key: Key, manifest: Manifest, course: Course = NOTHING_KNOWN) -> Delivery:
         part = self._parts.get(key)
         if part is None:
             return None
         with self._guarded():
             if manifest.type == Type.BUNDLE:
-                return self._unpack(key, part, manifest)
+                return self._unpack(key, part, manifest, course)
             if part.placed is None:
                 if part.digest() != manifest.digest:
                     return self._wrong(key, part)
-                self._ledger.begin(key, manifest, "/".join(self._places.path_of(manifest.name)))
+                path = "/".join(self._places.path_of(manifest.name))
+                self._ledger.begin(key, manifest, path, course)
                 try:
                     if not self._put(part, manifest):
                         # The ledger keeps "begun": the next start looks whether it is still there.
@@ -314,7 +290,7 @@ class Inbox:
             delivered = part.placed
             assert delivered is not None
             state = "duplicate" if delivered.duplicate else "delivered"
-            self._ledger.record(key, manifest, state, delivered.path)
+            self._ledger.record(key, manifest, state, delivered.path, course)
         self.discard(key)
         return delivered
 
@@ -326,7 +302,7 @@ class Inbox:
         self._account(key, part)
         return wrong
 
-    def _unpack(self, key: Key, part: Part, manifest: Manifest) -> Delivery:
+    def _unpack(self, key: Key, part: Part, manifest: Manifest, course: Course) -> Delivery:
         """Deliver a bundle's files (unpack.py)."""
         content = files.read_all(part.data, manifest.size)
         if hashlib.sha256(content).digest() != manifest.digest:
@@ -350,7 +326,7 @@ class Inbox:
             self._let_go(key)  # but keep it for the next start, which finds out what became of it
             part.close()
             return unsure.unpacked
-        self._ledger.unpacked(key, manifest, unpacked)
+        self._ledger.unpacked(key, manifest, unpacked, course)
         self.discard(key)
         return unpacked
 

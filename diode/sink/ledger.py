@@ -14,6 +14,11 @@ are checked at the start. A damaged ledger is renamed and a new one begun: what 
 the inbox is still not delivered twice, since the same content under the same name is a
 duplicate.
 
+Beside what came it keeps what did not: objects that were refused, and numbers that were waited for
+in vain, the last MAX_REFUSALS and MAX_GAPS of them, since a link can make up as many as it likes.
+They are for people, and for `diode status`; they decide nothing about a replay. Other processes
+read all of it while a receiver runs (records.py).
+
 A ledger that was deleted knows no replay. So each draws a name when it is begun, and whoever asks
 for that name (`required`) gets that ledger or none: not a new one, nor one begun after damage. An
 older copy of the same ledger has the same name; nothing here can tell it.
@@ -23,51 +28,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import time
+from dataclasses import astuple
 from typing import TYPE_CHECKING, NamedTuple
 
 from diode.errors import OtherState
 from diode.events import Key
-from diode.frame import crc32c
+from diode.incoming import NOTHING_KNOWN, Course
 from diode.objects import escape
+from diode.sink.tables import INSERT, Damaged, check_rows, check_schema, checked, is_damage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from diode.objects import Manifest
     from diode.sink import Unpacked
 
 BEGUN = "begun"
 MAX_VOID = 4096
+MAX_REFUSALS = 4096
+MAX_GAPS = 4096
 _LEAST = 4096
 """Bytes of the shortest ledger: one page."""
-_SCHEMA = """
-BEGIN;
-CREATE TABLE IF NOT EXISTS objects (
-    sender INTEGER NOT NULL,
-    number INTEGER NOT NULL,
-    member INTEGER NOT NULL,  -- 0 the object; 1, 2, 3 … the files of a bundle
-    state TEXT NOT NULL,      -- begun, delivered, duplicate, bundle, void, given up
-    name BLOB NOT NULL,       -- as the sender gave it
-    path BLOB NOT NULL,       -- as delivered, relative to the inbox; need not be UTF-8
-    size INTEGER NOT NULL,
-    sha256 BLOB NOT NULL,
-    time REAL NOT NULL,       -- wall clock, seconds since 1970
-    crc INTEGER NOT NULL,     -- CRC-32C of all that
-    PRIMARY KEY (sender, number, member)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS unusual ON objects (state) WHERE state IN ('begun', 'void');
-PRAGMA user_version = {name};
-COMMIT;
-"""
 _DELIBERATELY = (
     "without it a replay cannot be told: restore the state from a backup, or begin another on "
     "purpose by a run without --require-state, whose name -v tells"
 )
-
-
-class Damaged(sqlite3.DatabaseError):
-    """The ledger does not say what was written into it."""
 
 
 class Begun(NamedTuple):
@@ -79,6 +66,14 @@ class Begun(NamedTuple):
     sha256: bytes
 
 
+class Refusal(NamedTuple):
+    """An object that is not delivered, and why."""
+
+    key: Key
+    name: bytes
+    reason: str
+
+
 class Placed(NamedTuple):
     """An object, or a file of a bundle, that was delivered to some place."""
 
@@ -86,13 +81,6 @@ class Placed(NamedTuple):
     name: bytes
     size: int
     sha256: bytes
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether that means a damaged file, and not trouble with the disk."""
-    codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, Damaged) or (code is not None and code & 0xFF in codes)
 
 
 def must_exist(path: str, required: str | None) -> None:
@@ -167,9 +155,11 @@ class Ledger:
                 found.setdefault(place, []).append(Placed(Key(sender, number), *rest))
         return found
 
-    def begin(self, key: Key, manifest: Manifest, path: str) -> None:
+    def begin(
+        self, key: Key, manifest: Manifest, path: str, course: Course = NOTHING_KNOWN
+    ) -> None:
         """Its delivery to that path begins now: from here on a repeat is a replay."""
-        self.record(key, manifest, BEGUN, path)
+        self.record(key, manifest, BEGUN, path, course)
 
     def begun(self) -> list[Begun]:
         """Deliveries that an earlier run began and did not complete."""
@@ -186,14 +176,23 @@ class Ledger:
 
     def complete(self, begun: Begun) -> None:
         """The delivery that had begun turns out to be done."""
-        rows = self._db.execute(
-            "SELECT name FROM objects WHERE sender=? AND number=?", begun.key
-        ).fetchone()
-        self._write(begun.key, "delivered", rows[0], begun.path, begun.size, begun.sha256)
+        (row,) = self._db.execute(
+            "SELECT * FROM objects WHERE sender=? AND number=? AND member=0", begun.key
+        )
+        self._insert("objects", [checked((*row[:3], "delivered", *row[4:-1]))])
 
-    def record(self, key: Key, manifest: Manifest, state: str, path: str = "") -> None:
-        """What became of an object."""
-        self._write(key, state, manifest.name, path, manifest.size, manifest.digest)
+    def record(
+        self,
+        key: Key,
+        manifest: Manifest,
+        state: str,
+        path: str = "",
+        course: Course = NOTHING_KNOWN,
+    ) -> None:
+        """What became of an object, and how it came. A refusal of it is over."""
+        self._write(key, state, manifest.name, path, manifest.size, manifest.digest, course)
+        if state != BEGUN:
+            self._db.execute("DELETE FROM refusals WHERE sender=? AND number=?", key)
         if state == "void":
             self._db.execute(
                 "DELETE FROM objects WHERE state='void' AND (sender, number) IN (SELECT sender,"
@@ -201,28 +200,50 @@ class Ledger:
                 (MAX_VOID,),
             )
 
-    def unpacked(self, key: Key, manifest: Manifest, how: Unpacked) -> None:
+    def unpacked(
+        self, key: Key, manifest: Manifest, how: Unpacked, course: Course = NOTHING_KNOWN
+    ) -> None:
         """A bundle is delivered: a row for it, and one for each of its files, all or none."""
-        rows = [_row(key, 0, "bundle", manifest.name, "", manifest.size, manifest.digest)]
+        whole = ("bundle", manifest.name, "", manifest.size, manifest.digest)
+        rows = [_row(key, 0, *whole, course)]
         for number, (member, delivered) in enumerate(how.files, 1):
             state = "duplicate" if delivered.duplicate else "delivered"
             sha256 = bytes.fromhex(delivered.sha256)
             rows.append(_row(key, number, state, member.name, delivered.path, member.size, sha256))
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
-            self._db.executemany(_INSERT, rows)
+        self._insert("objects", rows)
 
     def highest(self, sender: int) -> int:
-        """The high-water mark: the highest object number finished; 0 where there is none."""
-        row = self._db.execute(
-            "SELECT MAX(number) FROM objects WHERE sender=? AND state!=?", (sender, BEGUN)
-        ).fetchone()
-        return row[0] or 0
+        """The high-water mark: the highest object number finished or given up; 0 for none."""
+        rows = self._db.execute(
+            "SELECT MAX(number) FROM objects WHERE sender=?1 AND state!=?2"
+            " UNION SELECT MAX(last) FROM gaps WHERE sender=?1",
+            (sender, BEGUN),
+        ).fetchall()
+        return max(number or 0 for (number,) in rows)
 
     def give_up(self, sender: int, first: int, last: int) -> None:
         """Those numbers are waited for no longer; one row stands for all."""
-        name = f"objects {first} to {last}".encode()
-        self._write(Key(sender, last), "given up", name, "", 0, b"")
+        self._insert("gaps", [checked((sender, last, first, time.time()))])
+        self._bound("gaps", "sender, last", MAX_GAPS)
+
+    def refuse(self, refusals: Iterable[Refusal]) -> None:
+        """Those objects are not let in, or will not be delivered."""
+        now = time.time()
+        rows = [checked((*one.key, one.name, one.reason, now)) for one in refusals]
+        self._insert("refusals", rows)
+        self._bound("refusals", "sender, number", MAX_REFUSALS)
+
+    def numbers(self, sender: int, most: int) -> list[tuple[int, int]]:
+        """Ranges (first, last) of numbers that something is known of here, the last `most`."""
+        rows = self._db.execute(
+            "SELECT MIN(number), MAX(number) FROM ("
+            "SELECT number, number - ROW_NUMBER() OVER (ORDER BY number) AS island FROM ("
+            "SELECT number FROM objects WHERE sender=?1"
+            " UNION SELECT number FROM refusals WHERE sender=?1"
+            ")) GROUP BY island ORDER BY 1 DESC LIMIT ?2",
+            (sender, most),
+        )
+        return sorted(rows.fetchall())
 
     def replace(self) -> str:
         """It turned out damaged: move it aside and begin another; the name it has now."""
@@ -234,9 +255,30 @@ class Ledger:
         self._db.close()
 
     def _write(
-        self, key: Key, state: str, name: bytes, path: str, size: int, sha256: bytes
+        self,
+        key: Key,
+        state: str,
+        name: bytes,
+        path: str,
+        size: int,
+        sha256: bytes,
+        course: Course = NOTHING_KNOWN,
     ) -> None:
-        self._db.execute(_INSERT, _row(key, 0, state, name, path, size, sha256))
+        row = _row(key, 0, state, name, path, size, sha256, course)
+        self._db.execute(INSERT["objects"], row)
+
+    def _insert(self, table: str, rows: list[tuple[object, ...]]) -> None:
+        """All of these rows or none."""
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            self._db.executemany(INSERT[table], rows)
+
+    def _bound(self, table: str, key: str, most: int) -> None:
+        self._db.execute(
+            f"DELETE FROM {table} WHERE ({key}) IN"  # noqa: S608  our own names
+            f" (SELECT {key} FROM {table} ORDER BY time DESC LIMIT -1 OFFSET ?)",
+            (most,),
+        )
 
     def _anew(self) -> sqlite3.Connection:
         number = 1
@@ -249,18 +291,18 @@ class Ledger:
         return _open(self._path)
 
 
-_INSERT = "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?,?,?)"
-
-
 def _row(
-    key: Key, member: int, state: str, name: bytes, path: str, size: int, sha256: bytes
+    key: Key,
+    member: int,
+    state: str,
+    name: bytes,
+    path: str,
+    size: int,
+    sha256: bytes,
+    course: Course = NOTHING_KNOWN,
 ) -> tuple[object, ...]:
     row = (*key, member, state, name, os.fsencode(path), size, sha256, time.time())
-    return (*row, _crc(row))
-
-
-def _crc(row: tuple[object, ...]) -> int:
-    return crc32c(repr(row).encode())
+    return checked((*row, *astuple(course)))
 
 
 def _open(path: str) -> sqlite3.Connection:
@@ -272,46 +314,9 @@ def _open(path: str) -> sqlite3.Connection:
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise Damaged(verdict)
-        _check_schema(db)
-        _check_rows(db)
+        check_schema(db)
+        check_rows(db)
     except sqlite3.Error:
         db.close()
         raise
     return db
-
-
-def _check_rows(db: sqlite3.Connection) -> None:
-    """Every row against its CRC."""
-    try:
-        for *row, crc in db.execute("SELECT * FROM objects NOT INDEXED"):
-            if _crc(tuple(row)) != crc:
-                raise Damaged("a row contradicts its check")
-    except sqlite3.OperationalError as error:
-        if "decode" in str(error):  # text that is none
-            raise Damaged(str(error)) from error
-        raise
-
-
-def _check_schema(db: sqlite3.Connection) -> None:
-    """Make the tables; damage may have renamed what is there."""
-    names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
-    if not names:
-        db.executescript(_SCHEMA.format(name=secrets.randbits(31)))
-        return
-    columns = [row[1] for row in db.execute("PRAGMA table_info(objects)")]
-    if "objects" not in names or "unusual" not in names or len(columns) != 10:
-        raise Damaged("the tables are not those of a ledger")
-    wanted = [
-        "sender",
-        "number",
-        "member",
-        "state",
-        "name",
-        "path",
-        "size",
-        "sha256",
-        "time",
-        "crc",
-    ]
-    if columns != wanted:
-        raise Damaged("the columns are not those of a ledger")

@@ -21,6 +21,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from diode.errors import DestinationError
+from diode.incoming import NOTHING_KNOWN
 from diode.sink import Delivered, Unpacked
 from diode.sink.folder import Inbox
 from diode.sink.trouble import explained
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diode.events import Key
+    from diode.incoming import Course
     from diode.objects import Manifest
     from diode.sink import Delivery
     from diode.sink.ledger import Placed
@@ -74,7 +76,6 @@ class Outbox(Inbox):
         )
         self.beside = state
         """Where else there is room for what concerns it."""
-        self.quota = quota
 
     def waiting(self) -> list[Waiting]:
         """What earlier runs left here; to be asked once, before anything else."""
@@ -108,7 +109,7 @@ class Outbox(Inbox):
 
     def announce(self, key: Key, manifest: Manifest, announcement: bytes) -> bool:
         """As any sink; DestinationError where there is no room beside what waits."""
-        wanted = self.elsewhere + self._held + manifest.size
+        wanted = self.elsewhere + self.held + manifest.size
         full = self.elsewhere and self.quota is not None and wanted > self.quota
         if full and key not in self._parts and not self._finished(key):
             raise DestinationError(
@@ -121,8 +122,8 @@ class Outbox(Inbox):
         with self._guarded():
             return self._ledger.finished(key)
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivery:
-        answer = super().deliver(key, manifest)
+    def deliver(self, key: Key, manifest: Manifest, course: Course = NOTHING_KNOWN) -> Delivery:
+        answer = super().deliver(key, manifest, course)
         match answer:
             case Delivered(duplicate=False):
                 self.elsewhere += manifest.size

@@ -125,6 +125,10 @@ class Part:
     def parked_blocks(self) -> list[int]:
         return [b for b in self._symbols if not self.done[b]]
 
+    def symbols_of(self, block: int) -> int:
+        """How many symbols of it are parked."""
+        return sum(count for _, count, _ in self._symbols.get(block, ()))
+
     @property
     def size(self) -> int:
         """Bytes taken on disk, about."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode.errors import CarrierError, DestinationError
+from diode.incoming import NOTHING_KNOWN
 from diode.objects import Type
 from diode.sink import Delivered, Refused
 from diode.sink.files import READ_PIECE, OpenFiles, folder_name
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from diode.events import Key
     from diode.frame import I64, U8
+    from diode.incoming import Course
     from diode.objects import Manifest
     from diode.sink import Delivery, Evicted, Unfinished
+    from diode.sink.ledger import Refusal
 
 BUNDLED = "it is several files in a bundle: receive into a folder, or send with --no-bundle"
 
@@ -80,7 +83,12 @@ class Output:
             return np.empty(0, np.int64), np.empty((0, 0), np.uint8)
         return part.parked(block)
 
-    def deliver(self, key: Key, manifest: Manifest) -> Delivery:
+    def deliver(
+        self,
+        key: Key,
+        manifest: Manifest,
+        course: Course = NOTHING_KNOWN,  # noqa: ARG002  nothing is remembered
+    ) -> Delivery:
         part = self._parts.get(key)
         if part is None:
             return None
@@ -118,6 +126,12 @@ class Output:
 
     def give_up(self, sender: int, first: int, last: int) -> None:
         """Nothing is remembered."""
+
+    def refuse(self, refusals: list[Refusal]) -> None:
+        """Nothing is remembered."""
+
+    def numbers(self, sender: int, most: int) -> list[tuple[int, int]]:  # noqa: ARG002
+        return []
 
     def checkpoint(self) -> None:
         """Nothing outlives this run."""

@@ -1,7 +1,6 @@
 """Reading a ledger: what came whole, by somebody who changes nothing in it.
 
-Only columns that every ledger has are asked for. A receiver may be running and writing
-meanwhile; what is read is one state of it.
+A receiver may be running and writing meanwhile (records.py); what is read is one state of it.
 """
 
 from __future__ import annotations
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from diode.errors import DestinationError, UsageError
 from diode.objects import escape
+from diode.sink import records
 from diode.sink.place import STATE
+from diode.sink.tables import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from diode.events import Key
 
-LEDGER = "ledger.db"
 WHOLE = ("delivered", "duplicate", "bundle")
 """States of an object that is here."""
 
@@ -115,19 +115,9 @@ def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _given_up(db: sqlite3.Connection, sender: int) -> list[tuple[int, int]]:
-    """Ranges that were waited for in vain; an early ledger has them among the objects."""
-    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
-    if "gaps" in tables:
-        rows = db.execute("SELECT first, last FROM gaps WHERE sender=?", (sender,)).fetchall()
-        return [(first, last) for first, last in rows]
-    found = []
-    for (name,) in db.execute(
-        "SELECT name FROM objects WHERE sender=? AND state='given up'", (sender,)
-    ):
-        first, _, last = bytes(name).removeprefix(b"objects ").partition(b" to ")
-        if first.isdigit() and last.isdigit():
-            found.append((int(first), int(last)))
-    return found
+    """Ranges that were waited for in vain."""
+    rows = db.execute("SELECT first, last FROM gaps WHERE sender=?", (sender,)).fetchall()
+    return [(first, last) for first, last in rows]
 
 
 def _without(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -155,12 +145,9 @@ def _without(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> list
 @contextlib.contextmanager
 def _opened(folder: str) -> Iterator[sqlite3.Connection]:
     """Read only. DestinationError where it cannot be."""
-    path = os.path.abspath(os.path.join(folder, LEDGER))
-    quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    path = os.path.join(folder, LEDGER)
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"file:{quoted}?mode=ro", uri=True, timeout=30)
-        ) as db:
+        with contextlib.closing(records.connected(path)) as db:
             db.execute("BEGIN")  # one state, however many questions
             yield db
     except sqlite3.Error as error:
