@@ -153,6 +153,8 @@ def _vouched(data: bytes, keys: Sequence[PublicKey]) -> bytes:
 
 def _parse(body: bytes) -> Receipt:
     """Everything in it, to the last byte; each number in its shortest form."""
+    if len(body) < _HEAD.size:
+        raise ReceiptError("the receipt is cut short")
     _, sender, ledger = _HEAD.unpack_from(body)
     rest = _Rest(body, _HEAD.size)
     highest = rest.number()
