@@ -7,6 +7,7 @@ them. Numbers and checks come later, with `frame.stamp`, when a slice of the gro
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from diode import frame, plan
 from diode.block import CRC, PLAIN
+from diode.coder import Here
 from diode.envelope import Enclosed
 from diode.errors import SourceError
 from diode.frame import I64, Beat, Frames, Kind
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
     from diode.announcements import AnnouncementSymbols
     from diode.block import BlockCheck
-    from diode.frame import U8
+    from diode.coder import Coder, Making
+    from diode.frame import U8, Bool
     from diode.geometry import Geometry
     from diode.group import Place
     from diode.objects import Type
@@ -181,14 +184,18 @@ class Assembled:
 
 
 def assemble(
-    members: Sequence[Member], sender: int, link: Link, spare: Spare | None = None
+    members: Sequence[Member],
+    sender: int,
+    link: Link,
+    spare: Spare | None = None,
+    coder: Coder | None = None,
 ) -> Assembled:
     """Read, code and head these members. Nothing but their sources is touched, so that this may
     be done in another thread while the group before is sent.
 
-    spare: memory for their symbols.
+    spare: memory for their symbols. coder: computes their parity.
     """
-    spare = spare or Spare()
+    spare, coder = spare or Spare(), coder or Here()
     parts = [_part(member, link) for member in members]
     stacks: dict[tuple[bool, int], Stack] = {}
     for shape in dict.fromkeys(part.shape for part in parts):
@@ -201,12 +208,17 @@ def assemble(
         header = frame.COMPACT_HEADER if shape[0] else frame.HEADER
         stacks[shape] = Stack(header, frames, spare.rows(rows, shape[1]))
     failed: dict[Outgoing, str] = {}
+    making: deque[tuple[Making, U8]] = deque()
     for part in parts:
         if part.member.outgoing not in failed:
+            if len(making) >= coder.width:
+                _put(making)
             try:
-                _fill(part, stacks[part.shape], sender)
+                making.extend(_fill(part, stacks[part.shape], sender, coder))
             except SourceError as error:
                 failed[part.member.outgoing] = str(error)
+    while making:
+        _put(making)
     there = [part for part in parts if part.member.outgoing not in failed]
     places = {shape: place for place, shape in enumerate(stacks)}
     return Assembled(
@@ -242,8 +254,17 @@ def _announcement_lanes(outgoing: Outgoing, first: int, count: int, link: Link) 
     return lanes_of(turns(first, count, there, outgoing.number), link)
 
 
-def _fill(part: _Part, stack: Stack, sender: int) -> None:
-    """Write a member's headers and symbols where the stack has room for them."""
+def _put(making: deque[tuple[Making, U8]]) -> None:
+    """Wait for the parity that was begun first, and put it where it belongs."""
+    parity, where = making.popleft()
+    parity.put(where)
+
+
+def _fill(part: _Part, stack: Stack, sender: int, coder: Coder) -> list[tuple[Making, U8]]:
+    """Write a member's headers and symbols where the stack has room for them; parity that is being
+    computed, and where it goes.
+    """
+    making: list[tuple[Making, U8]] = []
     member, outgoing = part.member, part.member.outgoing
     symbols = stack.symbols[part.first_row : part.first_row + part.rows]
     frames = slice(part.first_frame, part.first_frame + len(part.numbers))
@@ -256,18 +277,23 @@ def _fill(part: _Part, stack: Stack, sender: int) -> None:
         stack.row[frames] = part.first_row + np.arange(part.rows)
         kind, code, block = Kind.MANIFEST, announcement.count, announcement.tag
     else:
-        row = _fill_block(part, symbols)
+        row, of_parity = _fill_block(part, symbols)
         stack.row[frames] = part.first_row + row
+        if of_parity.any():
+            cut = outgoing.geometry
+            made = coder.begin(cut, symbols[: cut.k], part.numbers[of_parity])
+            making.append((made, symbols[cut.k :]))
         kind, code, block = Kind.DATA, outgoing.geometry.code, member.block
     if part.compact:
         frame.fill_compact(headers, **identity, block=block, symbol=part.numbers)
     else:
         frame.fill_full(headers, kind, code=code, **identity, block=block, symbol=part.numbers)
+    return making
 
 
-def _fill_block(part: _Part, symbols: U8) -> I64:
-    """A block's source symbols and the parity that it sends, (k + parity, S); which of these rows
-    each frame carries.
+def _fill_block(part: _Part, symbols: U8) -> tuple[I64, Bool]:
+    """A block's source symbols, with room for the parity that it sends behind them, (k + parity,
+    S); which of these rows each frame carries, and whether it is parity.
     """
     outgoing, cut = part.member.outgoing, part.member.outgoing.geometry
     length = cut.length(part.member.block)
@@ -276,11 +302,9 @@ def _fill_block(part: _Part, symbols: U8) -> I64:
     outgoing.source.read(part.member.block * cut.block_data, flat[:length])
     outgoing.check.close(flat, length, part.member.block)
     of_parity = part.numbers >= cut.k
-    if of_parity.any():
-        symbols[cut.k :] = cut.coding.encode(source, part.numbers[of_parity])
     row = part.numbers.copy()
     row[of_parity] = cut.k + np.arange(int(of_parity.sum()))
-    return row
+    return row, of_parity
 
 
 def announcement_frames(

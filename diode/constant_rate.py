@@ -19,51 +19,22 @@ another brightness than data do.
 
 from __future__ import annotations
 
-import enum
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diode import frame
 from diode.frame import EMPTY, Frames, Kind, join
+from diode.supply import Given, Supplied
 
 if TYPE_CHECKING:
     from diode.frame import U8
     from diode.group import Place
     from diode.plan import Link, Settings
-    from diode.transmitter import Progress, Transmitter
-
-
-class Supplied(enum.Enum):
-    """Where objects for a transmitter come from, at one moment."""
-
-    PREPARING = enum.auto()
-    """Somebody else is filling the transmitter's queue: nothing is taken from it yet."""
-    OPEN = enum.auto()
-    """What is queued may go; more may follow."""
-    CLOSED = enum.auto()
-    """What is queued is all."""
-
-
-class Supply(Protocol):
-    """Brings objects to a transmitter."""
-
-    def poll(self) -> Supplied:
-        """Asked before every turn; may add objects, quickly."""
-
-    def stop(self) -> None:
-        """Bring no more. Returns when nobody else touches the transmitter any longer."""
-
-
-class Given:
-    """All objects have been added before."""
-
-    def poll(self) -> Supplied:
-        return Supplied.CLOSED
-
-    def stop(self) -> None:
-        """There is nothing to stop."""
+    from diode.supply import Supply
+    from diode.traffic import Progress
+    from diode.transmitter import Transmitter
 
 
 class ConstantRate:
@@ -142,7 +113,7 @@ class ConstantRate:
         while len(turn) < self._count:
             more = self._transmitter.heartbeat(now)
             if more is None and supplied is not Supplied.PREPARING:
-                more = self._transmitter.ready(self._count - len(turn))
+                more = self._transmitter.ready(now, self._count - len(turn))
                 idle = idle and more is None
             if more is None:
                 turn = self._fill(turn, now)
@@ -151,6 +122,10 @@ class ConstantRate:
         self._rested = self._rested + self._count if idle and self._done else 0
         self._left = turn.part(self._count, len(turn))
         return turn.part(0, self._count)
+
+    def wake_at(self) -> float:
+        """Frames never fail to come before the end."""
+        return 0.0
 
     def stop(self) -> None:
         """Send nothing more but a turn with the last heartbeat."""

@@ -50,8 +50,8 @@ class Spare:
     reading a file into old ones. May be used by two threads.
     """
 
-    def __init__(self) -> None:
-        self._rooms: deque[U8] = deque(maxlen=SPARE)
+    def __init__(self, rooms: int = SPARE) -> None:
+        self._rooms: deque[U8] = deque(maxlen=rooms)
 
     def rows(self, count: int, size: int) -> U8:
         """Uninitialised memory, uint8 (count, size)."""

@@ -1,11 +1,13 @@
 """The sending core: objects and a clock in, batches of frames out. No socket, no port.
 
-The objects queued are sent in passes: every object once, then every object once more, so that
-a repeated pass comes after the whole previous one. Within a pass (passes.py), blocks are collected
-into interleaving groups, read from their source, coded, put into frames in the order
-on air, and handed out in slices of at most `SLICE_BYTES`; numbering and checks come last, when the
-order is final. What is held in memory is the group on air and the one that comes next, which may be
-assembled beside the sending (`Ahead`).
+    objects ─> flows ─┬─ Traffic: passes, groups ─┐
+                      ├─ Traffic                  ├─ Precedence ─> frames, numbered and checked
+                      └─ carousel ────────────────┘
+
+The objects queued are sent in passes by the flow that they belong to (traffic.py); whose frames
+come next is a matter of priorities and shares (flow.py). Frames are handed out in slices
+of at most `SLICE_BYTES`; numbering and checks come last, when the order is final. Objects that
+have been sent as often as planned are retired at once, or go to the carousel before.
 
 A source can fail: it cannot be read, or it changed after it was announced. Its object is then
 announced void, as often as a manifest needs to be sure, and leaves the queue; a
@@ -18,8 +20,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,67 +34,38 @@ from diode.assembly import (
     Unenclosed,
     Unsigned,
     announcement_frames,
-    assemble,
     describe,
     heartbeat_rows,
 )
-from diode.errors import SourceError
+from diode.coder import Here
+from diode.flow import NOTHING_KEPT, ROUND, Flow, Precedence
 from diode.frame import Beat, Frames
 from diode.group import Spare
 from diode.objects import Status
-from diode.passes import Pass, frames_before, place_of
 from diode.plan import Link, Settings
+from diode.sent import ObjectRetired, ObjectSent, PassSent, SourceFailed
 from diode.tag import Untagged
+from diode.traffic import Progress, Traffic, Workshop
 
 if TYPE_CHECKING:
-    from diode.ahead import Ahead, Pending
+    from collections.abc import Iterable, Sequence
+
+    from diode.ahead import Ahead
     from diode.assembly import Encloser, Signer
     from diode.block import BlockCheck
+    from diode.coder import Coder
+    from diode.flow import Carousel
     from diode.frame import U8
-    from diode.group import Group, Place
+    from diode.group import Place
     from diode.objects import Manifest
+    from diode.sent import Sent
     from diode.tag import Tagger
 
 SLICE_BYTES = 512 << 10
 """Frames handed out at a time on a link without a rate: fits a processor's cache."""
 SLICE_SECONDS = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectSent:
-    """Every planned pass of an object is on its way to the carrier."""
-
-    number: int
-    name: bytes
-    passes: int
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFailed:
-    """An object was made void because its source failed."""
-
-    number: int
-    name: bytes
-    reason: str
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where the transmission stands; frames are those of the passes planned so far."""
-
-    frames: int = 0
-    total_frames: int = 0
-    number_of_pass: int = 0
-    passes: int = 1
-    objects: int = 0
-    line_frames: int = 0
-    """Frames of every kind since the start of this run."""
-    idle_frames: int = 0
-    """Those of them that carried nothing."""
-    line_bytes: int = 0
-    """Bytes they made on the line; counted by whoever encodes them."""
-    line_time: float = 0.0
-    """Bytes of line time that they are expected to take."""
+PROMISE = 1.0
+"""Seconds in which the next heartbeat is due while there is something to send (plan.py)."""
 
 
 class Transmitter:
@@ -112,11 +83,16 @@ class Transmitter:
         encloser: Encloser | None = None,
         tagger: Tagger | None = None,
         ahead: Ahead = AtOnce,
+        coder: Coder | None = None,
+        depth: int = 1,
+        flows: Sequence[Flow] = (Flow(""),),
+        carousel: Carousel = NOTHING_KEPT,
     ) -> None:
         """frames_before: frames this sender id has ever sent, so that the count goes on.
 
         tagger: what its `extra` bytes a frame are, `link` must know of.
-        ahead: how the next group is assembled while one is sent.
+        ahead: how the next `depth` groups of a flow are assembled while one is sent. coder:
+        computes their parity.
         """
         self.sender = sender
         self._signer = signer or Unsigned()
@@ -129,89 +105,129 @@ class Transmitter:
         self._on_lanes = np.zeros(max(link.lanes) + 1, np.int64)
         self.frames_sent = frames_before
         self.progress = Progress(passes=settings.passes)
+        self.promise = PROMISE if link.rate else 0.0
+        """Seconds in which the next heartbeat is due, as heartbeats say it; 0: not known."""
         self._started_at: float | None = None
         self._highest = highest_number
-        self._queue: dict[Outgoing, None] = {}
-        self._pass: Pass | None = None
-        self._over = False
-        """Whether all groups of the pass have been begun."""
-        self._ahead = ahead
-        self._coming: Pending | None = None
-        self._start: Place | None = None
-        self.place: Place | None = None
-        """How far it has come; None before the first frame of a group is handed out."""
-        self._group: Group | None = None
-        self._spare = Spare()
+        spare = Spare(depth + 1)
+        self._shop = Workshop(sender, link, ahead, coder or Here(), spare, depth)
+        self._traffic: dict[str, Traffic] = {}
+        self._round = self._traffic_of(ROUND)
+        self._carousel = carousel
+        self._kept: dict[Outgoing, float] = {}
+        """What the carousel has, and since when; the oldest first."""
+        self._now = 0.0
+        self._precedence = Precedence()
+        self._served: Traffic | None = None
         self._voiding: deque[tuple[Frames, U8]] = deque()
         self._since_heartbeat = 0
         self._closed = False
-        self._events: list[ObjectSent | SourceFailed] = []
+        self._events: list[Sent] = []
+        self.arrange(flows)
 
-    def add(self, number: int, source: Source, passes_done: int = 0) -> Manifest:
+    def arrange(self, flows: Iterable[Flow]) -> None:
+        """From now on these are the flows. What is queued in one that is not among them goes on
+        as before, until nothing is left of it. Passes hold for objects added from now on.
+        """
+        for flow in flows:
+            there = self._traffic.get(flow.name)
+            if there is None:
+                self._traffic[flow.name] = self._traffic_of(flow)
+            else:
+                there.flow, there.settings = flow, self._settings_of(flow)
+
+    def add(self, number: int, source: Source, passes_done: int = 0, *, flow: str = "") -> Manifest:
         """Queue an object under a number never used before; its manifest, for the record.
 
         passes_done: passes of it that an earlier run has sent, of the same content.
         """
-        manifest = describe(source, self.settings, self.link)
+        traffic = self._traffic[flow]
+        kept = not self._carousel.empty  # it is sent more often than planned then
+        settings = dataclasses.replace(traffic.settings, passes=0) if kept else traffic.settings
+        manifest = describe(source, settings, self.link)
         symbols, check = self._announcement(number, manifest)
         outgoing = Outgoing(
             number, source, manifest.geometry, manifest, symbols, check, passes_done
         )
-        self._queue[outgoing] = None
         self._highest = max(self._highest, number)
         self.progress.objects += 1
-        frames = self._frames_of(outgoing)
-        self.progress.total_frames += frames * max(1, self.settings.passes)
-        self.progress.frames += frames * passes_done
+        if 0 < traffic.settings.passes <= passes_done:  # only what is kept of it is left
+            self._keep(outgoing)
+        else:
+            traffic.add(outgoing)
         return manifest
 
-    def go_on(self, place: Place) -> None:
+    def drop(self, number: int) -> None:
+        """Send no more of an object, and say nothing of it. What is assembled of it still goes."""
+        for traffic in self._everything:
+            for outgoing in [o for o in traffic.objects if o.number == number]:
+                traffic.leave(outgoing)
+                self._retire(outgoing)
+
+    @property
+    def place(self) -> Place | None:
+        """How far the flow has come that was served last."""
+        return self._served.place if self._served else None
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """How far each flow has come that has begun."""
+        return {name: t.place for name, t in self._traffic.items() if t.place is not None}
+
+    @property
+    def queued(self) -> dict[str, int]:
+        """Objects of each flow that are waiting or on air."""
+        return {name: len(traffic.objects) for name, traffic in self._traffic.items()}
+
+    def go_on(self, place: Place, *, flow: str = "") -> None:
         """Begin where an earlier run with the same objects has stopped; before the first step."""
-        self._start = self.place = place
-        self.progress.number_of_pass = place.number_of_pass - 1
-        for outgoing in self._queue:
-            if outgoing.number == place.number:
-                self.progress.frames += frames_before(
-                    outgoing, place.block, self.settings, self.link
-                )
-                break
-            self.progress.frames += self._frames_of(outgoing)
+        self._served = self._traffic[flow]
+        self._served.go_on(place)
+        self.progress.number_of_pass = self._served.number_of_pass
 
     def step(self, now: float) -> Frames | None:
         """The next frames for the line, or None when every pass of every object is out.
 
-        now: monotonic seconds; only heartbeats show it. At the end of a run the last
-        heartbeat comes out once; after that None.
+        now: monotonic seconds; heartbeats show it, and a carousel lets go by it. At the end of a
+        run the last heartbeat comes out once; after that None.
         """
         if self._started_at is None:
-            self._group = self._next_group()  # before the line is first used, not while it waits
+            if order := self._order():
+                order[0].prepare()  # before the line is first used, not while it waits
+                self._see(order[0])
             return self.first(now)
         frames = self.heartbeat(now)
-        frames = self._due(SLICE_BYTES, wait=True) if frames is None else frames
+        frames = self.next(now) if frames is None else frames
         if frames is None and not self._closed:
             frames = self.last(now)
         return frames
 
-    # The parts of a step, for constant_rate.py
+    # The parts of a step, for constant_rate.py and standing.py
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left to send."""
-        return not (self._queue or self._group or self._coming or self._pass or self._voiding)
+        return not self._voiding and all(traffic.empty for traffic in self._everything)
 
     def first(self, now: float) -> Frames:
         """The first heartbeat of a run."""
         self._started_at = now
         return self._beat(now, Beat.FIRST)
 
-    def heartbeat(self, now: float) -> Frames | None:
-        """A heartbeat if one is due."""
-        if self._since_heartbeat < plan.heartbeat_interval(self.settings, self.link):
+    def heartbeat(self, now: float, *, due: bool = False) -> Frames | None:
+        """A heartbeat if one is due, by what has been sent or because the caller says so."""
+        if not due and self._since_heartbeat < plan.heartbeat_interval(self.settings, self.link):
             return None
         return self._beat(now, Beat.GOING_ON)
 
-    def ready(self, most: int) -> Frames | None:
+    def next(self, now: float) -> Frames | None:
+        """The next frames that are no heartbeats; None: there are none."""
+        self._now = now
+        return self._due(SLICE_BYTES, wait=True)
+
+    def ready(self, now: float, most: int) -> Frames | None:
         """`most` frames, or an announcement, without waiting for a source; None: not now."""
+        self._now = now
         return self._due(most * self.link.max_frame, wait=False)
 
     def idle(self, rows: U8) -> Frames:
@@ -224,102 +240,105 @@ class Transmitter:
         self._closed = True
         return self._beat(now, Beat.LAST)
 
+    def wake_at(self) -> float:
+        """Frames never fail to come before the end."""
+        return 0.0
+
     def stop(self) -> None:
         """Send nothing more but the last heartbeat."""
-        if self._coming is not None:
-            self._coming.result()  # whoever reads the sources must have finished by then
-        self._pass = self._group = self._coming = None
-        self._over = False
+        for traffic in self._everything:
+            traffic.stop()
+        self._kept.clear()
         self._voiding.clear()
-        for outgoing in self._queue:
-            outgoing.source.close()
-        self._queue.clear()
 
-    def events(self) -> list[ObjectSent | SourceFailed]:
+    def events(self) -> list[Sent]:
         """What happened since the last call."""
         events, self._events = self._events, []
         return events
 
-    # Passes and groups ----------------------------------------------------------------------
+    # Flows ----------------------------------------------------------------------------------
 
-    def _next_group(self, *, wait: bool = True) -> Group | None:
-        """The next interleaving group; None when all passes are done. The one after is begun.
+    @property
+    def _everything(self) -> tuple[Traffic, ...]:
+        return (*self._traffic.values(), self._round)
 
-        wait: for one that is not assembled yet; None otherwise.
+    def _traffic_of(self, flow: Flow) -> Traffic:
+        return Traffic(flow, self._settings_of(flow), self._shop, self.progress)
+
+    def _settings_of(self, flow: Flow) -> Settings:
+        passes = self.settings.passes if flow.passes is None else flow.passes
+        return dataclasses.replace(self.settings, passes=passes)
+
+    def _order(self) -> list[Traffic]:
+        """What has something to send, the one first that comes next."""
+        wanting = {t.flow: t for t in self._everything if not t.empty}
+        return [wanting[flow] for flow in self._precedence.order(wanting)]
+
+    def _due(self, room: int, *, wait: bool) -> Frames | None:
+        """The next frames that are no heartbeats, about `room` bytes; None: none, or none yet.
+
+        wait: for a source, when no flow has anything that is ready.
         """
-        while self._coming is not None or self._begin_next():
-            if not (wait or self._coming is None or self._coming.done()):
-                return None
-            coming, self._coming = self._coming, None
-            if coming is None:
-                self._end_pass()
-                continue
-            assembled = coming.result()
-            for outgoing, reason in assembled.failed.items():
-                if not outgoing.gone:
-                    self._void(outgoing, reason)
-            self._begin_next()
-            if assembled.members:
-                place = place_of(assembled.members, self.progress.number_of_pass)
-                group = self._begun_before(assembled.group(place))
-                if group.next < len(group):
-                    return group
-        return None
+        if self.link.rate:  # few enough that a stop, a heartbeat, what is more urgent, is prompt
+            room = max(1, min(room, int(self.link.rate * SLICE_SECONDS)))
+        self._let_go()
+        while not self._voiding and (order := self._order()):
+            # What is being assembled lets others go first; only when all are is one waited for.
+            for traffic, patient in (*((each, False) for each in order), (order[0], wait)):
+                slice_ = traffic.take(room, wait=patient)
+                self._see(traffic)
+                if slice_ is not None:
+                    self._served = traffic
+                    self._precedence.took(traffic.flow, len(slice_[0].data))
+                    return self._stamped(*slice_)
+            if not wait:
+                break
+        return self._stamped(*self._voiding.popleft()) if self._voiding else None
 
-    def _begin_next(self) -> bool:
-        """Have the next group assembled, or see that the pass is over; False: nothing is left."""
-        if self._over:
-            return True
-        if not self._queue:
-            return False
-        if self._pass is None:  # what is added from now on waits for the next
-            self._pass = Pass(tuple(self._queue), self.settings, self.link, self._start)
-            self.progress.number_of_pass += 1
-        members = self._pass.next_group()
-        if members:
-            work = partial(assemble, members, self.sender, self.link, self._spare)
-            self._coming = self._ahead(work)
-        self._over = not members
-        return True
-
-    def _end_pass(self) -> None:
-        over, self._pass, self._start, self._over = self._pass, None, None, False
-        assert over is not None
-        for outgoing in over.objects:
+    def _see(self, traffic: Traffic) -> None:
+        """What has come of its objects."""
+        for outgoing, reason in traffic.failed:
+            self._void(outgoing, reason)
+        traffic.failed.clear()
+        for outgoing in traffic.over:
+            done, name = outgoing.passes_done, outgoing.source.name
+            self._events.append(PassSent(outgoing.number, done))
             if outgoing.gone:
-                continue
-            try:
-                outgoing.source.check()
-            except SourceError as error:
-                self._void(outgoing, str(error))
-                continue
-            outgoing.passes_done += 1
-            if outgoing.passes_done == self.settings.passes:
-                self._leave(outgoing)
-                self._events.append(
-                    ObjectSent(outgoing.number, outgoing.source.name, outgoing.passes_done)
-                )
+                self._events.append(ObjectSent(outgoing.number, name, done))
+                self._keep(outgoing)
+        traffic.over.clear()
 
-    def _leave(self, outgoing: Outgoing) -> None:
-        """Take an object out of the queue."""
-        outgoing.gone = True
-        del self._queue[outgoing]
+    def _keep(self, outgoing: Outgoing) -> None:
+        """Put what has been sent as often as planned where it may be sent again."""
+        if self._carousel.empty:
+            self._retire(outgoing)
+            return
+        outgoing.gone = False
+        self._kept[outgoing] = self._now
+        self._round.add(outgoing)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Retire what the carousel has no room or no time for."""
+        carousel = self._carousel
+        while self._kept:
+            oldest, since = next(iter(self._kept.items()))
+            too_many = carousel.last is not None and len(self._kept) > carousel.last
+            too_old = carousel.seconds is not None and self._now - since > carousel.seconds
+            if not (too_many or too_old or oldest.gone):
+                return
+            if oldest.gone:  # its source has failed
+                del self._kept[oldest]
+            else:
+                self._round.leave(oldest)
+                self._retire(oldest)
+
+    def _retire(self, outgoing: Outgoing) -> None:
+        self._kept.pop(outgoing, None)
         outgoing.source.close()
-
-    def _frames_of(self, outgoing: Outgoing) -> int:
-        """Frames of an object in one pass."""
-        whole = max(1, outgoing.geometry.blocks)
-        return frames_before(outgoing, whole, self.settings, self.link)
+        self._events.append(ObjectRetired(outgoing.number))
 
     # Frames ---------------------------------------------------------------------------------
-
-    def _begun_before(self, group: Group) -> Group:
-        """Leave out what an earlier run has sent of the group with which this one starts."""
-        start, self._start = self._start, None
-        if start is not None and start.check == group.place.check:
-            group.next = min(start.frames, len(group))
-            self.progress.frames += group.next
-        return group
 
     def _announcement(
         self, number: int, manifest: Manifest
@@ -333,8 +352,7 @@ class Transmitter:
         return symbols, enclosed.check
 
     def _void(self, outgoing: Outgoing, reason: str) -> None:
-        """Announce that this object will never be whole, and forget it."""
-        self._leave(outgoing)
+        """Announce that this object will never be whole."""
         void = replace(outgoing.manifest, status=int(Status.VOID))
         outgoing.announcement, _ = self._announcement(outgoing.number, void)
         count = outgoing.announcement.count
@@ -349,40 +367,18 @@ class Transmitter:
         """A heartbeat on every lane."""
         assert self._started_at is not None
         self._since_heartbeat = 0
-        rate = self.link.rate or 0
-        progress, passes = self.progress, self.settings.passes
+        rate, progress = self.link.rate or 0, self.progress
+        queued = sum(self.queued.values())
         rows = heartbeat_rows(
             self.sender,
             self._highest,
             beat,
-            (self.frames_sent, int(now - self._started_at), 1000 if rate else 0, int(rate)),
-            (len(self._queue), min(progress.number_of_pass, 0xFFFF), min(passes, 0xFFFF)),
+            (self.frames_sent, int(now - self._started_at), int(self.promise * 1000), int(rate)),
+            (queued, min(progress.number_of_pass, 0xFFFF), min(progress.passes, 0xFFFF)),
             self.link.max_frame if self.settings.filled else 0,
             self._on_lanes,
         )
         return self._stamped(Frames.of_rows(rows), np.arange(len(rows), dtype=np.uint8))
-
-    def _due(self, room: int, *, wait: bool) -> Frames | None:
-        """The next frames that are no heartbeats, about `room` bytes; None: none, or none yet."""
-        if not self._voiding and self._group is None:
-            self._group = self._next_group(wait=wait)
-        if self._voiding:
-            return self._stamped(*self._voiding.popleft())
-        return None if self._group is None else self._stamped(*self._slice(self._group, room))
-
-    def _slice(self, group: Group, room: int) -> tuple[Frames, U8]:
-        """The next frames of the group: few enough that a stop or a heartbeat is prompt."""
-        if self.link.rate:
-            room = max(1, min(room, int(self.link.rate * SLICE_SECONDS)))
-        first = group.next
-        part = group.take(room)
-        lanes = group.lane[first : group.next]
-        self.progress.frames += len(part)
-        self.place = replace(group.place, frames=group.next)
-        if group.next == len(group):
-            self._group = None
-            self._spare.give_back(group.stacks)
-        return part, lanes
 
     def _stamped(self, frames: Frames, lanes: U8) -> Frames:
         """These frames numbered and checked, the next on these lanes."""

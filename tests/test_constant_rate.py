@@ -15,13 +15,15 @@ from diode import frame, slots
 from diode.ahead import AtOnce
 from diode.assembly import Assembled
 from diode.code import CODES
-from diode.constant_rate import ConstantRate, Given, Supplied
+from diode.constant_rate import ConstantRate
 from diode.events import Key, ObjectVoided, SenderFellSilent
 from diode.frame import Beat, Kind
 from diode.objects import Type
 from diode.plan import Link, Settings
+from diode.sent import ObjectSent
+from diode.supply import Given, Supplied
 from diode.tag import LinkKey
-from diode.transmitter import ObjectSent, Transmitter
+from diode.transmitter import Transmitter
 
 SERIAL = Link(rate=11_520)
 FIBRE = Link(rate=12_500_000, max_frame=1472)

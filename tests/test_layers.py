@@ -19,7 +19,7 @@ TESTS = ROOT / "tests"
 
 # Each may import those before it. Members of one row do not know each other.
 LAYERS = [
-    {"errors", "limits", "bucket", "health"},
+    {"errors", "limits", "bucket", "health", "supply", "sent"},
     {"events", "keytext", "lettering"},
     {"ordering"},
     {"gf256", "binomial"},
@@ -29,7 +29,7 @@ LAYERS = [
     {"geometry"},
     {"plan"},
     {"objects", "slots"},
-    {"announcements", "bundle", "seal", "cipher"},
+    {"announcements", "bundle", "seal", "cipher", "coder"},
     {"envelope", "receipt"},
     {
         "forecast",
@@ -45,12 +45,23 @@ LAYERS = [
     },
     {"group", "lanes"},
     {"assembly", "collector", "incoming", "keyring", "identities", "advice"},
-    {"parking", "passes", "ahead"},
+    {"parking", "passes", "ahead", "flow"},
+    {"traffic"},
     {"transmitter", "receiver", "inspection"},
-    {"constant_rate"},
+    {"constant_rate", "standing"},
 ]
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-NOT_BELOW_RECEIVER = {"transmitter", "assembly", "passes", "schedule", "lanes", "constant_rate"}
+NOT_BELOW_RECEIVER = {
+    "transmitter",
+    "assembly",
+    "passes",
+    "schedule",
+    "lanes",
+    "constant_rate",
+    "flow",
+    "traffic",
+    "standing",
+}
 """What the receiving core does not know although it stands above it."""
 
 FAMILIES = {
@@ -336,6 +347,11 @@ TESTED_IN = {
     "diode.sink": "test_sink_folder.py",
     "diode.source": "test_source_files.py",
     "diode.assembly": "test_transmitter.py",
+    "diode.coder": "test_service_coders.py",
+    "diode.sent": "test_transmitter.py",
+    "diode.service.turns": "test_standing.py",
+    "diode.supply": "test_constant_rate.py",
+    "diode.traffic": "test_transmitter.py",
     "diode.suspect": "test_collector.py",
     "diode.parity": "test_collector.py",
     "diode.admission": "test_signing.py",

@@ -13,7 +13,8 @@ from diode.events import Key
 from diode.frame import Kind
 from diode.group import Place
 from diode.plan import Link, Settings
-from diode.transmitter import ObjectSent, SourceFailed, Transmitter
+from diode.sent import ObjectSent, SourceFailed
+from diode.transmitter import Transmitter
 
 SLOW = Link(rate=11_520)
 THINGS = (content(9000), b"", content(70_000, 2), content(1, 3), content(30_000, 4))

@@ -18,9 +18,10 @@ from diode.errors import SourceError
 from diode.events import Key, ObjectVoided
 from diode.objects import Type
 from diode.plan import Link, Settings
+from diode.sent import SourceFailed
 from diode.source import files
 from diode.source.files import DirectorySource, FileSource, NotRegular
-from diode.transmitter import SourceFailed, Transmitter
+from diode.transmitter import Transmitter
 
 CONTENT = some(100_000)
 HALF = len(CONTENT) // 2

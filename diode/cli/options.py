@@ -154,6 +154,13 @@ linger = click.option(
     metavar="TIME",
     help="With --cbr, end after so much idleness.  [default: go on until stopped]",
 )
+jobs = click.option(
+    "--jobs",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Processes that compute parity beside the sending.",
+)
 link_key = click.option(
     "--link-key",
     "link_key",

@@ -6,7 +6,7 @@ import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -18,16 +18,18 @@ from diode.cli.report import Report, plural, seconds, size
 from diode.cli.steady import AsItComes, Steady
 from diode.errors import Partial, UsageError
 from diode.objects import escape
+from diode.sent import ObjectSent, SourceFailed
+from diode.service.coders import Coders
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
 from diode.source.bundle import BundleSource, Sent
-from diode.transmitter import ObjectSent, Transmitter
+from diode.transmitter import Transmitter
 
 if TYPE_CHECKING:
     from diode.cli.preparing import Listing, Preparation
     from diode.cli.signing import Keys
     from diode.objects import Manifest
-    from diode.plan import Settings
+    from diode.plan import Link, Settings
     from diode.service.lanes import Outlet
     from diode.tag import Tagger
 
@@ -49,6 +51,14 @@ class How:
     cbr: bool
     linger: float | None
     given: receipting.Given
+    jobs: int
+
+
+class Beside(NamedTuple):
+    """What works beside the sending."""
+
+    pool: ThreadPoolExecutor
+    coder: Coders
 
 
 @dataclass(slots=True)
@@ -71,24 +81,29 @@ class Sending:
     def report_events(self) -> None:
         """Tell what the transmitter has finished."""
         for event in self.transmitter.events():
-            manifest = self.preparation.manifests[event.number]
-            name = escape(event.name)
-            if isinstance(event, ObjectSent):
-                self._sent(event, manifest)
-                self.report.detail(f"sent {name} as {self.transmitter.sender:08x}:{event.number}")
-            else:
-                self.failed += event.number not in self.course.withdrawn
-                self.course.void(event.number)
-                self.report.event(
-                    "object_void",
-                    name=name,
-                    sender=self.transmitter.sender,
-                    number=event.number,
-                    reason=event.reason,
-                )
-                self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
+            match event:
+                case ObjectSent():
+                    self._sent(event, self.preparation.manifests[event.number])
+                case SourceFailed():
+                    self._failed(event)
+                case _:
+                    pass
+
+    def _failed(self, event: SourceFailed) -> None:
+        self.failed += event.number not in self.course.withdrawn
+        self.course.void(event.number)
+        self.report.event(
+            "object_void",
+            name=escape(event.name),
+            sender=self.transmitter.sender,
+            number=event.number,
+            reason=event.reason,
+        )
+        self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
 
     def _sent(self, event: ObjectSent, manifest: Manifest) -> None:
+        sender = self.transmitter.sender
+        self.report.detail(f"sent {escape(event.name)} as {sender:08x}:{event.number}")
         source = self.preparation.sources[event.number]
         bundled = isinstance(source, BundleSource)
         one = Sent(manifest.name, manifest.size, manifest.digest.hex())
@@ -99,7 +114,7 @@ class Sending:
             self.report.event(
                 "object_sent",
                 name=escape(file.name),
-                sender=self.transmitter.sender,
+                sender=sender,
                 number=event.number,
                 size=file.size,
                 sha256=file.sha256,
@@ -135,6 +150,7 @@ class Sending:
 @options.planning
 @options.cbr
 @options.linger
+@options.jobs
 @options.impair
 @options.sandbox
 @options.manners
@@ -160,6 +176,7 @@ def command(
     line: str | None,
     cbr: bool,
     linger: float | None,
+    jobs: int,
     impair: str | None,
     sandbox: str,
     json_: bool,
@@ -176,9 +193,8 @@ def command(
     Nothing ever comes back, so the sender can say that it sent, never that anything
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
     On a line, a run that was killed goes on where it was when the same command is given again.
-    With --cbr the line is never silent, from before the files are read until it is stopped.
-    --to given more than once shares everything out over several lanes.
-    --receipt leaves out what a receiver says it has; without PATH it sends again what that lacks.
+    With --cbr the line is never silent until it is stopped. Several --to share everything out.
+    --receipt leaves out what a receiver says it has, and without PATH sends what that lacks.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
@@ -196,7 +212,7 @@ def command(
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
     tagger = options.tagging(link_key)
-    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given)
+    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given, jobs)
     return _send(report, paths, name, urls, settings, keys, line, how)
 
 
@@ -205,6 +221,31 @@ def _check(urls: tuple[str, ...], json_: bool, cbr: bool, linger: float | None) 
         raise UsageError("--json and the line both want standard output", hint="use --to file:PATH")
     if linger is not None and not cbr:
         raise UsageError("--linger goes with --cbr", hint=f"--cbr --linger {linger:g}s")
+
+
+def _transmitter(
+    state: SenderState,
+    frames: int,
+    settings: Settings,
+    link: Link,
+    keys: Keys,
+    how: How,
+    beside: Beside,
+) -> Transmitter:
+    """frames: that this sender has sent before."""
+    return Transmitter(
+        state.sender,
+        settings,
+        link,
+        frames_before=frames,
+        highest_number=state.number,
+        signer=keys.signer,
+        encloser=keys.enclosing(state.secret),
+        tagger=how.tagger,
+        ahead=beside.pool.submit,
+        coder=beside.coder,
+        depth=max(1, how.jobs),
+    )
 
 
 def _send(
@@ -227,25 +268,18 @@ def _send(
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
         preparing.spool(listed, settings, stack)
+        # Forked before there are threads, with nothing of what has been opened.
+        coder = stack.enter_context(contextlib.closing(Coders(how.jobs, report.warn)))
         confinement.sender(report, urls, how.state, read, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
-        pool = stack.enter_context(ThreadPoolExecutor(1, "ahead"))
+        pool = stack.enter_context(ThreadPoolExecutor(max(1, how.jobs), "ahead"))
         state.make_room(len(listed))
         course = Course(report, state, all(o.facts.live for o in named), intake, fresh=how.fresh)
         settings = replace(settings, cipher=keys.cipher)
         lines = " ".join(one.line for one in named)
         course.named(paths, name, " ".join(urls), lines, settings, link, keys.names)
-        transmitter = Transmitter(
-            state.sender,
-            settings,
-            link,
-            frames_before=max(state.frames, course.frames),
-            highest_number=state.number,
-            signer=keys.signer,
-            encloser=keys.enclosing(state.secret),
-            tagger=how.tagger,
-            ahead=pool.submit,
-        )
+        frames = max(state.frames, course.frames)
+        transmitter = _transmitter(state, frames, settings, link, keys, how, Beside(pool, coder))
         preparation = preparing.Preparation(report, listed, course, transmitter)
         sending = Sending(report, preparation, course)
         way: Steady | AsItComes

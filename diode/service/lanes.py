@@ -38,10 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from diode.carrier import SendingCarrier
-    from diode.constant_rate import ConstantRate
     from diode.frame import U8
     from diode.line import Encoder
-    from diode.transmitter import Transmitter
+    from diode.service.turns import Turns
 
 FEW = 16
 """Batches, in a whole transmission, that are too few to be spread over time."""
@@ -75,14 +74,17 @@ class Outlet(Protocol):
     def tally(self) -> Sequence[Worked]:
         """What came of each of several lanes; nothing of one alone, which gets all or fails."""
 
-    def begin(self, transmitter: Transmitter | ConstantRate) -> None:
+    def begin(self, transmitter: Turns) -> None:
         """Before the first frames of this transmitter."""
 
     def put(self, frames: Frames, lanes: U8) -> None:
         """Send frames; blocks for pacing. lanes: which of several each goes on, (frames,)."""
 
+    def flush(self) -> None:
+        """Send what waits for a batch to be full: for now there is nothing more."""
+
     def finish(self) -> None:
-        """Send what waits for a batch to be full, and return when the last byte has left."""
+        """The same at the end, and return when the last byte has left."""
 
     def last_words(self, frames: Frames, lanes: U8) -> None:
         """Send these and what waits as well as can be, without waiting for what is in trouble."""
@@ -128,27 +130,28 @@ class Lane:
         bytes_ = len(self._waiting.data) + len(frames.data)
         return AWAY + SLACK * self._air_bytes(bytes_) / self.rate
 
-    def begin(self, transmitter: Transmitter | ConstantRate, share: float = 1.0) -> None:
+    def begin(self, transmitter: Turns, share: float = 1.0) -> None:
         """share: of the transmitter's frames, what this lane gets."""
         self._batch = _evened(transmitter, self._batch, share)
 
-    def put(self, frames: Frames, lanes: U8 | None = None) -> None:
+    def put(self, frames: Frames, lanes: U8 | None = None) -> None:  # noqa: ARG002  all are for it
         """Encode frames, and write as many full batches as there are."""
-        del lanes  # all of them are for this one
         pieces = self._line.encode(frames)
         self.line_bytes += len(pieces.data)
         self._put += len(pieces)
         self._waiting = self._write_full(join(self._waiting, pieces))
         self.taken = self._put - len(self._waiting)
 
-    def finish(self) -> None:
+    def flush(self) -> None:
         if len(self._waiting):
             self._carrier.write(self._waiting)
             self.taken, self._waiting = self._put, EMPTY
+
+    def finish(self) -> None:
+        self.flush()
         self._carrier.drain()
 
-    def last_words(self, frames: Frames, lanes: U8 | None = None) -> None:
-        del lanes
+    def last_words(self, frames: Frames, lanes: U8 | None = None) -> None:  # noqa: ARG002
         with contextlib.suppress(CarrierError):  # it may be the carrier that was waited for
             self._carrier.write(join(self._waiting, self._line.encode(frames)))
         self._waiting = EMPTY
@@ -168,7 +171,7 @@ class Lane:
         return pieces
 
 
-def _evened(transmitter: Transmitter | ConstantRate, batch: int, share: float) -> int:
+def _evened(transmitter: Turns, batch: int, share: float) -> int:
     """The batch for this transmission: a quarter where there would be only a few.
 
     What is handed over together stands or falls together; of a few, one outage takes too many.
@@ -200,6 +203,8 @@ class Worked:
     """Whether its thread has ended."""
     told: bool = False
     """Whether the operator knows that it is away."""
+    flush: bool = False
+    """Whether what waits for a full batch is to be sent, once the queue is empty."""
     due: float = math.inf
     """When the write under way should be done."""
     queue: deque[Frames] = field(default_factory=deque)
@@ -236,7 +241,7 @@ class Lanes:
     def line_bytes(self) -> int:
         return sum(one.lane.line_bytes for one in self.tally)
 
-    def begin(self, transmitter: Transmitter | ConstantRate) -> None:
+    def begin(self, transmitter: Turns) -> None:
         """Start a thread for each lane."""
         turns = transmitter.link.lanes
         for number, one in enumerate(self.tally):
@@ -255,6 +260,15 @@ class Lanes:
                 self._wait(one)
                 self._hand(one, part, room=QUEUED)
             self._look()
+
+    def flush(self) -> None:
+        """Have every lane send what it has, in its own time."""
+        self._check()
+        with self._changed:
+            for one in self.tally:
+                one.flush = True
+            self._look()
+            self._changed.notify_all()
 
     def finish(self) -> None:
         """Raises CarrierError when none of the lanes has got to the end."""
@@ -352,9 +366,11 @@ class Lanes:
             while (frames := self._next(one)) is not None:
                 if len(frames):
                     one.lane.put(frames)
-                else:
+                elif self._finishing:
                     one.lane.finish()
                     break
+                else:
+                    one.lane.flush()
         except CarrierError as error:
             self._failed(one, error)
         except BaseException as error:  # noqa: BLE001  it is raised where frames come from
@@ -370,14 +386,15 @@ class Lanes:
                 self._broken = error
 
     def _next(self, one: Worked) -> Frames | None:
-        """The next frames for a lane; EMPTY at the end, None when all is called off."""
+        """The next frames for a lane; EMPTY to flush and at the end, None when it is all over."""
         with self._changed:
             one.due = math.inf
             self._changed.notify_all()
-            while not (one.queue or self._finishing or self._closing):
+            while not (one.queue or one.flush or self._finishing or self._closing):
                 self._changed.wait()
             if self._closing:
                 return None
             frames = one.queue.popleft() if one.queue else EMPTY
+            one.flush = one.flush and len(frames) > 0
             one.due = self._clock() + one.lane.patience(frames)
             return frames
