@@ -149,7 +149,7 @@ def test_ranges_are_bounded(monkeypatch):
     one = Reception()
     for number in range(1, 100, 3):
         one.numbered(number)
-    assert len(one._seen) == 8
+    assert len(one.seen) == 8
     assert one.gaps() == [(n + 1, n + 2) for n in range(76, 97, 3)]
 
 

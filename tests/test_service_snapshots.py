@@ -39,6 +39,23 @@ def test_what_is_none_is_not_there(tmp_path: Path, content: bytes) -> None:
     assert snapshots.read(str(tmp_path), HEALTH, Health) is None
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("a \\x1b b", "a \\x1b b"),
+        ('"quoted"', '"quoted"'),
+        ("\\\\n", "\\\\n"),
+        ("\x1b[31m", "?[31m"),
+        ("a\nb\tc\\", "a?b?c\\"),
+        ("\u202ee\x7f", "?e?"),
+        ("\\" * 3 + "\n", "\\" * 3 + "?"),
+    ],
+)
+def test_only_printable_ascii_is_read(tmp_path: Path, folder: int, given: str, read: str) -> None:
+    snapshots.write(folder, HEALTH, [given])
+    assert snapshots.read(str(tmp_path), HEALTH, list[str]) == [read]
+
+
 def test_nothing_is_followed_and_nothing_waited_for(tmp_path: Path, folder: int) -> None:
     snapshots.write(folder, "real.json", a_health())
     (tmp_path / HEALTH).symlink_to("real.json")

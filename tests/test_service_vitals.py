@@ -137,6 +137,18 @@ def test_a_sender_that_vanishes_is_an_alarm_and_its_return_ends_it(watch: Watch)
     assert first.line.silent_since == pytest.approx(1e9 + 100, abs=1.5)
 
 
+def test_a_sender_that_was_replaced_is_no_silence_of_the_line(watch: Watch) -> None:
+    first = cut(capture(content(20_000)), PIECE)[:3]
+    other = Transmitter(8, SMALL, Link())
+    other.add(1, BytesSource(content(5_000), b"other"))
+    watch.run(*first, *seconds(90), on_line(everything(other)), *seconds(90))
+    up, silent, ended = LinkState.UP, LinkState.SILENT, LinkState.ENDED
+    assert watch.states() == [up, silent, ended, LinkState.STOPPED]
+    old, new = watch.healths[-1].senders
+    assert (old.ended, new.ended) == (False, True)
+    assert old.silent_seconds > 170
+
+
 def test_silence_that_was_configured_counts_whatever_was_said(tmp_path: Path) -> None:
     watch = Watch(tmp_path, silence=5.0)
     watch.run(*seconds(8), *cut(capture(content(5_000)), PIECE), *seconds(8))
@@ -226,6 +238,26 @@ def test_objects_that_never_came(watch: Watch) -> None:
     assert (sender.missing_objects, health.missing_objects) == (4, 4)
     assert ("gap", True) in watch.told
     assert not health.well
+
+
+def test_what_waits_in_the_queue_is_not_missing(watch: Watch) -> None:
+    """The second of ten objects is lost; eight more are in the queue."""
+    transmitter = Transmitter(7, SMALL, Link())
+    for number in range(1, 11):
+        transmitter.add(number, BytesSource(b"%d" % number * 5000, b"%d" % number))
+    rows = [
+        row
+        for row in everything(transmitter)
+        if row[0] & 15 == frame.Kind.HEARTBEAT or int(frame.parse_full(row[None]).number[0]) != 2
+    ]
+    half = [on_line(rows[: len(rows) // 2]), on_line(rows[len(rows) // 2 :])]
+    watch.run(half[0], *seconds(30), half[1][:2000], *seconds(70), half[1][2000:], *seconds(2))
+    early = next(h for h in watch.healths if h.senders)
+    (sender,) = early.senders
+    assert sender.highest == 10
+    assert sender.queued > 3
+    assert sender.missing_objects <= 1
+    assert watch.healths[-1].senders[0].missing == [Numbers(2, 2)]
 
 
 def test_what_was_missing_is_known_in_the_next_run_and_comes_at_last(tmp_path: Path) -> None:

@@ -55,8 +55,9 @@ def test_a_bundle_is_one_delivery_of_so_many_files(tmp_path: Path) -> None:
     with_ledger.close()
     with records.opened(str(tmp_path)) as found:
         (bundle,) = found.recent(5)
-        assert found.count() == 3
-        assert [os.fsdecode(row["path"]) for row in found.delivered()] == [p for _, p in files]
+        assert found.count() == (3, 9)
+        paths = [os.fsdecode(rows[0]["path"]) for rows in found.places()]
+        assert paths == [path for _, path in files]
     assert (bundle.files, bundle.loss) == (3, 0.25)
 
 
@@ -75,20 +76,24 @@ def test_refusals_and_gaps(tmp_path: Path) -> None:
 
 def test_no_ledger_is_an_empty_one(tmp_path: Path) -> None:
     with records.opened(str(tmp_path)) as found:
-        assert (found.name, found.recent(5), list(found.delivered())) == ("", [], [])
-        assert (found.count(), found.refused(5), found.gaps()) == (0, [], [])
+        assert (found.name, found.recent(5), list(found.places())) == ("", [], [])
+        assert (found.count(), found.refused(5), found.gaps()) == ((0, 0), [], [])
     assert os.listdir(tmp_path) == []
 
 
 def test_read_in_the_middle_of_writing(tmp_path: Path) -> None:
     ledger = filled(tmp_path)
+    ledger.record(Key(7, 6), THING.manifest, "delivered", "c")
     with records.opened(str(tmp_path)) as found:
-        rows = found.delivered()
-        next(rows)
+        places = found.places()
+        assert len(next(places)) == 2
         for number in range(100, 200):
-            ledger.record(Key(7, number), THING.manifest, "delivered", "x")
-        assert len(list(rows)) == 1, "what a reader sees is of one moment"
-        assert found.count() == 102
+            ledger.record(Key(7, number), THING.manifest, "delivered", f"x{number}")
+        assert len(list(places)) == 1, "what a reader sees is of one moment"
+        assert found.count() == (102, 714)
+        assert found.has_place(b"c")
+        assert not found.has_place(b"x100")
+        assert found.which({b"c", b"x100", b"y"}) == {b"c", b"x100"}
     ledger.close()
 
 
@@ -103,7 +108,7 @@ def test_a_reader_who_may_not_write_there(tmp_path: Path, running: bool) -> None
         ledger.close()
     there = sorted(os.listdir(tmp_path))
     with unprivileged(), records.opened(str(tmp_path)) as found:
-        assert found.count() == 2
+        assert found.count() == (1, 7)
     assert sorted(os.listdir(tmp_path)) == there
     ledger.close()
 
@@ -114,7 +119,7 @@ def test_a_row_that_was_changed(tmp_path: Path) -> None:
         db.execute("UPDATE objects SET path='elsewhere' WHERE number=1")
     db.close()
     with records.opened(str(tmp_path)) as found, pytest.raises(Damaged):
-        list(found.delivered())
+        list(found.places())
 
 
 def test_no_database(tmp_path: Path) -> None:

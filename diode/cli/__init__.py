@@ -20,7 +20,19 @@ from diode.errors import DiodeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = ("send", "recv", "plan", "inspect", "linktest", "demo", "keygen", "doctor", "receipt")
+VERBS = (
+    "send",
+    "recv",
+    "plan",
+    "inspect",
+    "linktest",
+    "demo",
+    "status",
+    "verify",
+    "keygen",
+    "doctor",
+    "receipt",
+)
 INTERRUPTED = 130
 
 

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from diode.cli.vital import Watched
     from diode.cli.watching import Place
     from diode.ordering import Order
+    from diode.service.disk import Disk
+    from diode.service.merged import Merged
+    from diode.service.observer import Observer
     from diode.sink import Sink
     from diode.tag import Tags
 
@@ -162,13 +165,21 @@ def command(
         _confine(report, urls, reader, sink, mode, sandbox)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, hooked.place, of_lanes(medium))
-            disk = stack.enter_context(closing(Beside()))  # a thread: confined if it starts now
             watched = stack.enter_context(closing(vital.watched(watcher, sink, urls, silence)))
-            session = Session(medium, medium, sink, watched.observer, disk=disk, **judging)
-            session.order = _order(ordered, disk, sink, give_up_after)
+            session = _session(medium, sink, watched.observer, judging, stack)
+            session.order = _order(ordered, session.disk, sink, give_up_after)
             count = 1 if once or inbox == "-" else count
             _listen(session, watched, watcher, hooked, Stop(count, idle))
     return hooked.verdict(_conclude(report, session, watcher))
+
+
+def _session(
+    medium: Merged, sink: Sink, observer: Observer, judging: Judging, stack: ExitStack
+) -> Session:
+    """What is to run; its disk is closed with the stack."""
+    # A thread, which shares the confinement only if it starts after it.
+    disk = stack.enter_context(closing(Beside()))
+    return Session(medium, medium, sink, observer, disk=disk, **judging)
 
 
 def _listen(
@@ -182,7 +193,7 @@ def _listen(
         watcher.unstored = watcher.place.finish(session)
 
 
-def _order(ordered: bool, disk: Beside, sink: Sink, give_up_after: float | None) -> Order:
+def _order(ordered: bool, disk: Disk, sink: Sink, give_up_after: float | None) -> Order:
     """By number or not; the sink is asked in the thread that it lives in."""
     if not ordered:
         return AsTheyCome()

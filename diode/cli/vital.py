@@ -80,7 +80,7 @@ def watched(
         return Unwatched(watcher)
     inbox, state = sink.folders
     where, quota = escape(os.path.abspath(inbox)), sink.quota or 0
-    about = About(sink.state, tuple(urls), where, quota, silence, _BOOT)
+    about = About(sink.state, tuple(map(escape, urls)), where, quota, silence, _BOOT)
     return Vitals(
         watcher,
         state,

@@ -220,6 +220,8 @@ class Watcher:
             hint=alarm.hint,
             since=alarm.since,
         )
+        if self.report.json:
+            return
         if raised:
             self.report.warn(f"alarm: {alarm.text}; {alarm.hint}")
         else:

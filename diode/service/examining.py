@@ -8,14 +8,18 @@ Whether the line is silent.
                                      for three of the intervals in which it promised a heartbeat,
                                      or for a minute where it promised nothing; then silent
 
+A sender that had fallen silent before others were heard plays no part in that: its own line shows
+it, and another one may have taken its place.
+
 Missing are object numbers between those of which anything was heard, in this run or, as the ledger
-tells, in an earlier one, up to the highest that the sender says it has used. A sender that was not
-heard in this run is shown as the run before left it.
+tells, in an earlier one, up to the highest that the sender says it has used. Of a sender that is
+not done as many of the highest numbers as it has objects in its queue are left out: these are still
+to come, or to come again. A sender that was not heard in this run is shown as the run before left
+it.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,6 +43,7 @@ from diode.health import (
 )
 from diode.objects import escape
 from diode.reception import missing
+from diode.service.gaps import Dismissed, plain, seen_to, total, union, without
 from diode.service.windows import HOUR, History, Losses
 
 if TYPE_CHECKING:
@@ -102,20 +107,24 @@ class _Sender:
     known: Sequence[tuple[int, int]] = ()
     """Numbers that the ledger knows something of."""
     missing: list[tuple[int, int]] = field(default_factory=list)
-    _of: tuple[int, int, int] = (-1, -1, -1)
+    dismissed: Sequence[tuple[int, int]] = ()
+    _of: tuple[object, ...] = ()
     overdue_since: float | None = None
 
     def look(self, reception: Reception) -> None:
         """See what is missing, if anything has changed."""
-        of = reception.changes, reception.highest_used, len(self.known)
+        last = reception.highest_used - (0 if reception.ended else reception.queued)
+        of = reception.changes, last, len(self.known), self.dismissed
         if of != self._of:
             self._of = of
-            self.missing = missing(_union(self.known, reception.seen), reception.highest_used)
+            seen = union(self.known, reception.seen)
+            found = [(a, min(b, last)) for a, b in missing(seen, last) if a <= last]
+            self.missing = without(found, self.dismissed)
 
     def overdue(self, reception: Reception, now: float) -> int:
         """Objects that are missing and will hardly come any more."""
-        count = _total(self.missing)
-        if count <= (0 if reception.ended else reception.queued):
+        count = total(self.missing)
+        if not count:
             self.overdue_since = None
             return 0
         if self.overdue_since is None:
@@ -141,6 +150,7 @@ class Examiner:
         self._repairs: deque[tuple[float, float]] = deque(maxlen=REPAIRS)
         self.refused: deque[Refused] = deque(before.refused if before else (), maxlen=REFUSALS)
         self.room = Room()
+        self.dismissed: Dismissed = {}
         self.trouble = ""
         """What keeps things from being written for now."""
         self._started: float | None = None
@@ -150,6 +160,10 @@ class Examiner:
     def sent_lately(self) -> int:
         """Frames of the last minute, those that were lost too."""
         return sum(self._losses.minute.counts)
+
+    def strangers(self, session: Session) -> list[int]:
+        """Senders of which the ledger was not asked yet."""
+        return [sender for sender in session.receiver.senders if sender not in self._senders]
 
     def known(self, sender: int, ranges: list[tuple[int, int]]) -> None:
         """The ledger knows something of these numbers."""
@@ -236,17 +250,23 @@ class Examiner:
             return LinkState.SILENT
         if not session.receiver.frames:
             return LinkState.UNHEARD
-        going_on = [one for one in session.receiver.senders.values() if not one.ended]
+        last = session.last_frame
+        going_on = [
+            one
+            for one in session.receiver.senders.values()
+            if not one.ended and one.last_heard >= last - _patience(one)
+        ]
         if not going_on and session.receiver.senders:
             return LinkState.ENDED
         patience = silence or max((_patience(one) for one in going_on), default=PATIENCE)
         return LinkState.SILENT if quiet > patience else LinkState.UP
 
     def _look_at_senders(self, session: Session, at: Moment) -> list[SenderHealth]:
-        self._senders = {s: o for s, o in self._senders.items() if s in session.receiver.senders}
+        self._senders = {s: self._of(s) for s in session.receiver.senders}
         found, self.overdue = [], 0
         for sender, reception in session.receiver.senders.items():
             known = self._of(sender)
+            known.dismissed = plain(self.dismissed.get(f"{sender:08x}", ()))
             known.look(reception)
             known.losses.count(at.now, reception.frames, reception.lost)
             self.overdue += known.overdue(reception, at.now)
@@ -254,7 +274,10 @@ class Examiner:
         here = {one.sender for one in found}
         earlier = [one for name, one in self._before.items() if name not in here]
         found = found[-MOST:]
-        return [*(_remembered(one, at) for one in earlier[: MOST - len(found)]), *found]
+        return [
+            *(_remembered(one, self.dismissed, at) for one in earlier[: MOST - len(found)]),
+            *found,
+        ]
 
     def _repair(self, now: float) -> Repair:
         while self._repairs and now - self._repairs[0][0] >= HOUR:
@@ -312,14 +335,14 @@ def _sender(sender: int, reception: Reception, known: _Sender, at: Moment) -> Se
         max(reception.highest_used, reception.seen[-1][1] if reception.seen else 0),
         known.losses.loss,
         [Numbers(*one) for one in known.missing[:MOST]],
-        _total(known.missing),
+        total(known.missing),
     )
 
 
-def _remembered(one: SenderHealth, at: Moment) -> SenderHealth:
+def _remembered(one: SenderHealth, dismissed: Dismissed, at: Moment) -> SenderHealth:
     """A sender that was heard in an earlier run only."""
     quiet = round(max(0.0, at.wall - one.last_heard), 1)
-    return replace(one, silent_seconds=quiet, frames=0, lost=0)
+    return replace(seen_to(one, dismissed), silent_seconds=quiet, frames=0, lost=0)
 
 
 def _unfinished(key: Key, incoming: Incoming, session: Session, at: Moment) -> Unfinished:
@@ -338,18 +361,3 @@ def _unfinished(key: Key, incoming: Incoming, session: Session, at: Moment) -> U
         needed - held,
         escape(incoming.verdict.signed_by or ""),
     )
-
-
-def _total(ranges: list[tuple[int, int]]) -> int:
-    return sum(last - first + 1 for first, last in ranges)
-
-
-def _union(one: Sequence[Sequence[int]], other: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    """Both lists of ranges as one, in order and apart."""
-    merged: list[tuple[int, int]] = []
-    for first, last in sorted((r[0], r[1]) for r in itertools.chain(one, other)):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = merged[-1][0], max(merged[-1][1], last)
-        else:
-            merged.append((first, last))
-    return merged

@@ -16,6 +16,7 @@ import sqlite3
 import time
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from diode.errors import NoState
@@ -34,7 +35,7 @@ from diode.health import (
     Sending,
 )
 from diode.objects import escape
-from diode.service import snapshots
+from diode.service import gaps, snapshots
 from diode.service.windows import merged
 from diode.sink import records
 from diode.sink.place import STATE
@@ -43,7 +44,7 @@ from diode.sink.tables import LEDGER
 STALE = 5.0
 """Seconds without a new health.json after which its receiver tells nothing any more."""
 RECENT = 20
-DAY = 86_400.0
+SENDER = "sender.json"
 
 
 class Reading(NamedTuple):
@@ -66,7 +67,7 @@ class SenderReading(NamedTuple):
 def find(path: str) -> str:
     """The state folder that is meant: this folder, or the one in an inbox. NoState."""
     for folder in (os.path.join(path, STATE), path):
-        for name in (LEDGER, snapshots.HEALTH, snapshots.SENDING, "sender.json"):
+        for name in (LEDGER, snapshots.HEALTH, snapshots.SENDING, SENDER):
             if os.path.lexists(os.path.join(folder, name)):
                 return folder
     if not os.path.isdir(path):
@@ -83,6 +84,11 @@ def find(path: str) -> str:
     raise NoState(f"nothing is known of {escape(path)}: no state of diode is there")
 
 
+def receives(folder: str) -> bool:
+    """Whether a receiver has this state folder."""
+    return any(os.path.lexists(os.path.join(folder, name)) for name in (LEDGER, snapshots.HEALTH))
+
+
 def load(folder: str, recent: int = RECENT) -> Reading:
     """The receiver whose state folder this is. NoState where nothing can be read there.
 
@@ -91,6 +97,7 @@ def load(folder: str, recent: int = RECENT) -> Reading:
     try:
         health = snapshots.read(folder, snapshots.HEALTH, Health)
         history = snapshots.read(folder, snapshots.HISTORY, list[Sample]) or []
+        dismissed = gaps.read(folder)
     except PermissionError:
         raise NoState(
             f"{escape(folder)} cannot be read by this user",
@@ -102,7 +109,10 @@ def load(folder: str, recent: int = RECENT) -> Reading:
     here = Clock(snapshots.boot(), time.monotonic())
     age = snapshots.age(health.clock, health.time, here, time.time())
     line = replace(health.line, history=merged(history, health.line.history))
-    health = replace(health, line=line)
+    senders = [gaps.seen_to(sender, dismissed) for sender in health.senders]
+    health = replace(health, line=line, senders=senders)
+    if not health.missing_objects:
+        health = replace(health, alarms=[one for one in health.alarms if one.name != "gap"])
     if age > STALE and health.line.state is not LinkState.STOPPED:
         health = _gone(health)
     health = replace(health, alarms=[*health.alarms, *trouble])
@@ -110,18 +120,49 @@ def load(folder: str, recent: int = RECENT) -> Reading:
 
 
 def load_sender(folder: str) -> SenderReading | None:
-    """The sender whose state folder this is; None where none has told of itself there."""
+    """The sender whose state folder this is; None where it is no sender's."""
     try:
         sending = snapshots.read(folder, snapshots.SENDING, Sending)
+        identity = snapshots.read(folder, SENDER, _Identity)
     except PermissionError:
         raise NoState(
             f"{escape(folder)} cannot be read by this user",
             hint="run this as the sender's user or as root",
         ) from None
     if sending is None:
-        return None
+        if identity is None:
+            return None
+        return SenderReading(_silent_sender(identity), 0.0)
     here = Clock(snapshots.boot(), time.monotonic())
     return SenderReading(sending, snapshots.age(sending.clock, sending.time, here, time.time()))
+
+
+class _Identity(msgspec.Struct):
+    """What anybody may know of `sender.json` (service/state.py)."""
+
+    sender: int
+    number: int
+    frames: int
+
+
+def _silent_sender(identity: _Identity) -> Sending:
+    """A sender that no service runs for: only its numbers are known."""
+    return Sending(
+        time=0.0,
+        started=0.0,
+        sender=f"{identity.sender:08x}",
+        to=[],
+        running=False,
+        frames=identity.frames,
+        line_bytes=0,
+        rate=0,
+        highest=identity.number,
+        sent=0,
+        failed=0,
+        queue=[],
+        under_way=[],
+        alarms=[],
+    )
 
 
 def _delivered(folder: str, recent: int) -> tuple[list[Delivery], str, list[Alarm]]:

@@ -4,8 +4,9 @@ Each is one struct as JSON, replaced whole: who reads finds one or the other, ne
 is written each second and worth nothing after a power cut, so nothing is fsynced.
 
 Who reads may be another user, root too, so nothing is followed and nothing is waited for: a link, a
-pipe or a huge file in the place of one of these is not read. What cannot be read is as good as not
-there: the next one comes in a second.
+pipe or a huge file in the place of one of these is not read, and nothing in it but printable ASCII
+gets to whoever reads: a receiver that was taken over writes these files, too. What cannot be read
+is as good as not there: the next one comes in a second.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,11 +26,16 @@ if TYPE_CHECKING:
 HEALTH = "health.json"
 HISTORY = "history.json"
 SENDING = "sending.json"
+DISMISSED = "dismissed.json"
+"""Missing numbers that a person says are settled, by sender: list of [first, last]."""
 MODE = 0o640
 """The group may read: of whoever watches."""
 LARGEST = 8 << 20
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_UNSHOWN = re.compile(rb'(\\\\|\\")|\\u[0-9a-fA-F]{4}|\\.|[^\x20-\x7e\n]+')
+"""In JSON: what is no printable ASCII when it is decoded; the group, what is all the same."""
 
 T = TypeVar("T")
 
@@ -68,8 +75,12 @@ def read(folder: str, name: str, kind: type[T]) -> T | None:
             return None
         content = file.read(LARGEST)
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return msgspec.json.decode(content, type=kind)
+        return msgspec.json.decode(_UNSHOWN.sub(_shown, content), type=kind)
     return None
+
+
+def _shown(match: re.Match[bytes]) -> bytes:
+    return match[1] or b"?"
 
 
 @functools.cache

@@ -25,7 +25,7 @@ from diode import events
 from diode.health import Alarm, Health, LinkState, Refused, Sample
 from diode.objects import escape
 from diode.reception import MAX_RANGES
-from diode.service import snapshots
+from diode.service import gaps, snapshots
 from diode.service.alarms import Alarms, Signs
 from diode.service.examining import About, Examiner, Moment, Room
 from diode.service.windows import merged
@@ -75,6 +75,7 @@ class Vitals:
         files: take it where work on the disk is done, and may raise OSError.
         """
         self._observer = observer
+        self._where = folder
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._inbox = os.open(inbox, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._held = held
@@ -85,6 +86,8 @@ class Vitals:
         if before is not None:
             history = merged(history, before.line.history)
         self._examiner = Examiner(about, before, history, figures)
+        with contextlib.suppress(OSError):
+            self._examiner.dismissed = gaps.read(folder)
         self._alarms = Alarms(before.alarms if before else ())
         self._due = 0.0
         self._writing = False
@@ -109,14 +112,8 @@ class Vitals:
     # As an observer ---------------------------------------------------------------------------
 
     def event(self, event: events.Event, session: Session) -> None:
-        match event:
-            case events.SenderHeard(sender):
-                known = partial(session.sink.numbers, sender, MAX_RANGES)
-                session.do(known, partial(self._examiner.known, sender))
-            case events.ObjectQuarantined(key, manifest, reason):
-                self._refuse(key, manifest, reason, session)
-            case _:
-                pass
+        if isinstance(event, events.ObjectQuarantined):
+            self._refuse(event.key, event.manifest, event.reason, session)
         self._observer.event(event, session)
 
     def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
@@ -197,6 +194,9 @@ class Vitals:
 
     def _look(self, session: Session, now: float) -> Health:
         at = Moment(now, time.monotonic(), self._wall())
+        for sender in self._examiner.strangers(session):
+            known = partial(session.sink.numbers, sender, MAX_RANGES)
+            session.do(known, partial(self._examiner.known, sender))
         blocked = self._blocked(session, now)
         self._examiner.trouble = escape(str(session.trouble)) if blocked else ""
         health = self._examiner.look(session, at)
@@ -239,18 +239,24 @@ class Vitals:
         minutes = history[:-1] if health.line.state is not LinkState.STOPPED else history
         newest = minutes[-1].time if minutes else -1.0
 
-        def written(answer: tuple[Room, bool]) -> None:
+        def written(answer: tuple[Room, gaps.Dismissed, bool]) -> None:
             self._writing = False
-            self._examiner.room, done = answer
+            self._examiner.room, self._examiner.dismissed, done = answer
             if done:
                 self._minutes_kept = newest
 
         fresh = minutes if newest != self._minutes_kept else None
         session.do(partial(self._write, health, fresh), written)
 
-    def _write(self, health: Health, minutes: list[Sample] | None) -> tuple[Room, bool]:
-        """In the disk's thread: the files; what room there is, and whether they are written."""
-        room, done = self._examiner.room, False
+    def _write(
+        self, health: Health, minutes: list[Sample] | None
+    ) -> tuple[Room, gaps.Dismissed, bool]:
+        """In the disk's thread: the files; what room there is, which gaps were dismissed, and
+        whether the files are written.
+        """
+        room, dismissed, done = self._examiner.room, self._examiner.dismissed, False
+        with contextlib.suppress(OSError):
+            dismissed = gaps.read(self._where)
         with contextlib.suppress(OSError):
             there = os.fstatvfs(self._inbox)
             free, size = there.f_bavail * there.f_frsize, there.f_blocks * there.f_frsize
@@ -264,4 +270,4 @@ class Vitals:
         for file in self._files:
             with contextlib.suppress(OSError):
                 file(health)
-        return room, done
+        return room, dismissed, done

@@ -11,6 +11,7 @@ Each row is held against its check. A ledger that is not there is an empty one.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -50,25 +51,43 @@ class Records:
         )
         return [_delivery(row, self._files(row)) for row in rows]
 
-    def delivered(self) -> Iterator[dict[str, Any]]:
-        """All that was put into the inbox, files of bundles too; rows by column."""
-        yield from self._rows(
-            "objects",
-            "WHERE state IN ('delivered', 'duplicate') ORDER BY sender, number, member",
+    def places(self) -> Iterator[list[dict[str, Any]]]:
+        """What was put into the inbox, files of bundles too: rows by column, those of each path
+        together and the newest of them last. To be asked once, and to its end before `has_place`.
+        """
+        self._db.execute("CREATE TEMP TABLE place (path BLOB PRIMARY KEY) WITHOUT ROWID")
+        for row in self._rows("objects", "WHERE state=?", BEGUN):
+            self._remember(row)
+        rows = self._rows(
+            "objects", "WHERE state IN ('delivered', 'duplicate') ORDER BY path, time"
         )
+        for _, of_one in itertools.groupby(rows, lambda row: row["path"]):
+            found = list(of_one)
+            self._remember(found[-1])
+            yield found
 
-    def begun(self) -> Iterator[dict[str, Any]]:
-        """Deliveries that are under way."""
-        yield from self._rows("objects", "WHERE state=?", BEGUN)
+    def has_place(self, path: bytes) -> bool:
+        """Whether `places` had that path, or something is being delivered there."""
+        row = self._db.execute("SELECT 1 FROM temp.place WHERE path=?", (path,)).fetchone()
+        return row is not None
 
-    def count(self) -> int:
-        """How many rows `delivered` has."""
+    def which(self, paths: set[bytes]) -> set[bytes]:
+        """Those of these paths that anything was ever delivered to; reads all rows."""
+        rows = self._rows("objects", "WHERE state IN ('begun', 'delivered', 'duplicate')")
+        return {row["path"] for row in rows if row["path"] in paths}
+
+    def _remember(self, row: dict[str, Any]) -> None:
+        self._db.execute("INSERT OR IGNORE INTO temp.place VALUES (?)", (row["path"],))
+
+    def count(self) -> tuple[int, int]:
+        """How many places something was put into, and how many bytes that were."""
         if not self._tables():
-            return 0
-        (count,) = self._db.execute(
-            "SELECT COUNT(*) FROM objects WHERE state IN ('delivered', 'duplicate')"
+            return 0, 0
+        places, size = self._db.execute(
+            "SELECT COUNT(*), SUM(size) FROM (SELECT path, MAX(size) AS size FROM objects"
+            " WHERE state IN ('delivered', 'duplicate') GROUP BY path)"
         ).fetchone()
-        return int(count)
+        return int(places), int(size or 0)
 
     def refused(self, most: int) -> list[Refused]:
         """The objects that were refused last, the newest last."""
