@@ -375,7 +375,7 @@ def at_every(shell: Shell, fault: str, stride: int, first: int) -> int:
 
 
 def test_killed_at_some_calls(shell: Shell) -> None:
-    assert at_every(shell, "killed", 37, 5) > 2
+    assert at_every(shell, "killed", 61, 5) > 2
 
 
 @pytest.mark.slow
@@ -392,6 +392,32 @@ def test_a_journal_that_is_damaged_is_put_aside(shell: Shell) -> None:
     assert ran.code == 0, ran.out
     assert called(shell) == ["a"]
     assert any("hooks.db.corrupt-1" in e["message"] for e in ran.events("warning"))
+
+
+# Stores ------------------------------------------------------------------------------------------
+
+
+def into_store(shell: Shell, command: str, *more: str, source: str = "cap") -> Ran:
+    pytest.importorskip("fsspec", reason="fsspec is not installed (extra store)")
+    url = f"file://{shell.folder / 'store'}"
+    arguments = ("--state", "st", "--json", "--from", f"file:{source}", "--on-delivery", command)
+    return shell.run("recv", url, *arguments, *more)
+
+
+def waiting(shell: Shell) -> list[tuple[str, bytes]]:
+    db = sqlite3.connect(shell.folder / "st/hooks.db")
+    rows = db.execute("SELECT state, path FROM calls ORDER BY id").fetchall()
+    db.close()
+    return rows
+
+
+def test_into_a_store_it_is_called_when_the_file_is_there(shell: Shell) -> None:
+    sent(shell, a=100, b=200)
+    ran = into_store(shell, hook(shell, f"[ -e {shlex.quote(str(shell.folder))}/store/b ]"))
+    assert ran.code == 0, ran.out
+    at = [e["path"] for e in ran.events("object_delivered")]
+    assert (shell.folder / "log").read_text().split() == at
+    assert waiting(shell) == []
 
 
 # Many --------------------------------------------------------------------------------------------
