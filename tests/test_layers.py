@@ -20,7 +20,7 @@ TESTS = ROOT / "tests"
 # Each may import those before it. Members of one row do not know each other.
 LAYERS = [
     {"errors", "limits", "bucket", "health", "supply", "sent"},
-    {"events", "keytext", "lettering"},
+    {"events", "keytext", "lettering", "wording"},
     {"ordering"},
     {"gf256", "binomial"},
     {"frame"},
@@ -29,6 +29,7 @@ LAYERS = [
     {"geometry"},
     {"plan"},
     {"objects", "slots"},
+    {"web"},
     {"announcements", "bundle", "seal", "cipher", "coder"},
     {"envelope", "receipt"},
     {
@@ -70,10 +71,12 @@ FAMILIES = {
     "line": {"service", "cli", "transmitter", "receiver", "sink", "source", "carrier", "modem"},
     "source": {"service", "cli", "receiver", "collector", "sink", "carrier", "line", "modem"},
     "sink": {"service", "cli", "transmitter", "source", "carrier", "line", "modem"},
+    "metrics": {"service", "cli", "sink", "source", "carrier", "line", "modem", "page"},
+    "page": {"cli", "sink", "source", "carrier", "line", "modem", "metrics"},
     "confine": {"service", "cli", "sink", "source", "carrier", "line", "modem", *RANK}
     - {"errors", "objects"},
     "doctor": {"service", "cli", "sink", "source", "line", "modem", "confine", *RANK} - {"errors"},
-    "service": {"cli"},
+    "service": {"cli", "page"},
 }
 """What each family must not import."""
 
@@ -348,6 +351,11 @@ TESTED_IN = {
     "diode.source": "test_source_files.py",
     "diode.assembly": "test_transmitter.py",
     "diode.coder": "test_service_coders.py",
+    "diode.metrics.textfile": "test_metrics.py",
+    "diode.metrics.listener": "test_metrics.py",
+    "diode.page.html": "test_page.py",
+    "diode.page.plot": "test_page.py",
+    "diode.page.view": "test_page.py",
     "diode.sent": "test_transmitter.py",
     "diode.service.turns": "test_standing.py",
     "diode.supply": "test_constant_rate.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
@@ -98,7 +97,7 @@ def command(
     if dismiss:
         _dismiss(report, folder)
     if serve is not None:
-        return _serve(folder, serve)
+        return _serve(report, folder, serve)
     read = partial(_read, folder, recent)
     if follow:
         return _follow(report, read)
@@ -117,9 +116,10 @@ def _dismiss(report: Report, folder: str) -> None:
     report.say(f"{plural(count, 'missing object')} dismissed")
 
 
-def _serve(folder: str, address: str) -> int:
-    page = importlib.import_module("diode.page")
-    page.serve(address, partial(reading_health.load, folder))
+def _serve(report: Report, folder: str, address: str) -> int:
+    from diode import page
+
+    page.serve(address, partial(reading_health.load, folder), report.say)
     return 0
 
 

@@ -14,19 +14,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from diode.cli.report import plural, seconds, size
 from diode.cli.status_words import (
     Look,
-    ago,
     and_more,
     chosen,
-    clock,
     columns,
     history,
-    numbers,
-    percent,
 )
 from diode.health import LinkState
+from diode.wording import clock, link, next_step, numbers, percent, plural, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,21 +64,10 @@ def receiver(reading: Reading, look: Look) -> RenderableType:
 
 def _head(health: Health, age: float, look: Look) -> Text:
     """Whether it lives, in one line."""
-    state, line, now = health.line.state, health.line, health.time + age
+    state = health.line.state
     text = Text(f"{look.dot} ", style=STYLES[state])
     text.append(state.value.upper())
-    last = f"last heard {ago(line.last_heard, now)}" if line.last_heard else "never heard"
-    since = f" since {clock(health.time, now)}" if health.time else ""
-    quiet = seconds(line.silent_seconds + age)
-    says = {
-        LinkState.UNHEARD: f"listening, nothing has come yet; {last}",
-        LinkState.UP: f"heard {quiet} ago",
-        LinkState.ENDED: f"the sender said that it was done, {quiet} ago",
-        LinkState.SILENT: f"nothing for {quiet}; {last}",
-        LinkState.STOPPED: f"no receiver runs{since}; {last}",
-    }
-    text.append(f"  {says[state]}", style="not bold default")
-    return text
+    return text.append(f"  {link(health, age)}", style="not bold default")
 
 
 def _facts(health: Health, look: Look) -> Table:
@@ -176,13 +161,10 @@ def _missing(health: Health) -> Table | None:
     table = columns("sender", "objects", "next step")
     for one in late:
         what = f"{numbers(one.missing)}, {one.missing_objects:,} in all"
-        waits = one.queued and not one.ended and health.line.state is LinkState.UP
         table.add_row(
             one.sender,
             Text(what, style="red"),
-            "may still come: the sender has more to send"
-            if waits
-            else "send them again, then --dismiss",
+            next_step(one, health),
         )
     if health.stuck:
         stuck = plural(health.unfinished_objects, "object")

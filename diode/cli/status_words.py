@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
-
-from diode.cli.report import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from diode.health import Numbers, Sample
+    from diode.health import Sample
 
 STEPS = (0.0, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5)
 """Shares of loss, from which on a bar of the history is one step higher."""
 HUES = (*["green"] * 3, *["yellow"] * 2, *["red"] * 3)
 MINUTES = 60
-NUMBERS = 6
-"""Ranges of missing numbers that are written out."""
 
 
 class Look(NamedTuple):
@@ -61,13 +56,6 @@ def history(samples: Sequence[Sample], look: Look) -> Text | None:
     return Text.assemble(*bars, no_wrap=True, overflow="crop")
 
 
-def numbers(ranges: Sequence[Numbers]) -> str:
-    """Ranges in words: 7, 9 to 12."""
-    words = [str(r.first) if r.first == r.last else f"{r.first} to {r.last}" for r in ranges]
-    more = len(words) - NUMBERS
-    return ", ".join(words[:NUMBERS]) + (f" and {more:,} more ranges" if more > 0 else "")
-
-
 def columns(*titles: str) -> Table:
     """Without lines; a column whose title begins with > is one of numbers, with ! stays whole."""
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
@@ -89,23 +77,3 @@ def and_more(table: Table, count: int) -> None:
 def chosen(text: str) -> Text:
     """What a sender chose: in no markup, folded where it is long."""
     return Text(text, overflow="fold")
-
-
-def percent(share: float | None) -> str:
-    if share is None:
-        return "-"
-    return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
-
-
-def ago(then: float | None, now: float) -> str:
-    return "never" if then is None else f"{seconds(max(0.0, now - then))} ago"
-
-
-def clock(then: float, now: float) -> str:
-    """A time of day; with its date where that is another one."""
-    try:
-        here, there = time.localtime(now), time.localtime(then)
-    except (OverflowError, ValueError, OSError):
-        return "?"
-    same = here[:3] == there[:3]
-    return time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M", there)
