@@ -13,6 +13,7 @@
       ConfigurationError           14
         OtherState                 14
       SourceError                   1
+      ReceiptError                  1
       ConfinementError              1
 
 Each class carries its exit code (a contract, see README) and its docstring is the text the
@@ -102,6 +103,16 @@ class OtherState(ConfigurationError):
 
 class SourceError(DiodeError):
     """A file to be sent cannot be read, or changed while it was being sent."""
+
+
+class ReceiptError(DiodeError):
+    """A receipt is damaged, out of date, or not for this sender."""
+
+    def __init__(self, message: str = "", *, hint: str = "", forged: bool = False) -> None:
+        """forged: it is not from who it should be (exit code 12)."""
+        super().__init__(message, hint=hint)
+        if forged:
+            self.exit_code = SignatureError.exit_code
 
 
 class ConfinementError(DiodeError):

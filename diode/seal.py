@@ -70,9 +70,12 @@ class SecretKey(Secret):
     def sign(self, sender: int, number: int, announcement: Announcement) -> Announcement:
         """This announcement, which has no signature yet, with one."""
         message = to_be_signed(sender, number, announcement.serialize())
-        signature = Ed25519PrivateKey.from_private_bytes(self.raw).sign(message)
-        signed = (SIGNATURE, self.id + signature)
+        signed = (SIGNATURE, self.id + self.signature(message))
         return replace(announcement, sections=(*announcement.sections, signed))
+
+    def signature(self, message: bytes) -> bytes:
+        """64 bytes; a message begins with a context that says what it is."""
+        return Ed25519PrivateKey.from_private_bytes(self.raw).sign(message)
 
 
 def to_be_signed(sender: int, number: int, body: bytes) -> bytes:

@@ -1345,6 +1345,128 @@ def hostile_stream_vectors() -> None:
     stream("noise", about, "6.1", [], wire=wire, deliver=told(1, facts), clean="no")
 
 
+# Receipts, wire 10 ------------------------------------------------------------------------------
+
+
+def varint(value: int) -> bytes:
+    low, high = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + varint(high) if high else bytes([low])
+
+
+def receipt(highest, received, closed=(), ledger=0x1ED6E400, sender=SENDER) -> bytes:
+    """A receipt without what vouches for it, wire 10.1."""
+    body = bytes.fromhex("d101") + struct.pack("<II", sender, ledger) + varint(highest)
+    for ranges in (received, closed):
+        body += varint(len(ranges))
+        at = 0
+        for first, last in ranges:
+            body += varint(first - at - 1) + varint(last - first)
+            at = last
+    return body
+
+
+def unsigned(body: bytes) -> bytes:
+    return closed(body + b"\0")
+
+
+def receipt_signed(body: bytes, seed=SEED) -> bytes:
+    """Wire 10.2."""
+    signer = Ed25519PrivateKey.from_private_bytes(seed)
+    return body + b"\1" + signer.sign(b"diode receipt v1\0" + body + b"\1")
+
+
+LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def gf32(a: int, b: int) -> int:
+    """The product in GF(2)[x]/(x^5 + x^2 + 1), bit by bit."""
+    out = 0
+    while b:
+        out ^= a if b & 1 else 0
+        a = a << 1 ^ (0b100101 if a & 16 else 0)
+        b >>= 1
+    return out
+
+
+def lettered(data: bytes) -> list[str]:
+    """The lines of a receipt that is carried by hand, wire 10.3; checks found by trying all."""
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 5)
+    values = [int(bits[i : i + 5], 2) for i in range(0, len(bits), 5)]
+    pieces = [values[i : i + 28] for i in range(0, len(values), 28)]
+    lines = []
+    for number, piece in enumerate(pieces, 1):
+        plain = weighted = 0
+        power = 1
+        for value in (number % 32, *piece):
+            plain, weighted = plain ^ value, weighted ^ gf32(value, power)
+            power = gf32(power, 2)
+        checks = next(
+            [a, a ^ plain]
+            for a in range(32)
+            if weighted == gf32(a, power) ^ gf32(a ^ plain, gf32(power, 2))
+        )
+        text = "".join(LETTERS[v] for v in [*piece, *checks])
+        lines.append(f"{number}. " + " ".join(cut(text, 5)))
+    return [*lines[:-1], lines[-1] + "."]
+
+
+def receipt_vectors() -> None:
+    """Receipts, and what is wrong with some that are none."""
+    gaps = [(1, 99), (105, 3000), (3002, 5000), (5010, 7777), (7779, 9000), (9002, 10000)]
+    cases = {
+        "nothing": ("nothing came", 0, [], []),
+        "one": ("one object", 1, [(1, 1)], []),
+        "gaps": ("ten thousand objects with five gaps", 10000, gaps, []),
+        "closed": ("two that will not come, one that may", 9, [(1, 3), (7, 8)], [(4, 5)]),
+        "largest": ("the largest numbers there are", 2**32 - 1, [(2**32 - 2, 2**32 - 1)], []),
+    }
+
+    def told(highest, received, shut):
+        pairs = [[f"{a}-{b}" for a, b in ranges] for ranges in (received, shut)]
+        return {"sender": SENDER, "ledger": 0x1ED6E400, "highest": highest} | {
+            key: value for key, value in zip(("received", "closed"), pairs, strict=True) if value
+        }
+
+    for stem, (about, highest, received, shut) in cases.items():
+        body = receipt(highest, received, shut)
+        for how, data in (("", unsigned(body)), ("-signed", receipt_signed(body))):
+            more = {"seed_hex": SEED, "key_hex": public(SEED)} if how else {}
+            header = told(highest, received, shut) | more | {"text": lettered(data)}
+            words = about + (", signed" if how else "")
+            vector(f"receipt-{stem}{how}", words, "10", "accept", data, **header)
+    body = receipt(10, [(1, 4), (6, 6)])
+    wrong = {
+        "check": ("the check is wrong", unsigned(body)[:-1] + b"\0"),
+        "cut": ("cut short", unsigned(body[:-2])),
+        "behind": ("bytes behind the end", unsigned(body + b"\0")),
+        "long-number": ("a number that is not in its shortest form", _long(body)),
+        "touching": ("two ranges that are one", unsigned(receipt(10, [(1, 4), (5, 6)]))),
+        "overlap": ("received and closed", unsigned(receipt(10, [(1, 4)], [(4, 5)]))),
+        "beyond": ("more than the highest", unsigned(receipt(10, [(1, 11)]))),
+        "nobody": ("for no sender", unsigned(receipt(1, [(1, 1)], sender=0))),
+        "version": ("of a later version", unsigned(b"\xd1\x02" + body[2:])),
+        "many": ("more ranges than a receiver takes", unsigned(body[:11] + varint(8193))),
+    }
+    for stem, (about, data) in wrong.items():
+        vector(f"receipt-not-{stem}", about, "10", "malformed", data)
+    data = bytearray(receipt_signed(body))
+    data[10] ^= 1
+    vector(
+        "receipt-not-signed",
+        "changed after it was signed",
+        "10.2",
+        "malformed",
+        bytes(data),
+        key_hex=public(SEED),
+    )
+
+
+def _long(body: bytes) -> bytes:
+    """The same, its highest number 10 written in two bytes."""
+    return unsigned(body[:10] + b"\x8a\0" + body[11:])
+
+
 def main() -> None:
     made.clear()
     for make in (
@@ -1360,6 +1482,7 @@ def main() -> None:
             range_vectors,
             name_vectors,
             bundle_vectors,
+            receipt_vectors,
             cobs_vectors,
             rs_vectors,
         ),

@@ -310,7 +310,7 @@ def test_interrupted_receiver_keeps_what_it_has(shell: Shell, number: signal.Sig
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["send"], 2, "Missing argument"),
+        (["send", "--to", "file:cap"], 2, "Missing argument"),
         (["send", "x", "--to", "cap"], 2, "did you mean file:cap?"),
         (["send", "x", "--to", "file:cap?rat=5"], 2, "did you mean rate"),
         (["send", "x", "--to", "seriell:/dev/x"], 2, "serial"),

@@ -188,6 +188,22 @@ def test_what_was_damaged_while_it_waited_is_not_stored(server: Server, shell: S
     assert outbox(shell) == ["a"]
 
 
+def test_a_hook_waits_for_the_store(server: Server, shell: Shell) -> None:
+    server.lock()
+    make(shell.folder / "a", 500)
+    sent(shell, "a")
+    command = ("--on-delivery", "/bin/sh -c 'echo $DIODE_PATH'")
+    away = shell.run(*INTO, "file:cap", *command)
+    assert away.code == 13
+    assert away.events("hook") == []
+    server.unlock()
+    (shell.folder / "nothing").write_bytes(b"")
+    ran = shell.run(*INTO, "file:nothing", *command)
+    assert [(e["name"], e["status"]) for e in ran.events("hook")] == [("a", 0)]
+    assert [e["text"] for e in ran.events("hook_output")] == ["s3://bucket/in/a"]
+    assert shell.run(*INTO, "file:nothing", *command).events("hook") == []
+
+
 @pytest.mark.slow
 def test_no_credentials(server: Server, shell: Shell, monkeypatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")

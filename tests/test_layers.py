@@ -20,7 +20,7 @@ TESTS = ROOT / "tests"
 # Each may import those before it. Members of one row do not know each other.
 LAYERS = [
     {"errors", "limits", "bucket", "health", "quantity", "supply", "sent"},
-    {"events", "keytext", "wording"},
+    {"events", "keytext", "lettering", "wording"},
     {"ordering"},
     {"gf256", "binomial"},
     {"frame"},
@@ -31,7 +31,7 @@ LAYERS = [
     {"objects", "slots"},
     {"web"},
     {"announcements", "bundle", "seal", "cipher", "coder"},
-    {"envelope"},
+    {"envelope", "receipt"},
     {
         "forecast",
         "schedule",
@@ -99,6 +99,8 @@ RECEIVING = (
     "service.reading_health",
     "service.vitals",
     "cli.recv",
+    "cli.receipt",
+    "cli.hooking",
     "cli.watching",
     "ordering",
 )
@@ -112,8 +114,11 @@ TRANSMITTING = (
     "service.sender",
     "service.lanes",
     "service.logbook",
+    "service.history",
     "service.resuming",
+    "service.returned",
     "cli.course",
+    "cli.receipting",
     "cli.preparing",
     "cli.steady",
     "cli.lanes",
@@ -274,10 +279,11 @@ SIDES = pytest.mark.parametrize(
     [
         ("send", RECEIVING),
         ("recv", TRANSMITTING),
+        ("receipt", TRANSMITTING),
         ("linktest_send", RECEIVING),
         ("linktest_recv", TRANSMITTING),
     ],
-    ids=["send", "recv", "linktest-send", "linktest-recv"],
+    ids=["send", "recv", "receipt", "linktest-send", "linktest-recv"],
 )
 
 
@@ -373,6 +379,14 @@ TESTED_IN = {
     "diode.sink.trouble": "test_sink_folder.py",
     "diode.keyring": "test_signing.py",
     "diode.service.resuming": "test_service_logbook.py",
+    "diode.service.history": "test_cli_receipt.py",
+    "diode.service.returned": "test_cli_receipt.py",
+    "diode.service.receipts": "test_cli_receipt.py",
+    "diode.service.hook_journal": "test_cli_hooking.py",
+    "diode.service.hook_process": "test_cli_hooking.py",
+    "diode.cli.receipting": "test_cli_receipt.py",
+    "diode.lettering": "test_receipt.py",
+    "diode.sink.tally": "test_cli_receipt.py",
     "diode.cli.course": "test_cli_resume.py",
     "diode.cli.storing": "test_cli_store.py",
     "diode.source.departing": "test_source_drop.py",

@@ -45,6 +45,10 @@ class Heard:
     delivered: list = field(default_factory=list)
     troubles: list = field(default_factory=list)
     notices: list = field(default_factory=list)
+    left: list = field(default_factory=list)
+
+    def leaving(self, path, at) -> None:
+        self.left.append((path, at))
 
     def stored(self, facts, answer) -> None:
         self.delivered.append((facts["name"], answer.at))

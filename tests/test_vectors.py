@@ -15,12 +15,13 @@ import pytest
 import vectorfile
 from pair import Listener
 
-from diode import block, bundle, code, frame, line, receiver
+from diode import block, bundle, code, frame, lettering, line, receiver
 from diode.admission import NoIdentity, Verdict
 from diode.announcements import AnnouncementSymbols
 from diode.assembly import heartbeat_rows
 from diode.cipher import BlockCipher
 from diode.envelope import Identity, Recipient, Recipients
+from diode.errors import ReceiptError
 from diode.events import Key, ObjectAnnounced, ObjectQuarantined, ObjectVoided
 from diode.frame import Frames, Kind
 from diode.identities import Identities
@@ -29,6 +30,7 @@ from diode.line.slots import Slots
 from diode.modem import modem
 from diode.modem.profile import PROFILES
 from diode.objects import Announcement, Malformed, Manifest, Status, safe_parts
+from diode.receipt import Receipt, opened
 from diode.reception import LaneReception
 from diode.seal import PublicKey, SecretKey
 from diode.tag import LinkKey, Untagged
@@ -45,6 +47,7 @@ LAYERS = {
     "stream",
     "tagged",
     "bundle",
+    "receipt",
 }
 EXPECT = {"accept", "deliver", "incomplete", "void", "malformed"}
 EXPECT |= {f"reject-{reason}" for reason in ("check", "length", "version", "kind")}
@@ -601,3 +604,26 @@ def test_modem_hears_these_words(vector):
     content = vector.raw("content-hex")
     assert heard == content.ljust(profile.room(vector.number("class")), b"\0")
     assert demodulator.signal.error_rate == 0
+
+
+# Receipts -------------------------------------------------------------------------------------
+
+
+def ranges(vector, key):
+    return tuple(tuple(map(int, text.split("-"))) for text in vector.all(key))
+
+
+@of("receipt")
+def test_receipt(vector):
+    keys = [PublicKey(vector.raw("key-hex"))] if "key-hex" in vector else None
+    if vector["expect"] == "malformed":
+        with pytest.raises(ReceiptError):
+            opened(vector.data, keys)
+        return
+    numbers = (vector.number(key) for key in ("sender", "ledger", "highest"))
+    told = Receipt(*numbers, ranges(vector, "received"), ranges(vector, "closed"))
+    assert opened(vector.data, keys) == told
+    seed = vector.raw("seed-hex") if "seed-hex" in vector else None
+    assert vector.data == (told.signed(SecretKey(seed)) if seed else told.unsigned())
+    assert lettering.lines(vector.data) == vector.all("text")
+    assert lettering.parse("\n".join(vector.all("text"))) == vector.data

@@ -31,6 +31,7 @@ VERBS = (
     "verify",
     "keygen",
     "doctor",
+    "receipt",
     "service",
     "completion",
 )

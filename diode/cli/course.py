@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diode.assembly import Source
+    from diode.cli.receipting import Intake
     from diode.cli.report import Report
     from diode.group import Place
     from diode.objects import Manifest
@@ -35,9 +36,14 @@ ABOUT = 120
 class Course:
     """The run that begins, and those before it that were not finished."""
 
-    def __init__(self, report: Report, state: SenderState, live: bool, *, fresh: bool) -> None:
-        """live: the carrier can be gone on with. fresh: forget what was not finished."""
+    def __init__(
+        self, report: Report, state: SenderState, live: bool, intake: Intake, *, fresh: bool
+    ) -> None:
+        """live: the carrier can be gone on with. intake: what is known of earlier runs, and of what
+        arrived of them. fresh: forget what was not finished.
+        """
         self._report = report
+        self._intake = intake
         self._state = state
         self._live = live
         self._book = Logbook(state.directory, state.sender, state.number, report.warn)
@@ -72,7 +78,8 @@ class Course:
         whole = [os.fsencode(os.path.abspath(path)) for path in paths]
         terms = (settings, link.rate, link.max_frame, link.unit, keys)
         self._key = key_of(whole, name, url, line, terms)
-        self._about = escape(f"{' '.join(paths)} to {url}")[:ABOUT]
+        what = " ".join(paths) or "what a receipt does not have"
+        self._about = escape(f"{what} to {url}")[:ABOUT]
         self._resumable = STDIN not in paths
         if not self._resumable:
             self._key = secrets.token_hex(8)
@@ -95,7 +102,10 @@ class Course:
         """The numbers of these sources, new ones being on disk by then."""
         if not self._state.room(len(sources)):
             self._found = None  # a new identity will be drawn
-        self._queue = queue(self._found, sources, settings.passes, self._state.reserve)
+        self._queue = queue(
+            self._found, sources, settings.passes, self._state.reserve, self._intake.returned
+        )
+        self._intake.taken_up(self._queue, sources)
         return self._queue
 
     def begin(self, transmitter: Transmitter) -> None:
@@ -131,6 +141,11 @@ class Course:
 
     def wrote(self, frames: int) -> None:
         self.log.wrote(frames)
+
+    def void(self, number: int) -> None:
+        """The source of that object has failed."""
+        self.log.void(number)
+        self._intake.void(number)
 
     def end(self, frames: int, *, finished: bool) -> None:
         """frames: sent by this sender, ever. finished: the last byte has left."""

@@ -50,6 +50,8 @@ class Listing:
     bundles: Spool | None = None
     """Where small files are put, if they are to go together."""
     unreadable: list[str] = field(default_factory=list)
+    groups: list[list[folder.Found]] = field(default_factory=list)
+    """What of the above goes together as it did before; nothing where that is not known."""
 
     def __len__(self) -> int:
         """Objects, at most."""
@@ -159,7 +161,8 @@ class Preparation:
             self._report.warn(f"skipped {error}")
 
         room = bundle_room(self.transmitter.settings, self.transmitter.link)
-        sources += gather(listed.found, room, listed.bundles, failed, hashed)
+        for group in listed.groups or [listed.found]:
+            sources += gather(group, room, listed.bundles, failed, hashed)
         return sources
 
 

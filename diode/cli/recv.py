@@ -12,6 +12,7 @@ from diode.cli import (
     INTERRUPTED,
     complete,
     confinement,
+    hooking,
     options,
     reading,
     signals,
@@ -25,7 +26,7 @@ from diode.cli.watching import AtHand, Watcher, numbers_of
 from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.limits import Limits
 from diode.objects import escape
-from diode.ordering import Strict
+from diode.ordering import AsTheyCome, Strict
 from diode.service import notify
 from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
@@ -33,8 +34,10 @@ from diode.sink.store import is_store, shown
 
 if TYPE_CHECKING:
     from diode.admission import Gate, Opener
+    from diode.cli.hooking import Hooked, Unhooked
     from diode.cli.vital import Watched
     from diode.cli.watching import Place
+    from diode.ordering import Order
     from diode.service.disk import Disk
     from diode.service.merged import Merged
     from diode.service.observer import Observer
@@ -106,6 +109,7 @@ class Judging(TypedDict):
     metavar="NAME",
     help="Refuse to start unless the state is there and has that name, which -v tells.",
 )
+@hooking.hook_options
 @vital.silence_option
 @options.buffer
 @options.impair
@@ -130,6 +134,7 @@ def command(
     give_up_after: float | None,
     state: str | None,
     require_state: str | None,
+    hook: hooking.Asked,
     silence: float | None,
     buffer: int,
     impair: str | None,
@@ -149,28 +154,27 @@ def command(
 
     A file appears under its name only when it is complete and its SHA-256 is right. What is
     unfinished when the command ends is kept: the next start, or another capture, goes on
-    with it. Where standard output is no terminal, it gets the path of each file delivered.
-    --from given more than once merges the lanes of one transmission.
+    with it. A standard output that is no terminal gets the paths of delivered files. Several
+    --from are the lanes of one transmission.
     """
-    report = Report(json_=json_, quiet=quiet, verbose=verbose)
     _check(inbox, state, names, json_, ordered, give_up_after)
-    judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
+    report = Report(json_=json_, quiet=quiet, verbose=verbose)
     with ExitStack() as stack:
+        hooks = hook.started(inbox, stack)
+        judging = _judging(report, verify, identities, link_key, _limits(max_object, quota))
         medium, reader = reading.merged(report, urls, line_name, impair, sandbox, buffer, stack)
         sink = _sink(inbox, state, require_state, mode, names, quota, expire)
-        stack.callback(sink.close)
-        place = stack.enter_context(closing(_place(report, inbox, sink, sandbox)))
+        hooked = hooks.attached(report, _place(report, inbox, sink, sandbox, stack), sink, stack)
         notifier = stack.enter_context(closing(notify.opened()))
-        confined = confinement.receiver(report, sink.folders, mode, sandbox)
+        _confine(report, urls, reader, sink, mode, sandbox)
         with progress(report, "receiving") as bar:
-            watcher = Watcher(report, bar, place, of_lanes(medium), notifier)
-            _listens(report, urls, confined, reader, sink)
+            watcher = Watcher(report, bar, hooked.place, of_lanes(medium), notifier)
             watched = stack.enter_context(closing(vital.watched(watcher, sink, urls, silence)))
             session = _session(medium, sink, watched.observer, judging, stack)
-            if ordered:
-                session.order = _strict(session.disk, sink, give_up_after)
-            _listen(session, watched, watcher, Stop(1 if once or inbox == "-" else count, idle))
-    return _conclude(report, session, watcher)
+            session.order = _order(ordered, session.disk, sink, give_up_after)
+            count = 1 if once or inbox == "-" else count
+            _listen(session, watched, watcher, hooked, Stop(count, idle))
+    return hooked.verdict(_conclude(report, session, watcher))
 
 
 def _session(
@@ -182,8 +186,11 @@ def _session(
     return Session(medium, medium, sink, observer, disk=disk, **judging)
 
 
-def _listen(session: Session, watched: Watched, watcher: Watcher, stop: Stop) -> None:
+def _listen(
+    session: Session, watched: Watched, watcher: Watcher, hooked: Hooked | Unhooked, stop: Stop
+) -> None:
     """Until `stop` says so, and then until all is where it belongs."""
+    session.around = hooked.around
     watcher.place.begin(session.disk)
     watcher.notifier.begin("listening")
     with signals.asking(session.stop), watched.watching(session):
@@ -192,12 +199,18 @@ def _listen(session: Session, watched: Watched, watcher: Watcher, stop: Stop) ->
         watcher.unstored = watcher.place.finish(session)
 
 
-def _strict(disk: Disk, sink: Sink, give_up_after: float | None) -> Strict:
-    """By number; the sink is asked in the thread that it lives in."""
+def _order(ordered: bool, disk: Disk, sink: Sink, give_up_after: float | None) -> Order:
+    """By number or not; the sink is asked in the thread that it lives in."""
+    if not ordered:
+        return AsTheyCome()
     return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 
 
-def _listens(report: Report, urls: tuple[str, ...], confined: str, reader: str, sink: Sink) -> None:
+def _confine(
+    report: Report, urls: tuple[str, ...], reader: str, sink: Sink, mode: int, sandbox: str
+) -> None:
+    """Give up what is not needed for listening, and say that it begins."""
+    confined = confinement.receiver(report, sink.folders, mode, sandbox)
     done = {"sandbox": confined, "reader": reader}
     report.event("listening", url=" ".join(urls), lanes=urls, **done, state=sink.state)
     if sink.state:
@@ -245,8 +258,9 @@ def _check(
         raise UsageError("--names exact is for folders: stores do not take every byte")
 
 
-def _place(report: Report, inbox: str, sink: Sink, sandbox: str) -> Place:
-    """What happens to objects once they are in the sink."""
+def _place(report: Report, inbox: str, sink: Sink, sandbox: str, stack: ExitStack) -> Place:
+    """What happens to objects once they are in the sink, which is closed with the stack."""
+    stack.callback(sink.close)
     from diode.sink.outbox import Outbox
 
     if not isinstance(sink, Outbox):

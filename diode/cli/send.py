@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from diode import slots
-from diode.cli import complete, confinement, lanes, options, preparing, signing
+from diode.cli import complete, confinement, lanes, options, preparing, receipting, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
@@ -27,7 +27,7 @@ from diode.source.bundle import BundleSource, Sent
 from diode.transmitter import Transmitter
 
 if TYPE_CHECKING:
-    from diode.cli.preparing import Preparation
+    from diode.cli.preparing import Listing, Preparation
     from diode.cli.signing import Keys
     from diode.objects import Manifest
     from diode.plan import Link, Settings
@@ -52,6 +52,7 @@ class How:
     tagger: Tagger
     cbr: bool
     linger: float | None
+    given: receipting.Given
     jobs: int
 
 
@@ -92,7 +93,7 @@ class Sending:
 
     def _failed(self, event: SourceFailed) -> None:
         self.failed += event.number not in self.course.withdrawn
-        self.course.log.void(event.number)
+        self.course.void(event.number)
         self.report.event(
             "object_void",
             name=escape(event.name),
@@ -126,7 +127,7 @@ class Sending:
 
 
 @click.command(short_help="send files, folders or standard input")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=complete.files)
+@click.argument("paths", nargs=-1, metavar="PATH...", shell_complete=complete.files)
 @click.option(
     "--to",
     "urls",
@@ -145,6 +146,7 @@ class Sending:
 )
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @signing.options
+@receipting.receipt_options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
@@ -162,6 +164,7 @@ def command(
     state: str | None,
     key_file: str | None,
     encrypt_to: tuple[str, ...],
+    asked: receipting.Asked,
     link_key: str | None,
     hard_links: bool,
     fresh: bool,
@@ -193,8 +196,8 @@ def command(
     Nothing ever comes back, so the sender can say that it sent, never that anything
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
     On a line, a run that was killed goes on where it was when the same command is given again.
-    With --cbr the line is never silent, from before the files are read until it is stopped.
-    --to given more than once shares everything out over several lanes.
+    With --cbr the line is never silent until it is stopped. Several --to share everything out.
+    --receipt leaves out what a receiver says it has, and without PATH sends what that lacks.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
@@ -208,10 +211,11 @@ def command(
         bundle=not no_bundle,
     )
     _check(urls, json_, cbr, linger)
+    given = receipting.given(paths, asked)
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
     tagger = options.tagging(link_key)
-    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, jobs)
+    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given, jobs)
     return _send(report, paths, name, urls, settings, keys, line, how)
 
 
@@ -261,18 +265,20 @@ def _send(
     named, settings, link = lanes.planned(named, settings, how.tagger.extra, cbr=how.cbr)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
-        listed = preparing.listing(report, paths, name, how.hard_links)
+        intake, listed, read = _listed(report, state, paths, name, how, stack)
+        if not read:
+            return receipting.nothing(report, listed)
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
         preparing.spool(listed, settings, stack)
         # Forked before there are threads, with nothing of what has been opened.
         coder = stack.enter_context(contextlib.closing(Coders(how.jobs, report.warn)))
         notifier = stack.enter_context(contextlib.closing(notify.opened()))
-        confinement.sender(report, urls, how.state, paths, listed.spool, how.sandbox)
+        confinement.sender(report, urls, how.state, read, listed.spool, how.sandbox)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(max(1, how.jobs), "ahead"))
         state.make_room(len(listed))
-        course = Course(report, state, all(one.facts.live for one in named), fresh=how.fresh)
+        course = Course(report, state, all(o.facts.live for o in named), intake, fresh=how.fresh)
         settings = replace(settings, cipher=keys.cipher)
         lines = " ".join(one.line for one in named)
         course.named(paths, name, " ".join(urls), lines, settings, link, keys.names)
@@ -300,6 +306,21 @@ def _send(
     _conclude(report, sending, settings)
     partial = sending.failed or listed.unreadable or lanes.missed(report, outlet)
     return Partial.exit_code if partial else 0
+
+
+def _listed(
+    report: Report,
+    state: SenderState,
+    paths: tuple[str, ...],
+    name: str | None,
+    how: How,
+    stack: contextlib.ExitStack,
+) -> tuple[receipting.Intake, Listing, tuple[str, ...]]:
+    """What is known of earlier runs, what there is to send, and the paths that will be read."""
+    intake = receipting.Intake(report, state, how.given)
+    stack.callback(intake.close)
+    listed = preparing.listing(report, paths, name, how.hard_links)
+    return intake, listed, paths or intake.list_missing(listed, how.hard_links)
 
 
 def _transmit(

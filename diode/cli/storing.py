@@ -27,6 +27,8 @@ from diode.service.uploads import Process, Uploads
 from diode.sink.store import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diode.cli.report import Report
     from diode.service.disk import Disk
     from diode.service.receiver import Session
@@ -61,6 +63,8 @@ class Storing:
     uploads: Uploads = field(init=False)
     event: str = "object_spooled"
     word: str = "received"
+    leaving: Callable[[str, str], object] = lambda _path, _at: None
+    """Is told, where work on the disk is done, of what leaves the outbox and where it is stored."""
     _lines: int = 0
 
     def begin(self, disk: Disk) -> None:

@@ -23,6 +23,8 @@ from diode.sink import Delivered, Refused, Unpacked
 from diode.sink.trouble import Lost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diode import events
     from diode.events import Key
     from diode.incoming import Incoming
@@ -34,6 +36,13 @@ REUSED = (
     "its number was delivered before with other content: was the sender's state restored from a "
     "backup? Remove that state, so that it draws a new identity, and send again"
 )
+
+
+def plainly(
+    _key: Key, _incoming: Incoming, _session: Session
+) -> Callable[[Callable[[], Delivery]], Delivery]:
+    """Do nothing around the delivery of an object: the work alone."""
+    return lambda work: work()
 
 
 @dataclass(slots=True)
@@ -208,8 +217,9 @@ class Deliveries:
             incoming.came = incoming.course(
                 session.receiver.senders.get(key.sender), session.clock()
             )
+            around = session.around(key, incoming, session)
             session.disk.do(
-                partial(session.sink.deliver, key, manifest, incoming.came),
+                partial(around, partial(session.sink.deliver, key, manifest, incoming.came)),
                 partial(self._delivered, key, manifest),
             )
 

@@ -27,7 +27,7 @@ from diode.frame import flat, portions
 from diode.limits import Limits
 from diode.ordering import AsTheyCome, Order
 from diode.receiver import Receiver
-from diode.service.deliveries import Deliveries
+from diode.service.deliveries import Deliveries, plainly
 from diode.service.disk import AtOnce, Disk
 from diode.tag import Untagged
 
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from diode.carrier import ReceivingCarrier
     from diode.events import Key
     from diode.frame import I64, U8, Received
+    from diode.incoming import Incoming
     from diode.line import Decoder
     from diode.objects import Manifest
     from diode.service.observer import Observer
-    from diode.sink import Sink
+    from diode.sink import Delivery, Sink
     from diode.tag import Tags
 
 PIECE = 1 << 20
@@ -88,6 +89,10 @@ class Session:
     order: Order = field(default_factory=AsTheyCome)
     tags: Tags = field(default_factory=Untagged)
     disk: Disk = field(default_factory=AtOnce)
+    around: Callable[[Key, Incoming, Session], Callable[[Callable[[], Delivery]], Delivery]] = (
+        plainly
+    )
+    """Asked in this loop, it gives what delivers an object with something before and after."""
     receiver: Receiver = field(init=False)
     deliveries: Deliveries = field(init=False)
     line_bytes: int = 0

@@ -99,6 +99,11 @@ class SenderState:
             self._opened = opened.pop_all()
 
     @property
+    def folder(self) -> str:
+        """Its path."""
+        return self._folder
+
+    @property
     def directory(self) -> int:
         """A descriptor of the folder."""
         return self._directory

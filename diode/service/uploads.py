@@ -23,7 +23,6 @@ import subprocess
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -58,6 +57,10 @@ Facts = dict[str, Any]
 
 class Told(Protocol):
     """Who is told what becomes of uploads."""
+
+    @property
+    def leaving(self) -> Callable[[str, str], object]:
+        """Is told, where work on the disk is done, which path leaves the outbox for where."""
 
     def stored(self, facts: Facts, answer: uploader.Stored) -> None:
         """An object is in the store."""
@@ -188,7 +191,11 @@ class Uploads:
             if isinstance(outcome, DestinationError):
                 self.told.notice(f"{outcome}; it is in the store and stays in the outbox too")
 
-        self.disk.do(partial(self.outbox.take_away, file.path, file.size), removed)
+        def leave() -> None:
+            self.told.leaving(file.path, answer.at)
+            self.outbox.take_away(file.path, file.size)
+
+        self.disk.do(leave, removed)
 
     def _failed(self, file: File, answer: uploader.Failed) -> None:
         if answer.gone:

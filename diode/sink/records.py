@@ -144,12 +144,13 @@ class Records:
 def opened(folder: str) -> Iterator[Records]:
     """The ledger in that state folder. Raises as `Records`."""
     path = os.path.join(folder, LEDGER)
-    db = _open(path) if os.path.exists(path) else sqlite3.connect(":memory:")
+    db = connected(path) if os.path.exists(path) else sqlite3.connect(":memory:")
     with contextlib.closing(db):
         yield Records(db)
 
 
-def _open(path: str) -> sqlite3.Connection:
+def connected(path: str) -> sqlite3.Connection:
+    """The ledger there, for reading only."""
     where = f"file:{quote(path)}"
     for mode in ("mode=ro", "mode=ro&immutable=1"):
         db = sqlite3.connect(f"{where}?{mode}", uri=True, timeout=WAIT, isolation_level=None)

@@ -122,9 +122,12 @@ class BundleSource:
     type = Type.BUNDLE
     mtime: int | None = None
 
-    def __init__(self, listed: list[Member], contents: list[bytes], spool: Spool) -> None:
-        """listed: what stands in front of the contents, in their order."""
+    def __init__(
+        self, listed: list[Member], contents: list[bytes], spool: Spool, paths: tuple[str, ...] = ()
+    ) -> None:
+        """listed: what stands in front of the contents, in their order. paths: of the members."""
         self.name = _name(listed)
+        self.paths = paths
         self.members = [
             Sent(m.name, m.size, hashlib.sha256(content).hexdigest())
             for m, content in zip(listed, contents, strict=True)
@@ -243,7 +246,8 @@ def _closed(
 ) -> Iterator[Source]:
     """The bundle; a single thing goes as itself."""
     if len(open_.listed) > 1 and spool is not None:
-        yield BundleSource(open_.listed, open_.contents, spool)
+        paths = tuple(thing.path for thing in open_.things)
+        yield BundleSource(open_.listed, open_.contents, spool, paths)
     for thing in open_.things if len(open_.things) == 1 else ():
         try:
             yield thing.source()

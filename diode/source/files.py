@@ -183,9 +183,10 @@ class DirectorySource:
     size = 0
     digest = hashlib.sha256(b"").digest()
 
-    def __init__(self, name: bytes, mtime: int | None = None) -> None:
+    def __init__(self, name: bytes, mtime: int | None = None, path: str = "") -> None:
         self.name = name
         self.mtime = mtime
+        self.path = path
 
     def read(self, offset: int, into: U8) -> None:
         raise AssertionError(f"a directory has no bytes at {offset} (+{len(into)})")

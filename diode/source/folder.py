@@ -40,7 +40,7 @@ class Found:
         """The object; SourceError where it cannot be read. A file is hashed here."""
         name = wire_name(list(self.parts))
         if self.directory:
-            return DirectorySource(name, self.mtime)
+            return DirectorySource(name, self.mtime, self.path)
         return FileSource(self.path, name, hashed=hashed, expected=self.identity)
 
 
