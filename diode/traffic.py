@@ -122,6 +122,7 @@ class Traffic:
         """Have the first group ready, before the line is first used."""
         if self._group is None:
             self._group = self._next_group(wait=True)
+        self.progress.number_of_pass = self.number_of_pass
 
     def take(self, room: int, *, wait: bool) -> tuple[Frames, U8] | None:
         """The next frames, as many as fit into `room` bytes but at least one, and their lanes.

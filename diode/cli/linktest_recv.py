@@ -19,6 +19,7 @@ from diode.cli import (
     reading,
     signals,
 )
+from diode.cli.linktest_result import VERSION
 from diode.cli.output import Output, Plot
 from diode.cli.progress import progress
 from diode.cli.report import Report, size
@@ -176,4 +177,7 @@ def _sample(heard: Hearing | None) -> tuple[Level, float | None] | None:
 
 
 def _json(fields: dict[str, object]) -> bytes:
-    return json.dumps({"event": "linktest", **fields}, indent=1).encode("ascii") + b"\n"
+    return (
+        json.dumps({"event": "linktest", "version": VERSION, **fields}, indent=1).encode("ascii")
+        + b"\n"
+    )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
+from diode.advice import advise, failure
 from diode.cli import complete, lanes, options
 from diode.cli.report import Report, seconds, size
 from diode.code import by_id
+from diode.errors import UsageError
 from diode.forecast import forecast as predict
 
 if TYPE_CHECKING:
+    from diode.advice import Advice, Channel
+    from diode.cli.linktest_result import Segment
     from diode.forecast import Forecast
     from diode.plan import Link, Settings
 
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 )
 @options.planning
 @options.cbr
+@click.option(
+    "--linktest", "result", type=click.Path(), help="Reckon with a link test's saved result."
+)
 @options.manners
 def command(
     bytes_: int,
@@ -42,6 +50,7 @@ def command(
     symbol_size: int | None,
     line: str | None,
     cbr: bool,
+    result: str | None,
     json_: bool,
     quiet: bool,
     verbose: bool,
@@ -52,6 +61,7 @@ def command(
       diode plan --size 10M --carrier 'serial:?baud=115200' --redundancy 25% --burst 500ms
       diode plan --size 1G --carrier 'file:x?rate=100M' --passes 2
       diode plan --size 1G --carrier 'udp:?rate=900M' --carrier 'udp:?rate=100M'
+      diode plan --size 5M --carrier 'serial:?baud=115200' --line rs --linktest link.json
 
     The device in the URL is not opened and may be left out.
     """
@@ -60,12 +70,106 @@ def command(
     named, settings, link = lanes.planned(_named(urls, line), settings, 0, cbr=cbr)
     forecast = predict(bytes_, settings, link)
     shares = lanes.shares(named, link)
-    report.event("plan", **_fields(forecast), **_slots(settings, link), lanes=shares)
+    measured = None if result is None else _measured(result, named, forecast, settings, link)
+    report.event(
+        "plan",
+        **_fields(forecast),
+        **_slots(settings, link),
+        lanes=shares,
+        measured=None if measured is None else measured.fields(),
+    )
     if not report.json:
         _print(forecast, settings, link, ", ".join(dict.fromkeys(one.line for one in named)))
         if len(shares) > 1:
             _print_shares(shares)
+        if measured is not None:
+            _print_measured(report, measured)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a link test means for this plan."""
+
+    segment: Segment
+    channel: Channel
+    failure: float
+    advice: Advice | None
+    target: float
+    line: str | None
+    like: bool
+
+    def fields(self) -> dict[str, object]:
+        return {
+            "loss": self.segment.loss,
+            "loss_bound": self.channel.loss,
+            "mean_burst": self.channel.burst,
+            "longest_burst": self.channel.longest,
+            "failure": self.failure,
+            "loss_target": self.target,
+            "options": None if self.advice is None else self.advice.options(self.line),
+            "seconds": None if self.advice is None else self.advice.seconds,
+        }
+
+
+def _measured(
+    path: str, named: list[lanes.Named], forecast: Forecast, settings: Settings, link: Link
+) -> Measured:
+    """Raises UsageError where the result does not fit."""
+    from diode.cli import linktest_result
+
+    if len(named) > 1:
+        raise UsageError("a link test is of one lane", hint="plan each lane alone with its result")
+    (one,) = named
+    found = linktest_result.read(path)
+    segment = found.segment(one.line, _modem(one.url))
+    cut = forecast.geometry
+    channel = segment.channel(link, cut)
+    planned = replace(settings, passes=max(1, settings.passes))
+    return Measured(
+        segment,
+        channel,
+        failure(cut, planned, channel),
+        advise(channel, cut.size, found.loss_target),
+        found.loss_target,
+        None if one.facts.kind != "bytes" else one.line,
+        segment.like(link, cut),
+    )
+
+
+def _modem(url: str) -> str | None:
+    """The modem that speaks on a carrier of sound; None on any other."""
+    from diode.carrier import parse, sound
+
+    parsed = parse(url)
+    if parsed.scheme not in ("audio", "wav", "pcm"):
+        return None
+    return parsed.query.get("modem", sound.SPEAKING)
+
+
+def _print_measured(report: Report, measured: Measured) -> None:
+    from rich.console import Console
+
+    channel, console = measured.channel, Console(highlight=False, soft_wrap=True)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("measured loss", f"{measured.segment.loss:.2%}, at most {channel.loss:.2%}")
+    facts.add_row(
+        "measured bursts",
+        f"mean at most {channel.burst:.3g} frames, the longest {channel.longest:,}",
+    )
+    facts.add_row("object fails", f"{_chance(measured.failure)}, at most")
+    console.print(facts)
+    if not measured.like:
+        report.warn(
+            f"the test had frames of {measured.segment.frame_bytes} bytes: others lose differently"
+        )
+    if measured.failure <= measured.target:
+        console.print(f"that is less than the {measured.target:g} that was asked for")
+    elif measured.advice is None:
+        report.warn("no setting would do on that link")
+    else:
+        options_ = measured.advice.options(measured.line)
+        console.print(f"for {measured.target:g}: diode send FILE --to URL {options_}")
 
 
 def _named(urls: tuple[str, ...], line_asked: str | None) -> list[lanes.Named]:
