@@ -76,6 +76,8 @@ class Told:
     """Each second, where work on the disk is done."""
     folders: tuple[str, ...] = ()
     """Where they write."""
+    reads: tuple[str, ...] = ()
+    """What is read again later on."""
     begin: Callable[[Session], contextlib.AbstractContextManager[object]] = nullcontext
     """While it listens, after the confinement."""
 
@@ -93,7 +95,7 @@ def receive(report: Report, asked: Asked, told: Told | None = None) -> int:
         place = _place(report, asked.inbox, sink, asked.sandbox, stack)
         hooked = hooks.attached(report, place, sink, stack)
         notifier = stack.enter_context(closing(notify.opened()))
-        _confine(report, asked, reader, sink, told.folders)
+        _confine(report, asked, reader, sink, told)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, hooked.place, of_lanes(medium), notifier)
             about = vital.watched(
@@ -136,12 +138,10 @@ def _order(ordered: bool, disk: Disk, sink: Sink, give_up_after: float | None) -
     return Strict(lambda sender: disk.ask(lambda: sink.delivered_up_to(sender)), give_up_after)
 
 
-def _confine(
-    report: Report, asked: Asked, reader: str, sink: Sink, others: tuple[str, ...]
-) -> None:
-    """Give up what is not needed for listening, and say that it begins. others: folders, too."""
-    folders = (*sink.folders, *others)
-    confined = confinement.receiver(report, folders, asked.mode, asked.sandbox)
+def _confine(report: Report, asked: Asked, reader: str, sink: Sink, told: Told) -> None:
+    """Give up what is not needed for listening, and say that it begins."""
+    folders = (*sink.folders, *told.folders)
+    confined = confinement.receiver(report, folders, asked.mode, asked.sandbox, told.reads)
     done = {"sandbox": confined, "reader": reader}
     urls = asked.urls
     report.event("listening", url=" ".join(urls), lanes=urls, **done, state=sink.state)
