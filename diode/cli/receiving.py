@@ -78,6 +78,8 @@ class Told:
     """Where they write."""
     reads: tuple[str, ...] = ()
     """What is read again later on."""
+    ready: Callable[[], object] = lambda: None
+    """Called once the folders are there, before the confinement and before there are threads."""
     begin: Callable[[Session], contextlib.AbstractContextManager[object]] = nullcontext
     """While it listens, after the confinement."""
 
@@ -95,6 +97,7 @@ def receive(report: Report, asked: Asked, told: Told | None = None) -> int:
         place = _place(report, asked.inbox, sink, asked.sandbox, stack)
         hooked = hooks.attached(report, place, sink, stack)
         notifier = stack.enter_context(closing(notify.opened()))
+        told.ready()
         _confine(report, asked, reader, sink, told)
         with progress(report, "receiving") as bar:
             watcher = Watcher(report, bar, hooked.place, of_lanes(medium), notifier)

@@ -40,7 +40,14 @@ def run(report: Report, path: str, receiver: Receiver) -> int:
         stack.callback(scraped.close)
         service = Service(report, path, receiver, stack)
         here = (os.path.dirname(os.path.abspath(path)),)
-        told = Told((service.alarm,), (scraped.write,), scraped.folders, here, service.listening)
+        told = Told(
+            (service.alarm,),
+            (scraped.write,),
+            scraped.folders,
+            here,
+            scraped.start,
+            service.listening,
+        )
         return receive(report, asked(report, receiver), told)
 
 
@@ -49,21 +56,25 @@ def asked(report: Report, receiver: Receiver) -> Asked:
     of = receiver
     delivery = of.commands.get(hooking.DELIVERY)
     command = None if delivery is None else shlex.join(delivery)
-    limits = recv.limits(of.max_object, of.quota)
+    # What follows takes plain numbers; those of a configuration are of kinds of their own.
+    largest = None if of.max_object is None else int(of.max_object)
+    limits = recv.limits(largest, int(of.quota))
     return Asked(
         of.inbox,
         of.urls,
         of.line,
         lambda: recv.judging(report, of.verifiers, of.identities, of.link_key, limits),
         lambda: recv.sink(
-            of.inbox, of.state, of.require_state, of.mode, of.names, of.quota, of.expire
+            *(of.inbox, of.state, of.require_state, int(of.mode), of.names),
+            int(of.quota),
+            float(of.expire),
         ),
         Stop(),
         hooking.Asked(command, TIMEOUT, retry=False),
-        of.mode,
-        of.buffer,
-        of.silence,
-        of.give_up_after,
+        int(of.mode),
+        int(of.buffer),
+        None if of.silence is None else float(of.silence),
+        None if of.give_up_after is None else float(of.give_up_after),
         of.ordered,
         of.impair,
         of.sandbox,

@@ -74,6 +74,7 @@ def run(report: Report, path: str, sender: Sender) -> int:
         state = stack.enter_context(SenderState(folder))
         # Processes first: they have nothing of what is opened later, and there are no threads yet.
         scraped = opened(Scraped(report, sender.metrics, folder, Sending))
+        scraped.start()
         coder = opened(Coders(sender.jobs, report.warn))
         outlet = lanes.opened(named, sender.impair, report, stack)
         notifier = opened(notify.opened())

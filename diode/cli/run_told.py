@@ -25,7 +25,7 @@ _BOOT = snapshots.boot()
 
 
 class Scraped:
-    """Metrics as a configuration asks for them. To be made before threads and a confinement."""
+    """Metrics as a configuration asks for them."""
 
     def __init__(
         self, report: Report, asked: Metrics | None, state: str, kind: type[Health | Sending]
@@ -39,15 +39,23 @@ class Scraped:
             path = os.path.abspath(asked.textfile)
             self._file = Textfile(path, report.warn)
             self.folders = (os.path.dirname(path),)
-        if asked is not None and asked.listen is not None:
-            name = snapshots.HEALTH if kind is Health else snapshots.SENDING
-            bounds = confine.Bounds(sends=False, read=(state,), network=True)
-            self._listener = Listener(
-                Address.parse(asked.listen),
-                lambda: snapshots.read(state, name, kind),
-                lambda: confine.confine(bounds),
-            )
-            report.say(f"metrics: http://{self._listener.address}/metrics")
+        self._report = report
+        self._address = None if asked is None or asked.listen is None else asked.listen
+        self._state, self._kind = state, kind
+
+    def start(self) -> None:
+        """Listen, once the state folder is there; before threads and a confinement."""
+        if self._address is None:
+            return
+        state, kind = self._state, self._kind
+        name = snapshots.HEALTH if kind is Health else snapshots.SENDING
+        bounds = confine.Bounds(sends=False, read=(state,), network=True)
+        self._listener = Listener(
+            Address.parse(self._address),
+            lambda: snapshots.read(state, name, kind),
+            lambda: confine.confine(bounds),
+        )
+        self._report.say(f"metrics: http://{self._listener.address}/metrics")
 
     def write(self, state: Health | Sending) -> None:
         """These are the metrics now."""
