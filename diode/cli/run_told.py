@@ -55,6 +55,7 @@ class Scraped:
             lambda: snapshots.read(state, name, kind),
             lambda: confine.confine(bounds),
         )
+        self._report.event("metrics", url=f"http://{self._listener.address}/metrics")
         self._report.say(f"metrics: http://{self._listener.address}/metrics")
 
     def write(self, state: Health | Sending) -> None:
