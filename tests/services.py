@@ -13,6 +13,30 @@ from pathlib import Path
 
 from cli import Shell, wait_until
 
+from diode.carrier.coupling import Coupling
+from diode.carrier.impairment import Impairment
+
+SENDER = """\
+[sender]
+to = "serial:{tx}?baud={baud}"
+state = "tx"
+heartbeat = "500ms"
+{more}
+"""
+RECEIVER = """\
+[receiver]
+from = "serial:{rx}?baud={baud}"
+inbox = "in"
+{more}
+"""
+FOLDER = """
+[[sender.drop]]
+folder = "{name}"
+priority = {priority}
+settle = "{settle}"
+after = "{after}"
+"""
+
 
 @dataclass
 class Service:
@@ -72,3 +96,43 @@ def drop(path: Path, content: bytes) -> None:
     aside.write_bytes(content)
     os.utime(aside, (time.time(), time.time()))
     aside.rename(path)
+
+
+class Line(Coupling):
+    """A line that can be unplugged."""
+
+    unplugged = False
+
+    def _give(self, data: bytes) -> None:
+        super()._give(b"" if self.unplugged else data)
+
+
+class Ends:
+    """A sender, a line, a receiver."""
+
+    def __init__(self, shell: Shell, baud: int = 1_000_000, damage: str = "") -> None:
+        self.shell, self.baud = shell, baud
+        self.line = Line(baud, Impairment.parse(damage) if damage else None)
+        self.line.start()
+        self.sender = Service(shell, shell.folder / "sender.toml")
+        self.receiver = Service(shell, shell.folder / "receiver.toml")
+
+    def sends(self, *folders: tuple[str, int], more: str = "", after: str = "keep") -> Service:
+        """Configure the sender; a folder for each name and priority."""
+        text = SENDER.format(tx=self.line.tx_path, baud=self.baud, more=more)
+        for name, priority in folders:
+            (self.shell.folder / name).mkdir(exist_ok=True)
+            text += FOLDER.format(name=name, priority=priority, settle="200ms", after=after)
+        self.sender.path.write_text(text)
+        return self.sender
+
+    def receives(self, more: str = "") -> Service:
+        text = RECEIVER.format(rx=self.line.rx_path, baud=self.baud, more=more)
+        self.receiver.path.write_text(text)
+        return self.receiver
+
+    def inbox(self, name: str) -> Path:
+        return self.shell.folder / "in" / name
+
+    def close(self) -> None:
+        self.line.stop()
