@@ -47,7 +47,7 @@ def test_a_plug_that_joins_the_two(shell: Shell) -> None:
     with socat(shell.folder, "EXEC:cat") as port:
         ran = shell.run("doctor", "--one-way", "--to", f"serial:{port}", "--json")
     assert ran.code == 3
-    path, lines = ran.events("check")
+    path, lines, _ = ran.events("check")
     assert (path["name"], path["status"]) == ("return path", "bad")
     assert path["found"] == f"RETURN PATH PRESENT: {LENGTH} of {LENGTH} bytes sent came back"
     assert "RX" in path["mend"]
@@ -75,8 +75,9 @@ def test_something_else_drives_the_line(tmp_path: Path) -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(loopback, "_try_pattern", noisy)
-            pty_found, _ = loopback.examine(f"serial:{pty.link}?baud=1000000")
+            pty_found, _, flow = loopback.examine(f"serial:{pty.link}?baud=1000000")
         assert len(pty.heard) == LENGTH
+    assert (flow.name, flow.status) == ("flow control", Status.OK)
     assert pty_found.status == Status.BAD
     assert pty_found.found.startswith("something drives RX: 7 bytes")
 
@@ -134,7 +135,7 @@ class Lines:
 def lines_of(tmp_path: Path, patch: pytest.MonkeyPatch, **how) -> tuple[Lines, loopback.Check]:
     with Pty(tmp_path / "port") as pty:
         lines = Lines(patch, **how)
-        _, found = loopback.examine(f"serial:{pty.link}?baud=1000000")
+        _, found, _ = loopback.examine(f"serial:{pty.link}?baud=1000000")
     assert lines.outputs == lines.first, "they stand as they did"
     assert {DTR, RTS, DTR | RTS} == set(lines.set), "each was lowered by itself"
     return lines, found
@@ -177,3 +178,18 @@ def test_only_for_ports_that_send(shell: Shell, tmp_path: Path) -> None:
         with pytest.raises(CarrierError, match="busy"):
             loopback.examine(f"serial:{pty.link}")
         sender.close()
+
+
+@pytest.mark.parametrize(("bit", "word"), [(termios.CRTSCTS, "RTS/CTS"), (termios.IXON, "XON")])
+def test_flow_control_that_stays_on(tmp_path, monkeypatch, bit: int, word: str) -> None:
+    """A driver that does not do as it is told."""
+    real = termios.tcgetattr
+    at = 2 if bit == termios.CRTSCTS else 0
+
+    def stubborn(port: int) -> list:
+        return [value | bit if index == at else value for index, value in enumerate(real(port))]
+
+    monkeypatch.setattr(termios, "tcgetattr", stubborn)
+    with Pty(tmp_path / "port") as pty, open(pty.link, "wb", buffering=0) as port:
+        found = loopback._flow_control(port.fileno())
+    assert (found.status, word in found.found) == (Status.BAD, True)

@@ -75,7 +75,8 @@ FAMILIES = {
     "page": {"cli", "sink", "source", "carrier", "line", "modem", "metrics"},
     "confine": {"service", "cli", "sink", "source", "carrier", "line", "modem", *RANK}
     - {"errors", "objects"},
-    "doctor": {"service", "cli", "sink", "source", "line", "modem", "confine", *RANK} - {"errors"},
+    "doctor": {"service", "cli", "sink", "source", "line", "modem", *RANK}
+    - {"errors", "code", "keytext"},
     "service": {"cli", "page"},
 }
 """What each family must not import."""

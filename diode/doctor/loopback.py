@@ -84,7 +84,7 @@ def examine(url: str) -> list[Check]:
     assert rate is not None
     port = _open(parsed.path, round(rate * BITS))
     try:
-        return [_return_path(_try_pattern(port, rate)), _modem_lines(port)]
+        return [_return_path(_try_pattern(port, rate)), _modem_lines(port), _flow_control(port)]
     except OSError as error:
         raise refusal(parsed.path, error) from error
     finally:
@@ -146,6 +146,27 @@ def _return_path(heard: Heard) -> Check:
             "take the wire off RX; TX and ground are all that a sender needs",
         )
     return Check(name, Status.OK, f"nothing came back in {PATIENCE:g} s")
+
+
+def _flow_control(port: int) -> Check:
+    """Whether the driver did as `set_up` asked: nothing that comes back may hold up a sender."""
+    name = "flow control"
+    try:
+        iflag, _, cflag, *_ = termios.tcgetattr(port)
+    except termios.error:
+        return Check(name, Status.UNKNOWN, "this port does not tell")
+    on = [
+        word
+        for word, is_on in (
+            ("RTS/CTS", cflag & termios.CRTSCTS),
+            ("XON/XOFF", iflag & (termios.IXON | termios.IXOFF | termios.IXANY)),
+        )
+        if is_on
+    ]
+    if on:
+        what = f"{', '.join(on)} cannot be switched off: who drives it can hold up this sender"
+        return Check(name, Status.BAD, what, "ls -l /dev/serial/by-id  # use another adapter")
+    return Check(name, Status.OK, "off")
 
 
 # Modem lines ------------------------------------------------------------------------------------

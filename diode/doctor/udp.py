@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from diode.carrier import CarrierUrl
     from diode.carrier.interface import Interface, Route
+    from diode.doctor.machine import Machine
 
 SPEED = 1000
 
@@ -57,7 +58,7 @@ class Host:
         return self.link.name if self.link else self.named or "INTERFACE"
 
 
-def checks(url: CarrierUrl, *, sends: bool) -> list[Check]:
+def checks(url: CarrierUrl, machine: Machine, *, sends: bool) -> list[Check]:  # noqa: ARG001
     """What there is to say of this end of a link."""
     return judge(look(url, sends=sends))
 
