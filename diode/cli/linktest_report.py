@@ -133,6 +133,7 @@ def _fields(result: Result, advice: Advice | None) -> dict[str, Any]:
         "missed_at_start": losses.missed,
         "duplicates": losses.duplicates,
         "reordered": losses.reordered,
+        "reordered_places": losses.latest,
         "bursts": {str(length): count for length, count in losses.bursts.items()},
         "gilbert": {"p": losses.p, "r": losses.r},
         "mean_burst_bound": losses.burst_bound,
@@ -258,7 +259,7 @@ def _show_advice(report: Report, figures: Figures) -> None:
     what = f"objects of {size(figures.size)}, of which at most {figures.target:.0e} may be lost"
     if best is None:
         report.warn(f"for {what}, no setting would do on this link as measured")
-        report.say("a longer test, smaller objects or a larger --loss-target may show a way")
+        report.say("a longer test, smaller objects or a larger --want may show a way")
         return
     advice, result = figures.advice[best], figures.results[best]
     assert advice is not None
