@@ -106,7 +106,9 @@ def command(
     figures = _figures(listener, bytes_, target)
     _tell(report, figures, reading.dropped(medium), saving)
     if plotting is not None:
-        linktest_plot.draw(plotting, figures.results)
+        best = figures.best()
+        advice = None if best is None else figures.command(best)
+        linktest_plot.draw(plotting, figures.results, advice)
     if listener.stopped:
         return INTERRUPTED
     return 0 if figures.best() is not None else Partial.exit_code
