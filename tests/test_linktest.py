@@ -19,6 +19,7 @@ from diode.advice import Level, advise, failure, level_advice, lost_of
 from diode.alignment import compare
 from diode.carrier.channel import Channel
 from diode.carrier.impairment import Impairment
+from diode.forecast import Planned
 from diode.frame import Frames, Kind
 from diode.linkstats import beta, losses, upper_bound
 from diode.linktest import (
@@ -321,7 +322,7 @@ def test_symbols_lost_in_bursts() -> None:
 
 def test_more_loss_and_longer_bursts_cost_more() -> None:
     costs = [
-        advise(Measured(link(), loss, burst), 100_000, 1e-9).line_bytes
+        advise(Measured(link(), loss, burst), [Planned(100_000)], 1e-9).line_bytes
         for loss, burst in ((0.001, 1.01), (0.05, 1.06), (0.2, 1.3), (0.2, 20.0))
     ]
     assert costs == sorted(costs)
@@ -329,21 +330,21 @@ def test_more_loss_and_longer_bursts_cost_more() -> None:
 
 def test_what_is_advised_keeps_the_target_and_is_said_in_options() -> None:
     channel = Measured(link(), 0.06, 5.0, 25)
-    advice = advise(channel, 1_000_000, 1e-9)
+    advice = advise(channel, [Planned(1_000_000)], 1e-9)
     assert advice is not None
     assert failure(advice.geometry, advice.settings, channel) <= 1e-9
     words = advice.options("cobs").split()
     assert words[:4] == ["--line", "cobs", "--code", "zfec"]
     assert words[4::2] == ["--redundancy", "--passes", "--burst"]
     assert math.isclose(advice.seconds or 0, advice.line_bytes / RATE)
-    unpaced = advise(Measured(link(rate=None), 0.06, 5.0), 1_000_000, 1e-9)
+    unpaced = advise(Measured(link(rate=None), 0.06, 5.0), [Planned(1_000_000)], 1e-9)
     assert unpaced is not None
     assert "--burst" not in unpaced.options("cobs")
 
 
 def test_where_no_setting_would_do() -> None:
-    assert advise(Measured(link(), 1.0, 100.0), 1000, 1e-9) is None
-    assert advise(Measured(link(), 0.97, 5000.0), 1000, 1e-9) is None
+    assert advise(Measured(link(), 1.0, 100.0), [Planned(1000)], 1e-9) is None
+    assert advise(Measured(link(), 0.97, 5000.0), [Planned(1000)], 1e-9) is None
 
 
 # Listening ----------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from diode.carrier.impairment import Impairment
 from diode.cli.linktest_report import link as planned_link
 from diode.cli.linktest_send import ways
 from diode.events import Key
+from diode.forecast import Planned
 from diode.frame import Frames, flat
 from diode.linkstats import Losses, losses
 from diode.linktest import Tally, Way, segments
@@ -249,7 +250,7 @@ def simulate(name: str, spec: str, size: int, objects: int) -> None:
     found = measure(name, f"{spec},seed=9", 3000)
     seen = found.losses
     channel = Measured(found.link, seen.bound, seen.burst_bound, seen.longest)
-    advised = advise(channel, size, 1e-9)
+    advised = advise(channel, [Planned(size)], 1e-9)
     assert advised is not None
     data = content(size)
     lost = [s for s in range(objects) if not deliver(name, spec, advised.settings, data, s)]

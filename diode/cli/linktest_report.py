@@ -13,6 +13,7 @@ from diode.carrier import CarrierFacts, ethernet
 from diode.cli import options
 from diode.cli.report import plural, seconds, size
 from diode.errors import UsageError
+from diode.forecast import Planned
 from diode.linktest import UNPACED_RATE
 from diode.plan import Link
 from diode.service.linktest import SYNCHRONOUS
@@ -50,7 +51,7 @@ class Figures:
         except UsageError:  # a modem and a line that do not go together: no sender of ours
             return None
         channel = Channel(there, losses.bound, losses.burst_bound, losses.longest)
-        return advise(channel, self.size, self.target)
+        return advise(channel, [Planned(self.size)], self.target)
 
     def best(self) -> int | None:
         """Which result's settings take the least time on the line; None where none will do."""
