@@ -6,7 +6,8 @@ many of a block's symbols are lost. Interleaving over L blocks puts L frames bet
 of one block, and over L frames the correlation c of neighbours has shrunk to c^L; so the
 symbols of a block are the steps of a chain of two states, whose distribution is computed step by
 step (Elliott, BSTJ 42, 1963). An object of B blocks is lost with at most B times the
-probability of a block, plus that of losing every announcement.
+probability of a block, plus that of losing every announcement; several objects with at most
+the sum.
 
 Assumed: frames of the object are lost like those of the test, which were as long (over sound, of
 the same modem and no longer than those of the object); the link stays as it is; the
@@ -22,17 +23,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diode import frame, plan
 from diode.code import CODES, by_id
-from diode.forecast import MANIFEST_ESTIMATE, repeat_failure
+from diode.forecast import Planned, any_of, repeat_failure
 from diode.plan import Link, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from diode.geometry import Geometry
@@ -93,27 +96,52 @@ class Advice:
         return " ".join(words)
 
 
-def advise(channel: Channel, size: int, target: float) -> Advice | None:
-    """The settings with which an object of `size` bytes is lost with at most `target`.
+def advise(
+    channel: Channel, planned: Sequence[Planned], target: float, base: Settings | None = None
+) -> Advice | None:
+    """The settings with which any of these objects is lost with at most `target`.
 
-    None where no setting would do.
+    base: what else they are sent with. None where no setting would do.
     """
+    base = Settings() if base is None else base
     if channel.loss >= 1:
         return None
     bursts = _bursts(channel)
     tries = []
     for redundancy, passes in itertools.product(REDUNDANCIES, PASSES):
-        settings = Settings(redundancy=redundancy, passes=passes, burst=bursts[0])
-        tries.append((_cost(size, settings, channel.link), redundancy, passes))
+        settings = _with(base, redundancy, passes, bursts[0])
+        cost = sum(p.count * _cost(p, settings, channel.link) for p in planned)
+        tries.append((cost, redundancy, passes))
     for cost, redundancy, passes in sorted(tries):
         for burst in bursts:
-            settings = Settings(redundancy=redundancy, passes=passes, burst=burst)
-            cut = plan.geometry(size, settings, channel.link)
-            lost = failure(cut, settings, channel)
+            settings = _with(base, redundancy, passes, burst)
+            lost = all_failure(channel, planned, settings, target)
             if lost <= target:
                 rate = channel.link.rate
+                largest = max(p.size for p in planned)
+                cut = plan.geometry(largest, settings, channel.link)
                 return Advice(settings, cut, lost, cost, cost / rate if rate else None)
     return None
+
+
+def _with(base: Settings, redundancy: float, passes: int, burst: float) -> Settings:
+    return replace(base, code=None, redundancy=redundancy, loss=None, passes=passes, burst=burst)
+
+
+def all_failure(
+    channel: Channel, planned: Sequence[Planned], settings: Settings, enough: float = 1.0
+) -> float:
+    """Probability that any of these objects is not whole after all passes, at most.
+
+    enough: above that it does not matter by how much.
+    """
+    chances: list[tuple[int, float]] = []
+    for one in sorted(planned, key=lambda p: -p.size):
+        cut = plan.geometry(one.size, settings, channel.link)
+        chances.append((one.count, failure(cut, settings, channel, one.symbols)))
+        if any_of(chances) > enough:
+            break
+    return any_of(chances)
 
 
 def _bursts(channel: Channel) -> list[float]:
@@ -127,24 +155,28 @@ def _bursts(channel: Channel) -> list[float]:
     return sorted({min(LONGEST_BURST, burst) for burst in wanted})
 
 
-def _cost(size: int, settings: Settings, link: Link) -> float:
+def _cost(planned: Planned, settings: Settings, link: Link) -> float:
     """Line bytes of an object over all passes."""
-    cut = plan.geometry(size, settings, link)
+    cut, symbols = plan.geometry(planned.size, settings, link), planned.symbols
     data = cut.data_frames * link.line_bytes(plan.frame_bytes(link, cut))
-    announced = link.line_bytes(frame.HEADER + MANIFEST_ESTIMATE + frame.CHECK)
-    return settings.passes * (data + plan.manifests(cut, settings, link, 1) * announced)
+    announced = link.line_bytes(frame.HEADER + planned.symbol_bytes + frame.CHECK)
+    copies = plan.manifests(cut, settings, link, symbols) * symbols
+    return settings.passes * (data + copies * announced)
 
 
 # What is lost -------------------------------------------------------------------------------
 
 
-def failure(cut: Geometry, settings: Settings, channel: Channel) -> float:
-    """Probability that an object is not whole after all passes, at most."""
-    copies = plan.manifests(cut, settings, channel.link, 1)
+def failure(cut: Geometry, settings: Settings, channel: Channel, symbols: int = 1) -> float:
+    """Probability that an object is not whole after all passes, at most.
+
+    symbols: how many make up its announcement.
+    """
+    copies = plan.manifests(cut, settings, channel.link, symbols) * symbols
     frames = cut.data_frames + copies
     if settings.passes > 1 and frames < APART * channel.burst:
         return 1.0
-    lost = _all_lost(channel, copies, frames / copies) ** settings.passes
+    lost = _unannounced(channel, copies, frames / copies, symbols, settings.passes)
     for blocks, lag in _groups(cut, settings, channel.link):
         if blocks:
             lost += blocks * _block(cut, settings.passes, channel, lag)
@@ -162,10 +194,17 @@ def _groups(cut: Geometry, settings: Settings, link: Link) -> list[tuple[int, in
     return [(cut.blocks - rest, together), (rest, rest)]
 
 
-def _all_lost(channel: Channel, times: int, apart: float) -> float:
-    """Probability that so many frames, so far apart, are all lost."""
-    again = channel.loss + (1 - channel.loss) * channel.correlation**apart
-    return float(channel.loss * again ** (times - 1))
+def _unannounced(channel: Channel, times: int, apart: float, symbols: int, passes: int) -> float:
+    """Probability that of so many frames a pass, so far apart, fewer than `symbols` come."""
+    kept = channel.correlation**apart
+    if symbols == 1:
+        again = channel.loss + (1 - channel.loss) * kept
+        return float((channel.loss * again ** (times - 1)) ** passes)
+    once = lost_of(times, channel.loss, kept)
+    total = once
+    for _ in range(passes - 1):
+        total = np.convolve(total, once)
+    return float(total[len(total) - symbols :].sum())
 
 
 def _block(cut: Geometry, passes: int, channel: Channel, lag: int) -> float:

@@ -1,4 +1,4 @@
-"""What sending one object will take and survive: the answer of `diode plan`.
+"""What sending objects will take and survive: the answer of `diode plan`.
 
 An object of B blocks, each lost with probability P (binomial.binomial_tail), is lost with
 1-(1-P)^B, and so it is when none of its manifests arrives. Frames are taken to be lost
@@ -18,6 +18,8 @@ from diode.binomial import binomial, binomial_tail
 from diode.code import CODES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from diode.geometry import Geometry
     from diode.plan import Link, Settings
 
@@ -48,21 +50,96 @@ class Forecast:
         return sum(self.line_bytes.values())
 
 
+LOSSES = (0.01, 0.05, 0.1, 0.2)
+"""Shares of frames lost that a forecast is made for."""
 MANIFEST_ESTIMATE = 110
 """Bytes of an announcement with a name of usual length, for planning without a file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Some objects of one size. symbols: how many make up their announcement, of so many bytes."""
+
+    size: int
+    count: int = 1
+    symbols: int = 1
+    symbol_bytes: int = MANIFEST_ESTIMATE
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What all objects of a plan take and survive; the fields as in `Forecast`.
+
+    `outage` is the shortest of all, `failure` the probability that any object is not whole.
+    """
+
+    largest: Forecast
+    objects: int
+    size: int
+    frames: int
+    manifests: int
+    line_bytes: dict[str, float]
+    seconds: float | None
+    goodput: float | None
+    outage: float
+    failure: dict[float, float]
+
+    @property
+    def total(self) -> float:
+        return sum(self.line_bytes.values())
+
+
+def together(planned: Sequence[Planned], settings: Settings, link: Link) -> Together:
+    """All objects of a plan, at least one."""
+    each = [
+        (p.count, forecast(p.size, settings, link, manifest=p.symbol_bytes, symbols=p.symbols))
+        for p in planned
+    ]
+    line: dict[str, float] = {}
+    for count, one in each:
+        for name, value in one.line_bytes.items():
+            line[name] = line.get(name, 0.0) + count * value
+    size = sum(p.count * p.size for p in planned)
+    seconds = sum(line.values()) / link.rate if link.rate else None
+    return Together(
+        max((one for _, one in each), key=lambda one: one.geometry.size),
+        sum(p.count for p in planned),
+        size,
+        sum(count * one.frames for count, one in each),
+        sum(count * one.manifests for count, one in each),
+        line,
+        seconds,
+        size / seconds if seconds else None,
+        min(one.outage for _, one in each),
+        {p: any_of([(count, one.failure[p]) for count, one in each]) for p in LOSSES},
+    )
+
+
+def any_of(chances: Iterable[tuple[int, float]]) -> float:
+    """Probability that any of so many, each with that chance, happens."""
+    kept = sum(count * math.log1p(-min(chance, 1 - 1e-16)) for count, chance in chances)
+    return -math.expm1(kept)
+
+
 def forecast(
-    size: int, settings: Settings, link: Link, *, manifest: int = MANIFEST_ESTIMATE
+    size: int,
+    settings: Settings,
+    link: Link,
+    *,
+    manifest: int = MANIFEST_ESTIMATE,
+    symbols: int = 1,
 ) -> Forecast:
-    """Time, overhead and reliability of one object of that size; a carousel counts as one pass."""
+    """Time, overhead and reliability of one object of that size; a carousel counts as one pass.
+
+    manifest: bytes of each of the symbols that its announcement is made of.
+    """
     cut = plan.geometry(size, settings, link)
     passes = max(1, settings.passes)
     length = plan.frame_bytes(link, cut)
     on_line = link.line_bytes(length)
     frames = cut.data_frames
     announced = frame.HEADER + manifest + frame.CHECK
-    copies = plan.manifests(cut, settings, link, 1)
+    copies = plan.manifests(cut, settings, link, symbols) * symbols
     source = (cut.blocks - 1) * cut.k + cut.source_symbols(cut.blocks - 1) if cut.blocks else 0
     parity = frames - source
     parts = {
@@ -89,7 +166,7 @@ def forecast(
         seconds,
         size / seconds if seconds else None,
         _outage(cut, link, group, frames),
-        {p: failure(cut, passes, copies * passes, p) for p in (0.01, 0.05, 0.1, 0.2)},
+        {p: failure(cut, passes, copies * passes, p, symbols) for p in LOSSES},
     )
 
 
@@ -108,14 +185,16 @@ def _outage(cut: Geometry, link: Link, group: int, frames: int) -> float:
     return max(0, hit - 1) * link.line_bytes(plan.frame_bytes(link, cut)) / link.rate
 
 
-def failure(cut: Geometry, passes: int, manifests: int, loss: float) -> float:
+def failure(cut: Geometry, passes: int, manifests: int, loss: float, symbols: int = 1) -> float:
     """Probability that an object is not whole after all passes, frames being lost independently.
+
+    manifests: frames of its announcement, of which any `symbols` are enough.
 
     For a code with enough numbers all n·passes symbols of a block are different; once they
     come round again a repeated number counts only where its first sending was lost. That
     raptorq needs a symbol more once in 256 blocks changes next to nothing.
     """
-    lost_manifest = loss**manifests
+    lost_manifest = binomial_tail(manifests, loss, manifests - symbols)
     if not cut.blocks:
         return lost_manifest
     lost = [_block_failure(cut, b, passes, loss) for b in (0, cut.blocks - 1)]

@@ -46,6 +46,8 @@ class Losses:
     """Before the first one heard, not counted as lost."""
     duplicates: int = 0
     reordered: int = 0
+    latest: int = 0
+    """Places that the frame that was most late came late."""
     bursts: dict[int, int] = field(default_factory=dict)
     """Lengths of runs of lost frames, and how many there were of each."""
     entries: tuple[int, int] = (0, 0)
@@ -121,10 +123,22 @@ def losses(arrivals: I64, count: int, *, late: bool) -> Losses:
         first,
         len(arrivals) - int(heard.sum()),
         int((arrivals < peaks).sum()),
+        _latest(arrivals),
         _runs(lost),
         (int((~before & after).sum()), int((~before).sum())),
         (int((before & ~after).sum()), int(before.sum())),
     )
+
+
+def _latest(arrivals: I64) -> int:
+    """The largest displacement (RFC 5236): places between where a frame came and its rank.
+
+    Of what came twice the first counts.
+    """
+    firsts = np.unique(arrivals, return_index=True)[1]  # by rank
+    places = np.empty_like(firsts)
+    places[np.argsort(firsts)] = np.arange(len(firsts))
+    return int((places - np.arange(len(firsts))).max(initial=0))
 
 
 def _runs(lost: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[int, int]:

@@ -116,14 +116,14 @@ def test_no_setting_would_do(shell: Shell) -> None:
 
 def test_a_target_that_is_no_probability(shell: Shell) -> None:
     (shell.folder / "cap").write_bytes(b"")
-    ran = shell.run("linktest", "recv", "--from", "file:cap", "--loss-target", "5")
+    ran = shell.run("linktest", "recv", "--from", "file:cap", "--want", "5")
     assert ran.code == 2
-    assert "--loss-target 1e-9" in ran.err
+    assert "--want 1e-9" in ran.err
 
 
 def test_sound_goes_through_the_modems(shell: Shell) -> None:
     event = measured(
-        shell, "wav:x.wav", "--seconds", "2", listen=("--size", "2k", "--loss-target", "1e-3")
+        shell, "wav:x.wav", "--seconds", "2", listen=("--size", "2k", "--want", "1e-3")
     )
     assert [part["modem"] for part in event["segments"]] == ["robust", "telephone", "cable"]
     for part in event["segments"]:

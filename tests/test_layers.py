@@ -456,6 +456,8 @@ TESTED_IN = {
     "diode.alignment": "test_linktest.py",
     "diode.linkstats": "test_linktest.py",
     "diode.service.linktest": "test_cli_linktest.py",
+    "diode.cli.plan_objects": "test_cli_plan.py",
+    "diode.cli.plan_report": "test_cli_plan.py",
     "diode.cli.linktest_plot": "test_cli_linktest.py",
     "diode.cli.linktest_recv": "test_cli_linktest.py",
     "diode.cli.linktest_report": "test_cli_linktest.py",

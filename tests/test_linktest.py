@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pair import BytesSource, Listener, content, everything, examples
+from pair import examples
 
 from diode import frame, line, plan
 from diode.advice import (
@@ -19,7 +19,7 @@ from diode.advice import Level, advise, failure, level_advice, lost_of
 from diode.alignment import compare
 from diode.carrier.channel import Channel
 from diode.carrier.impairment import Impairment
-from diode.events import Key
+from diode.forecast import Planned
 from diode.frame import Frames, Kind
 from diode.linkstats import beta, losses, upper_bound
 from diode.linktest import (
@@ -35,7 +35,6 @@ from diode.linktest import (
 )
 from diode.plan import Link, Settings, binomial_tail, geometry
 from diode.service.linktest import Listener as Listening
-from diode.transmitter import Transmitter
 
 RATE = 11_520.0
 RUN = 0x1234_5678
@@ -186,7 +185,7 @@ def test_a_sender_that_was_stopped_says_so() -> None:
 def test_losses_by_hand() -> None:
     found = losses(np.array([2, 3, 6, 5, 5, 9]), 12, late=True)
     assert (found.sent, found.lost, found.missed) == (10, 5, 2)
-    assert (found.duplicates, found.reordered) == (1, 2)
+    assert (found.duplicates, found.reordered, found.latest) == (1, 2, 1)
     assert found.bursts == {1: 1, 2: 2}
     assert found.longest == 2
     assert (found.entries, found.exits) == ((3, 5), (2, 4))
@@ -283,6 +282,7 @@ def test_duplicates_and_late_frames_are_counted() -> None:
     assert found.lost == 0
     assert found.duplicates == tally.pieces_duplicated
     assert found.reordered > 0
+    assert found.latest == 3
     assert damage.flipped == 0
 
 
@@ -322,7 +322,7 @@ def test_symbols_lost_in_bursts() -> None:
 
 def test_more_loss_and_longer_bursts_cost_more() -> None:
     costs = [
-        advise(Measured(link(), loss, burst), 100_000, 1e-9).line_bytes
+        advise(Measured(link(), loss, burst), [Planned(100_000)], 1e-9).line_bytes
         for loss, burst in ((0.001, 1.01), (0.05, 1.06), (0.2, 1.3), (0.2, 20.0))
     ]
     assert costs == sorted(costs)
@@ -330,63 +330,21 @@ def test_more_loss_and_longer_bursts_cost_more() -> None:
 
 def test_what_is_advised_keeps_the_target_and_is_said_in_options() -> None:
     channel = Measured(link(), 0.06, 5.0, 25)
-    advice = advise(channel, 1_000_000, 1e-9)
+    advice = advise(channel, [Planned(1_000_000)], 1e-9)
     assert advice is not None
     assert failure(advice.geometry, advice.settings, channel) <= 1e-9
     words = advice.options("cobs").split()
     assert words[:4] == ["--line", "cobs", "--code", "zfec"]
     assert words[4::2] == ["--redundancy", "--passes", "--burst"]
     assert math.isclose(advice.seconds or 0, advice.line_bytes / RATE)
-    unpaced = advise(Measured(link(rate=None), 0.06, 5.0), 1_000_000, 1e-9)
+    unpaced = advise(Measured(link(rate=None), 0.06, 5.0), [Planned(1_000_000)], 1e-9)
     assert unpaced is not None
     assert "--burst" not in unpaced.options("cobs")
 
 
 def test_where_no_setting_would_do() -> None:
-    assert advise(Measured(link(), 1.0, 100.0), 1000, 1e-9) is None
-    assert advise(Measured(link(), 0.97, 5000.0), 1000, 1e-9) is None
-
-
-CHANNELS = ["drop=5%", "ge=1%/20%", "flip=1e-4", "slip=1e-4", "burst=200ms/5s"]
-
-
-def deliver(spec: str, advised, name: str, size: int, seed: int) -> bool:
-    """Send one object with the settings advised through that channel."""
-    data = content(size, seed)
-    transmitter = Transmitter(7, advised.settings, link(name))
-    transmitter.add(1, BytesSource(data))
-    encoder, decoder = line.encoder(name), line.decoder(name)
-    frames = Frames.of_pieces(everything(transmitter))
-    channel = Channel(Impairment.parse(f"{spec},seed={seed}"), RATE)
-    test = segment(name, 4)
-    # The channel has been at work for a while, so that it may begin in its bad state.
-    channel.apply(line.encoder(name).encode(test.frames(0, 20 + seed % 180)))
-    raw = np.concatenate([channel.apply(encoder.encode(frames)).data, channel.flush().data])
-    rows = [*decoder.feed(raw), *decoder.flush()]
-    listener = Listener()
-    listener.take(listener.receiver.receive(rows, 0.0))
-    return listener.delivered.get(Key(7, 1)) == data
-
-
-def simulate(spec: str, size: int, objects: int) -> None:
-    for name in ("cobs", "rs"):
-        found, _, _ = measure(f"{spec},seed=9", name, 60)
-        measured = Measured(link(name), found.bound, found.burst_bound, found.longest)
-        advised = advise(measured, size, 1e-9)
-        assert advised is not None
-        failed = [s for s in range(objects // 2) if not deliver(spec, advised, name, size, s)]
-        assert not failed, (name, advised.options(name), failed)
-
-
-@pytest.mark.parametrize("spec", CHANNELS)
-def test_what_is_advised_delivers(spec: str) -> None:
-    simulate(spec, 10_000, 200 if spec.startswith("ge") else 20)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("spec", CHANNELS)
-def test_what_is_advised_delivers_a_thousand(spec: str) -> None:
-    simulate(spec, 30_000, 1000)
+    assert advise(Measured(link(), 1.0, 100.0), [Planned(1000)], 1e-9) is None
+    assert advise(Measured(link(), 0.97, 5000.0), [Planned(1000)], 1e-9) is None
 
 
 # Listening ----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
 @click.option(
+    "--want",
     "--loss-target",
     "target",
     type=float,
@@ -91,7 +92,7 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     if not 0 < target < 1:
-        raise UsageError(f"--loss-target {target:g} is no probability", hint="--loss-target 1e-9")
+        raise UsageError(f"--want {target:g} is no probability", hint="--want 1e-9")
     saving = None if save is None else Output(save)
     plotting = None if plot is None else Plot(plot)
     medium, reader = reading.opened(report, url, impair, sandbox, buffer)
@@ -105,7 +106,9 @@ def command(
     figures = _figures(listener, bytes_, target)
     _tell(report, figures, reading.dropped(medium), saving)
     if plotting is not None:
-        linktest_plot.draw(plotting, figures.results)
+        best = figures.best()
+        advice = None if best is None else figures.command(best)
+        linktest_plot.draw(plotting, figures.results, advice)
     if listener.stopped:
         return INTERRUPTED
     return 0 if figures.best() is not None else Partial.exit_code

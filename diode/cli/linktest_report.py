@@ -13,6 +13,7 @@ from diode.carrier import CarrierFacts, ethernet
 from diode.cli import options
 from diode.cli.report import plural, seconds, size
 from diode.errors import UsageError
+from diode.forecast import Planned
 from diode.linktest import UNPACED_RATE
 from diode.plan import Link
 from diode.service.linktest import SYNCHRONOUS
@@ -50,7 +51,7 @@ class Figures:
         except UsageError:  # a modem and a line that do not go together: no sender of ours
             return None
         channel = Channel(there, losses.bound, losses.burst_bound, losses.longest)
-        return advise(channel, self.size, self.target)
+        return advise(channel, [Planned(self.size)], self.target)
 
     def best(self) -> int | None:
         """Which result's settings take the least time on the line; None where none will do."""
@@ -133,6 +134,7 @@ def _fields(result: Result, advice: Advice | None) -> dict[str, Any]:
         "missed_at_start": losses.missed,
         "duplicates": losses.duplicates,
         "reordered": losses.reordered,
+        "reordered_places": losses.latest,
         "bursts": {str(length): count for length, count in losses.bursts.items()},
         "gilbert": {"p": losses.p, "r": losses.r},
         "mean_burst_bound": losses.burst_bound,
@@ -258,7 +260,7 @@ def _show_advice(report: Report, figures: Figures) -> None:
     what = f"objects of {size(figures.size)}, of which at most {figures.target:.0e} may be lost"
     if best is None:
         report.warn(f"for {what}, no setting would do on this link as measured")
-        report.say("a longer test, smaller objects or a larger --loss-target may show a way")
+        report.say("a longer test, smaller objects or a larger --want may show a way")
         return
     advice, result = figures.advice[best], figures.results[best]
     assert advice is not None
