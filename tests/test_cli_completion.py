@@ -245,7 +245,7 @@ def test_files_of_any_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("diode send x --to 'wav:a?mo", "'wav:a?mo", ["wav:a?modem="]),
         ("diode send x --to wav:a?modem=", "=", None),
         ("diode send x --to=ser", "ser", ["serial:"]),
-        ("diode rec", "rec", ["recv"]),
+        ("diode recv", "recv", ["recv"]),
     ],
 )
 def test_bash_gets_the_piece_behind_the_last_break(
@@ -275,7 +275,7 @@ def test_half_a_line_is_no_error(monkeypatch: pytest.MonkeyPatch, shell: str) ->
 def test_the_environment_asks(shell: Shell) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "diode"],
-        env={**os.environ, "DIODE_LINE": "diode rec", "_DIODE_COMPLETE": "zsh_complete"},
+        env={**os.environ, "DIODE_LINE": "diode recv", "_DIODE_COMPLETE": "zsh_complete"},
         capture_output=True,
         text=True,
         check=False,

@@ -114,7 +114,7 @@ def test_a_wrong_command_line_is_a_line_too(shell: Shell) -> None:
     ran = shell.run("send", "--log-format", "json")
     assert ran.code == 2
     said = json.loads(ran.err)
-    assert said["message"] == "Missing argument 'PATH...'."
+    assert said["message"] == "Missing option '--to'."
     assert said["hint"] == "diode send --help"
 
 

@@ -280,3 +280,22 @@ def test_how_it_goes_can_be_seen_at_both_ends(ends: Ends) -> None:
     assert "SENDING" in ran.out
     assert ends.sender.stop() == 0
     assert "SENDING" not in ends.shell.run("status", "tx").out
+
+
+def test_what_a_carousel_keeps_leaves_room_for_what_is_new_after_a_restart(shell: Shell) -> None:
+    """More than a flow's window of them."""
+    (shell.folder / "out").mkdir()
+    (shell.folder / "sender.toml").write_text(
+        '[sender]\nto = "file:cap"\nstate = "tx"\nbundle = false\ncarousel = { last = 100 }\n'
+        '[[sender.drop]]\nfolder = "out"\nsettle = "100ms"\n'
+    )
+    for number in range(80):
+        (shell.folder / "out" / f"{number}").write_bytes(b"%d" % number)
+    sender = Service(shell, shell.folder / "sender.toml").start()
+    wait_until(lambda: len(sender.events("object_sent")) >= 80, 60)
+    assert sender.stop() == 0
+    sender.start()
+    drop(shell.folder / "out" / "new", b"new")
+    wait_until(lambda: any(e["name"] == "new" for e in sender.events("object_sent")), 30)
+    assert sender.stop() == 0
+    assert len(sender.events("object_queued")) == 81

@@ -10,6 +10,7 @@ EXIT_CODES = {
     "DiodeError": 1,
     "UsageError": 2,
     "KeyFileError": 2,
+    "NoState": 2,
     "Partial": 3,
     "NothingHeard": 4,
     "CarrierError": 10,
@@ -20,6 +21,7 @@ EXIT_CODES = {
     "ConfigurationError": 14,
     "OtherState": 14,
     "SourceError": 1,
+    "ReceiptError": 1,
     "ConfinementError": 1,
 }
 CLASSES = {

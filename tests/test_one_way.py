@@ -970,6 +970,9 @@ def test_the_time_of_day_is_only_written_down() -> None:
     }
     assert asks == {
         "diode.sink.ledger",
+        "diode.service.spool",
+        "diode.cli.run_told",
+        "diode.doctor.clock",
         "diode.cli.log",
         "diode.service.reading_health",
         "diode.service.vitals",

@@ -44,7 +44,8 @@ def test_of_a_receiver_that_runs(tmp_path: Path) -> None:
 
 
 def test_of_one_that_was_killed(tmp_path: Path) -> None:
-    leave(tmp_path, health=a_health(clock=replace(HERE, seconds=HERE.seconds - 60)))
+    then = replace(HERE, seconds=time.monotonic() - 60)
+    leave(tmp_path, health=a_health(clock=then))
     health, _, age = reading_health.load(str(tmp_path))
     assert 60 <= age < 90
     assert health.line.state is LinkState.STOPPED

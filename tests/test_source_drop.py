@@ -246,3 +246,30 @@ def test_without_a_watch_one_waits_and_can_be_woken():
         assert scans.wait(60) == []
     finally:
         scans.close()
+
+
+def test_what_is_renamed_in_while_a_scan_goes_on_is_taken_once(place):
+    for number in range(3 * PIECE):
+        (place.folder / f"{number:06}").touch()
+    place.scan()
+    assert len(place.scan(3)) == 3 * PIECE
+    scan = place.drop.scan(lambda: place.now)
+    assert next(scan) is None  # it has passed some places by now, and not others
+    late = [f"{letter}{number}" for letter in "!z" for number in range(20)]
+    for name in late:
+        (place.folder / name).touch()
+        ripe = place.drop.arrived((name,))
+        assert ripe is not None
+        place.drop.take(ripe)
+    assert [one for one in scan if one is not None] == []
+    assert place.scan(3) == []
+    assert place.scan(3) == []
+    assert set(place.drop.taken) >= {(name,) for name in late}
+
+
+def test_a_name_that_cannot_be_given_back_stops_nothing(place):
+    for name in (LEAVING, LEAVING + "back", "a", "z"):
+        (place.folder / name).touch()
+    place.scan()
+    place.scan(1)
+    assert sorted(place.scan(3)) == ["a", "back", "z"]

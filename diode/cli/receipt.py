@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from diode import lettering
-from diode.cli import options
+from diode.cli import complete, options
 from diode.cli.report import Report
 from diode.errors import DestinationError, SignatureError, UsageError
 from diode.objects import escape
@@ -34,7 +34,13 @@ MOST_QR = 4000
 @click.command(short_help="what has come, to be carried back to the sender")
 @click.argument("path", metavar="INBOX|STATE", required=False)
 @click.option("--sender", metavar="ID", help="Of which sender.  [default: the only one]")
-@click.option("--sign", "key_file", metavar="KEYFILE", help="Sign with this secret key.")
+@click.option(
+    "--sign",
+    "key_file",
+    metavar="KEYFILE",
+    shell_complete=complete.files,
+    help="Sign with this secret key.",
+)
 @click.option("-o", "--output", type=click.Path(), help="Write a file to be carried.")
 @click.option("--text", is_flag=True, help="Print lines to be copied by hand.  [default]")
 @click.option("--qr", is_flag=True, help="Draw a QR code in the terminal.")
@@ -45,6 +51,7 @@ MOST_QR = 4000
     "receipt_keys",
     multiple=True,
     metavar="PUBKEY",
+    shell_complete=complete.files,
     help="With --read: it has to be signed by this key. Repeatable.",
 )
 @options.manners

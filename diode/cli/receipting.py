@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from diode.cli import complete
 from diode.cli.report import plural
 from diode.errors import Partial, SourceError, UsageError
 from diode.objects import escape
@@ -84,6 +85,7 @@ def receipt_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "receipt_keys",
         multiple=True,
         metavar="PUBKEY",
+        shell_complete=complete.files,
         help="Accept receipts signed by this key. Repeatable.",
     )
     unsigned = click.option(

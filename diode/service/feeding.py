@@ -348,8 +348,11 @@ class Feed:
 
     def _put(self, waiting: Waiting, offer: Offer) -> None:
         number = offer.entry.number
-        waiting.took(number, offer.entry.manifest.size)
-        self._flow_of[number] = waiting
+        if offer.entry.state == "sent":  # only the carousel gets it, and no word comes of that
+            self.settling.kept.add(number)
+        else:
+            waiting.took(number, offer.entry.manifest.size)
+            self._flow_of[number] = waiting
         self._offers.append(offer)
         self._ring()
 

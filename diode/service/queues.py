@@ -142,7 +142,12 @@ class Queues:
 
     def gone(self) -> list[tuple[str, Parts]]:
         """Files that had been taken and are not there any more, since the last time."""
-        found = [(p.folder, parts) for p in self.places for parts in p.files.gone]
+        found = [
+            (place.folder, parts)
+            for place in self.places
+            for parts in place.files.gone
+            if parts not in place.files.taken  # another of that name has come since
+        ]
         for place in self.places:
             place.files.gone = []
         return found

@@ -17,6 +17,7 @@ again nor touched, until it changes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ class DropFolder:
         """What may be unfinished, and since when it has been as it is."""
         self._told: dict[Parts, str] = {}
         self._trouble: Parts | None = None
+        self._lately: set[Parts] = set()
+        """What was taken since the last scan began: it may have passed there before."""
 
     @property
     def waiting(self) -> int:
@@ -99,6 +102,7 @@ class DropFolder:
     def scan(self, clock: Callable[[], float]) -> Iterator[Ripe | None]:
         """Every file that is ripe by now; None now and then, and at the end of it all."""
         seen: set[Parts] = set()
+        self._lately.clear()
         self.whole, self.folders = True, []
         pending: list[Parts] = [()]
         count = 0
@@ -119,7 +123,7 @@ class DropFolder:
             self.folders += below
             pending += sorted(below, reverse=True)
         if self.whole:
-            self._forget(seen)
+            self._forget(seen | self._lately)
         yield None
 
     def arrived(self, parts: Parts) -> Ripe | None:
@@ -142,6 +146,7 @@ class DropFolder:
         """It is going to be sent: leave it alone from now on, while it is as it is."""
         assert ripe.found.identity is not None
         self.taken[ripe.parts] = ripe.found.identity
+        self._lately.add(ripe.parts)
         self._waiting.pop(ripe.parts, None)
 
     def forget(self, parts: Parts, was: Identity | None) -> None:
@@ -266,7 +271,10 @@ class DropFolder:
 def _put_back(folder: int, name: str) -> None:
     """Give something its name back that was about to leave when this process was killed."""
     wanted = name.removeprefix(LEAVING)
-    try:
-        os.stat(wanted, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        os.rename(name, wanted, src_dir_fd=folder, dst_dir_fd=folder)
+    if not wanted:  # nobody of ours made that
+        return
+    with contextlib.suppress(OSError):  # it stays as it is, and the others need not wait for it
+        try:
+            os.stat(wanted, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            os.rename(name, wanted, src_dir_fd=folder, dst_dir_fd=folder)
