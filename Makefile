@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow check coverage fuzz bench format vectors man bundle clean
+.PHONY: help demo test test-slow check coverage soak fuzz bench format vectors man bundle clean
 
 help:
 	@echo 'make demo       a real file crosses a damaged one-way serial line'
 	@echo 'make test       the tests'
 	@echo 'make check      ruff and mypy'
 	@echo 'make test-slow  tests that take minutes: a gigabyte, long soaks'
+	@echo 'make soak       both ends of the service over a bad line for an hour'
 	@echo 'make fuzz       each fuzzing harness for a minute'
 	@echo 'make bench      speeds and overheads, as ratios measured in one run'
 	@echo 'make vectors    write tests/vectors anew from the code'
@@ -44,6 +45,9 @@ check: $(VENV)/installed
 
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest -q -n 2 -m 'not slow' --cov=diode --cov-branch --cov-report=term
+
+soak: $(VENV)/installed
+	SOAK_FILES=$${SOAK_FILES:-6000} $(BIN)/python -m pytest -q -m slow tests/test_soak.py
 
 fuzz: $(VENV)/installed
 	@for harness in tests/fuzz/fuzz_*.py; do \

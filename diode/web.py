@@ -120,6 +120,14 @@ class Server:
         """Answer in a thread of its own."""
         threading.Thread(target=self.run, name="web", daemon=True).start()
 
+    def descriptors(self) -> set[int]:
+        """What has to stay open."""
+        return {self._inner.fileno()}
+
+    def leave(self) -> None:
+        """Another process listens there from now on."""
+        self._inner.server_close()
+
     def close(self) -> None:
         """Listen no more, and close what is open."""
         self._inner.shutdown()

@@ -15,9 +15,10 @@ from healths import NOW, a_health, a_line, a_sender
 from prometheus_client.parser import text_string_to_metric_families
 
 from diode import metrics
-from diode.health import Alarm, FlowHealth, LinkState, Loss, Repair, Sending
+from diode.health import Alarm, FlowHealth, Health, LinkState, Loss, Repair, Sending
 from diode.metrics.listener import Listener
 from diode.metrics.textfile import Textfile
+from diode.service import snapshots
 from diode.web import Address
 
 ALERTS = importlib.resources.files("diode.metrics").joinpath("alerts.yml")
@@ -197,15 +198,24 @@ def test_a_link_in_the_way_is_not_followed(tmp_path) -> None:
 # The listener -----------------------------------------------------------------------------------
 
 
-def test_whoever_asks_gets_what_was_written_last() -> None:
-    listener = Listener(Address.parse("127.0.0.1:0"))
-    listener.start()
+def test_whoever_asks_gets_what_there_is_now(tmp_path) -> None:
+    """In a process of its own, which ends with this one's hold on it."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+
+    def look() -> Health | None:
+        return snapshots.read(str(tmp_path), snapshots.HEALTH, Health)
+
+    listener = Listener(Address.parse("127.0.0.1:0"), look, lambda: None)
     try:
         url = f"http://{listener.address}/metrics"
         assert urllib.request.urlopen(url, timeout=5).read() == b""
-        listener.write(a_health())
+        snapshots.write(folder, snapshots.HEALTH, a_health())
         with urllib.request.urlopen(url, timeout=5) as answer:
             assert answer.read() == metrics.exposition(a_health())
             assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     finally:
         listener.close()
+        os.close(folder)
+    assert not os.path.exists(f"/proc/{listener.process}")
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(url, timeout=5)

@@ -9,9 +9,7 @@ found no room is counted and told, in its place among the bytes.
 It cannot be asked for anything. It ends when the carrier ends, or at once when the other end of
 `life` is closed, by whoever held it or by the kernel after whoever was killed: on Linux the kernel
 then sends SIGKILL by itself (F_SETSIG on a pipe), whatever this process is doing, even
-when it is stopped. PR_SET_PDEATHSIG would be the usual way, but is a signal from the dying
-parent, and a parent under Landlock (ABI 6, "scoped") may send none to this process: it is
-dropped without a word. Elsewhere the pipe is looked at between two reads.
+when it is stopped (child.py). Elsewhere the pipe is looked at between two reads.
 
 SIGINT and SIGTERM are ignored: Ctrl-C and service managers signal both processes, and it is the
 other one that decides what an orderly end is. Standard output and error are closed, since
@@ -20,12 +18,9 @@ they belong to what was delivered and to the operator's terminal.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import itertools
 import os
 import select
-import signal
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -33,14 +28,10 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 import numpy as np
 
+from diode import child
 from diode.carrier import ROOM, words
 from diode.carrier.ring import STREAM, WORD, Writer
 from diode.frame import Frames
-
-try:
-    import fcntl
-except ImportError:  # no POSIX, hence no fork either
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +49,7 @@ MOST_READ = 1 << 20
 MOST_NOTICES = 100
 """Notices that wait for room; of more, the oldest are forgotten."""
 NAME = "diode-reader"
-"""What `ps` and `top` show, 15 characters at most."""
+"""What `ps` and `top` show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +71,9 @@ def run(program: Program, ring: Ring, life: int, breath: int) -> NoReturn:
     """
     status = 1
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-        gc.freeze()  # what there is already stays in pages shared with the other process
-        _keep_only({life, breath, *ring.descriptors()}, standard=program.standard)
-        _end_with(life)
-        with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
-            name.write(NAME)
+        child.ignore_signals()
+        child.begin(NAME, {life, breath, *ring.descriptors()}, standard=program.standard)
+        child.end_with(life)
         _drain(program, Pump(ring, life, waits=program.waits))
         status = 0
     finally:
@@ -117,25 +103,6 @@ def _drain(program: Program, pump: Pump) -> None:
         pump.say(words.failed(error))
     else:
         pump.say(words.Ended())
-
-
-def _keep_only(descriptors: set[int], *, standard: bool) -> None:
-    """Close every descriptor but these; the standard ones lead nowhere."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (1, 2) if standard else (0, 1, 2):
-        os.dup2(nowhere, number)
-    for name in os.listdir("/dev/fd"):
-        if int(name) > 2 and int(name) not in descriptors:
-            with contextlib.suppress(OSError):  # what listed them is closed already
-                os.close(int(name))
-
-
-def _end_with(life: int) -> None:
-    """Have the kernel end this process when the other end of the pipe is closed."""
-    if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 VERBS = (
     "send",
     "recv",
+    "run",
     "plan",
     "inspect",
     "linktest",

@@ -85,6 +85,20 @@ def sender(
     return _confine(report, bounds, sandbox)
 
 
+def service_sender(
+    report: Report,
+    urls: tuple[str, ...],
+    own: tuple[str, ...],
+    read: tuple[str, ...],
+    sandbox: str,
+) -> str:
+    """Confine a sender that stays on air. own: folders in which it changes files. read: those, and
+    files, that it looks at.
+    """
+    os.umask(confine.umask_for(0))
+    return _confine(report, _bounds(urls, sends=True, own=own, read=read), sandbox)
+
+
 def _bounds(
     urls: tuple[str, ...],
     *,

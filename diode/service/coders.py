@@ -19,7 +19,6 @@ comes after, is computed here.
 from __future__ import annotations
 
 import contextlib
-import gc
 import mmap
 import os
 import signal
@@ -31,7 +30,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from diode import confine
+from diode import child, confine
 from diode.coder import Made, Making
 from diode.errors import UsageError
 from diode.geometry import Geometry
@@ -185,13 +184,8 @@ def _work(its: socket.socket, memory: mmap.mmap) -> NoReturn:
     """All that such a process ever does."""
     status = 1
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-        gc.freeze()  # what there is already stays in pages shared with the other process
-        _keep_only(its.fileno())
-        with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
-            name.write(NAME)
+        child.ignore_signals()
+        child.begin(NAME, {its.fileno()})
         confine.no_core()
         os.umask(confine.STRICT_UMASK)
         confine.confine(confine.Bounds(sends=True))
@@ -212,14 +206,3 @@ def _serve(its: socket.socket, view: U8) -> None:
         made = geometry.coding.encode(source, numbers)
         view[parity : parity + made.size].reshape(made.shape)[:] = made
         its.send(_DONE)
-
-
-def _keep_only(descriptor: int) -> None:
-    """Close every other one; the standard ones lead nowhere."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nowhere, number)
-    for name in os.listdir("/dev/fd"):
-        if int(name) > 2 and int(name) != descriptor:
-            with contextlib.suppress(OSError):  # what listed them is closed already
-                os.close(int(name))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from diode import carrier
+from diode import carrier, flow
 from diode.errors import ConfigurationError, DiodeError, UsageError
 from diode.objects import escape
 from diode.plan import Settings
@@ -86,6 +86,7 @@ class Sender(_Table, frozen=True):
     sign: str | None = None
     encrypt_to: str | list[str] = msgspec.field(default_factory=list)
     link_key: str | None = None
+    jobs: Annotated[int, Within(0, 64, "a whole number from 0 to 64")] = 0
     sandbox: Sandbox = "auto"
     impair: str | None = None
     heartbeat: Annotated[Seconds, Within(0.1, 86400, "a time from 100ms to a day, such as 10s")] = (
@@ -101,6 +102,12 @@ class Sender(_Table, frozen=True):
     @property
     def recipients(self) -> tuple[str, ...]:
         return _many(self.encrypt_to)
+
+    @property
+    def carousel_kept(self) -> flow.Carousel:
+        """How much of what was sent is sent again."""
+        asked = self.carousel
+        return flow.NOTHING_KEPT if asked is None else flow.Carousel(asked.last, asked.seconds)
 
     @property
     def settings(self) -> Settings:

@@ -154,6 +154,25 @@ class Feed:
         self._reload = True
         self._watch.wake()
 
+    @property
+    def highest(self) -> int:
+        """Highest object number used."""
+        return self._state.number
+
+    def under_way(self, most: int) -> list[tuple[Entry, int, int, str]]:
+        """Objects that the transmitter has passes to send of, those of higher priorities first:
+        each with its passes done and planned, and its flow. Called where `each_second` is.
+        """
+        found = []
+        for number, waiting in sorted(
+            self._flow_of.items(), key=lambda item: (-item[1].flow.priority, item[0])
+        )[:most]:
+            entry, planned = self.settling.entries[number], waiting.flow.passes
+            passes = self._transmitter.settings.passes if planned is None else planned
+            done = max(entry.passes_done, self.settling.passes.get(number, 0))
+            found.append((entry, done, passes, waiting.flow.name))
+        return found
+
     def news(self) -> Iterator[News]:
         """What is to be told, by the thread that tells."""
         while self.settling.news:

@@ -19,7 +19,6 @@ is ended in the same way, sooner: its call is made again at the next start.
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import select
@@ -32,6 +31,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from diode import child
 from diode.bucket import Bucket
 from diode.errors import DiodeError, UsageError
 from diode.objects import escape
@@ -188,10 +188,7 @@ def _serve(link: socket.socket, command: list[str], timeout: float) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-        gc.freeze()
-        _keep_only(link.fileno())
-        with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
-            name.write(NAME)
+        child.begin(NAME, {link.fileno()})
         heard = b""
         while piece := link.recv(_PIECE):
             heard += piece
@@ -204,17 +201,6 @@ def _serve(link: socket.socket, command: list[str], timeout: float) -> NoReturn:
         pass  # nobody listens any more
     finally:
         os._exit(0)
-
-
-def _keep_only(kept: int) -> None:
-    """Close every descriptor but this one; the standard ones lead nowhere."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nowhere, number)
-    for name in os.listdir("/dev/fd"):
-        if int(name) > 2 and int(name) != kept:
-            with contextlib.suppress(OSError):  # what listed them is closed already
-                os.close(int(name))
 
 
 def _environment(variables: dict[str, Any]) -> dict[str, bytes]:

@@ -48,6 +48,10 @@ class Settling:
         """What they were built of, of those that the transmitter has."""
         self.news: deque[News] = deque()
         self.sent = self.failed = 0
+        self.passes: dict[int, int] = {}
+        """Passes done, of those of which a pass has been."""
+        self.kept: set[int] = set()
+        """Sent in every planned pass, and not retired: what a carousel has."""
         self._pending: deque[Sent] = deque()
 
     def settle(self, events: Iterable[Sent]) -> None:
@@ -56,12 +60,14 @@ class Settling:
         passes = {e.number: e.passes_done for e in self._pending if isinstance(e, PassSent)}
         if passes:
             self._spool.passed(passes)
+            self.passes.update(passes)
         while self._pending:
             event = self._pending[0]
             entry = self.entries.get(event.number)
             if entry is not None and isinstance(event, ObjectSent):
                 self._spool.step([event.number], "sent")
                 self.sent += 1
+                self.kept.add(event.number)
                 self.news.extend(self._told_sent(entry, event))
             elif entry is not None and isinstance(event, ObjectRetired):
                 self.leave(entry)
@@ -116,6 +122,8 @@ class Settling:
 
     def _drop(self, entry: Entry) -> None:
         self.entries.pop(entry.number, None)
+        self.passes.pop(entry.number, None)
+        self.kept.discard(entry.number)
         if built := self.built.pop(entry.number, None):
             built.discard()
 

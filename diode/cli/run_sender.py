@@ -1,0 +1,269 @@
+"""The sender that a configuration describes, on air until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import structs
+
+from diode import slots
+from diode.cli import confinement, lanes, options, signals, signing
+from diode.cli.progress import Interval
+from diode.cli.report import plural
+from diode.cli.run_told import Scraped, Told
+from diode.constant_rate import ConstantRate
+from diode.errors import ConfigurationError, DiodeError, Partial
+from diode.health import Sending
+from diode.objects import escape
+from diode.service import config, notify
+from diode.service.building import Workbench
+from diode.service.coders import Coders
+from diode.service.feeding import Feed
+from diode.service.queues import Queues
+from diode.service.sender import Wake, transmit
+from diode.service.spool import Spool
+from diode.service.state import SenderState, default_folder
+from diode.source.bundle import StandingSpool
+from diode.source.watch import watch
+from diode.standing import Standing
+from diode.transmitter import Transmitter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Protocol
+
+    from diode.cli.report import Report
+    from diode.service.config import Drop, Sender
+    from diode.service.lanes import Outlet
+    from diode.service.notify import Notifier
+    from diode.service.turns import Turns
+    from diode.source.watch import Watch
+
+    class Closes(Protocol):
+        """What has to be closed."""
+
+        def close(self) -> None: ...
+
+    Closing = TypeVar("Closing", bound=Closes)
+
+STATUS = 5.0
+"""Seconds between two states that a service manager is told."""
+LEAP = 1 << 32
+"""Frames that count as sent while it runs: one that was killed goes on behind them (wire 3.4)."""
+
+
+def run(report: Report, path: str, sender: Sender) -> int:
+    """Send until a signal says that it is enough; the exit code."""
+    tagger = options.tagging(sender.link_key)
+    keys = signing.keys(report, sender.sign, sender.recipients)
+    named = lanes.named(sender.urls, sender.line)
+    named, settings, link = lanes.planned(named, sender.settings, tagger.extra, cbr=sender.cbr)
+    folder = sender.state or default_folder()
+    with contextlib.ExitStack() as stack:
+
+        def opened(thing: Closing) -> Closing:
+            stack.callback(thing.close)
+            return thing
+
+        state = stack.enter_context(SenderState(folder))
+        # Processes first: they have nothing of what is opened later, and there are no threads yet.
+        scraped = opened(Scraped(report, sender.metrics, folder, Sending))
+        scraped.start()
+        coder = opened(Coders(sender.jobs, report.warn))
+        outlet = lanes.opened(named, sender.impair, report, stack)
+        notifier = opened(notify.opened())
+        told = opened(Told(report, folder, sender.urls, scraped))
+        spool = opened(Spool(folder, state.sender, state.number, report.warn))
+        small, watching = opened(StandingSpool()), opened(watch())
+        _confine(report, path, sender, folder, scraped.folders)
+        # A thread shares the confinement only if it starts after it.
+        pool = stack.enter_context(ThreadPoolExecutor(max(1, sender.jobs), "ahead"))
+        queues = Queues(sender.drop, _skipped(report), watching, spool.taken)
+        transmitter = Transmitter(
+            state.sender,
+            replace(settings, cipher=keys.cipher),
+            link,
+            frames_before=state.frames,
+            highest_number=state.number,
+            signer=keys.signer,
+            encloser=keys.enclosing(state.secret),
+            tagger=tagger,
+            ahead=pool.submit,
+            coder=coder,
+            depth=max(1, sender.jobs),
+            flows=queues.flows,
+            carousel=sender.carousel_kept,
+        )
+        state.count_frames(transmitter.frames_sent + LEAP)
+        kept = not sender.carousel_kept.empty
+        bench = Workbench(transmitter.settings, link, small, kept=kept)
+        service = Service(report, path, sender, notifier, told)
+        turns = service.on_air(
+            transmitter, state, spool, queues, bench, watching, named[0].facts.batch
+        )
+        service.send(turns, outlet)
+        state.count_frames(transmitter.frames_sent)
+        return Partial.exit_code if lanes.missed(report, outlet) else 0
+
+
+def _confine(
+    report: Report, path: str, sender: Sender, state: str, others: tuple[str, ...]
+) -> None:
+    """others: folders, too, in which it writes."""
+    changed = tuple(drop.folder for drop in sender.drop if drop.after != "keep")
+    read = tuple(drop.folder for drop in sender.drop)
+    here = os.path.dirname(os.path.abspath(path))
+    confinement.service_sender(
+        report, sender.urls, (state, *changed, *others), (*read, here), sender.sandbox
+    )
+
+
+def _skipped(report: Report) -> Callable[[str, str], None]:
+    def skipped(path: str, why: str) -> None:
+        report.event("skipped", path=escape(path), reason=why)
+        report.say(f"skipped {escape(path)}: {why}")
+
+    return skipped
+
+
+class Service:
+    """A sender on air, and what comes from outside meanwhile: signals, a changed configuration."""
+
+    def __init__(
+        self, report: Report, path: str, sender: Sender, notifier: Notifier, told: Told
+    ) -> None:
+        self._report = report
+        self._path = path
+        self._sender = sender
+        self._notifier = notifier
+        self._told = told
+        self._wake = Wake()
+        self._asked = self._stopped = False
+        self._status = Interval(STATUS)
+
+    def on_air(
+        self,
+        transmitter: Transmitter,
+        state: SenderState,
+        spool: Spool,
+        queues: Queues,
+        bench: Workbench,
+        watching: Watch,
+        batch: int,
+    ) -> Standing | ConstantRate:
+        """What gives frames, fed from the drop folders. batch: of the carrier."""
+        self._transmitter = transmitter
+        self._feed = feed = Feed(
+            transmitter,
+            state,
+            spool,
+            queues,
+            bench,
+            watching,
+            ring=self._wake.ring,
+            each_second=lambda: self._told.tell(feed, transmitter, running=not self._over),
+            reread=self._reread,
+        )
+        self._over = False
+        if self._sender.cbr:
+            count = slots.in_turn(transmitter.link, batch)
+            self._turns: Turns = ConstantRate(transmitter, count, supply=feed, linger=None)
+        else:
+            self._turns = Standing(transmitter, feed, self._sender.heartbeat)
+        return self._turns
+
+    def send(self, turns: Turns, outlet: Outlet) -> None:
+        """Until a signal says that it is enough."""
+        folders = plural(len(self._sender.drop), "drop folder")
+        urls = " ".join(self._sender.urls)
+        self._report.event("sending", url=urls, folders=[d.folder for d in self._sender.drop])
+        self._report.say(f"on air; what comes into {folders} is sent")
+        try:
+            with self._signals():
+                self._feed.start()
+                self._notifier.begin("on air")
+                transmit(
+                    turns,
+                    outlet,
+                    log=self._feed.leaving,
+                    wake=self._wake,
+                    shown=self._shown,
+                    clock=time.monotonic,
+                )
+                self._feed.leaving.drained()
+        finally:
+            self._notifier.stop()
+            self._feed.see(self._transmitter.events())
+            self._over = True
+            self._feed.close()
+            self._tell()
+        self._report.say("stopped; what was not sent in every pass goes on at the next start")
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end it, SIGHUP has the configuration read again."""
+        before = signal.signal(signal.SIGHUP, lambda *_: self._feed.reload())
+        try:
+            with signals.asking(self._stop):
+                yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def _stop(self) -> None:
+        self._asked = True
+        self._wake.ring()
+
+    def _shown(self) -> None:
+        """After every write, and now and then in silence."""
+        self._feed.see(self._transmitter.events())
+        self._tell()
+        self._notifier.progressed()
+        if self._status.due():
+            waiting = sum(one.objects for one in list(self._feed.queues.waiting.values()))
+            self._notifier.status(f"{plural(waiting, 'object')} to send")
+        if self._asked and not self._stopped:
+            self._stopped = True
+            self._turns.stop()
+
+    def _tell(self) -> None:
+        """What the feed has to say."""
+        for news in self._feed.news():
+            self._report.event(news.event, **news.fields)
+            if news.warning:
+                self._report.warn(news.text)
+            else:
+                self._report.detail(news.text)
+
+    def _reread(self) -> Sequence[Drop] | None:
+        """The drop folders of the configuration as it is now; None where it is not to be used."""
+        self._notifier.reloading()
+        try:
+            new = config.read(self._path).sender
+            if new is None:
+                raise ConfigurationError("it describes no sender any more")
+        except DiodeError as error:
+            self._report.warn(f"the configuration stays as it was: {error}")
+            return None
+        finally:
+            self._notifier.begin("on air")
+        before = self._sender
+        changed = [
+            key.replace("_", "-")
+            for key in before.__struct_fields__
+            if key != "drop" and getattr(new, key) != getattr(before, key)
+        ]
+        known = {drop.folder for drop in before.drop}
+        added = [escape(drop.folder) for drop in new.drop if drop.folder not in known]
+        if changed or added:  # what was opened is open, and a confined process sees no more
+            self._report.warn(f"this takes a restart: {', '.join([*changed, *added])}")
+        drops = [drop for drop in new.drop if drop.folder in known]
+        self._sender = structs.replace(before, drop=drops)
+        self._report.event("reloaded", folders=[d.folder for d in drops], restart=changed + added)
+        self._report.say(f"read the configuration again: {plural(len(drops), 'drop folder')}")
+        return drops
