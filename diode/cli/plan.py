@@ -87,10 +87,7 @@ def command(
     looked at. With several objects, what is said to fail is any of them.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    if want is not None and not 0 < want < 1:
-        raise UsageError(f"--want {want:g} is no probability", hint="--want 1e-9")
-    if want is not None and result is None:
-        raise UsageError("--want goes with --linktest", hint="--linktest link.json --want 1e-9")
+    test = _tested(result, want)
     settings = options.settings(
         code, redundancy, loss, passes, burst, symbol_size, bundle=not no_bundle
     )
@@ -99,10 +96,6 @@ def command(
     extra = options.tagging(link_key).extra
     named, settings, link = lanes.planned(_named(urls, line), settings, extra, cbr=cbr)
     what = plan_objects.objects(_files(report, paths, sizes), settings, link)
-    if not what:
-        raise UsageError(
-            "there is nothing to plan for", hint="--size 10M, --size 1000x3k, or a PATH"
-        )
     items = plan_objects.planned(what, settings, link, keys.enclosing(bytes(32)), keys.signer)
     made = Plan(
         together(items, settings, link),
@@ -110,7 +103,7 @@ def command(
         link,
         named,
         plan_objects.Summary.of(what),
-        None if result is None else _measured(_Test(result, want), named, items, settings, link),
+        None if test is None else _measured(test, named, items, settings, link),
     )
     plan_report.tell(report, made)
     return 0
@@ -123,7 +116,11 @@ def _files(
         report.warn(f"skipped {escape(path)}: {why}")
 
     given = [plan_objects.File(size, count=count) for count, size in sizes]
-    return [*plan_objects.of_paths(paths, skipped), *given]
+    files = [*plan_objects.of_paths(paths, skipped), *given]
+    if not files:
+        hint = "--size 10M, --size 1000x3k, or a PATH"
+        raise UsageError("there is nothing to plan for", hint=hint)
+    return files
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +129,16 @@ class _Test:
 
     path: str
     want: float | None
+
+
+def _tested(path: str | None, want: float | None) -> _Test | None:
+    if want is not None and not 0 < want < 1:
+        raise UsageError(f"--want {want:g} is no probability", hint="--want 1e-9")
+    if path is None:
+        if want is not None:
+            raise UsageError("--want goes with --linktest", hint=f"--linktest FILE --want {want:g}")
+        return None
+    return _Test(path, want)
 
 
 def _measured(
