@@ -472,7 +472,7 @@ def test_nothing_but_chirps_costs_bounded_work(profile, gap, locked, monkeypatch
     for name in ("search", "track"):
         monkeypatch.setattr(timing, name, counting(name, getattr(timing, name)))
     monkeypatch.setattr(Code, "decode", counting("decode"))  # nothing comes out anyway
-    length = 10 if profile is not CABLE else 3
+    length = 5 if profile is not CABLE else 2
     once = np.concatenate([RMS * chirp(profile).real, noise(round(gap * profile.rate), 0.2)])
     feed_watched(demodulator, profile, np.resize(once, length * profile.rate))
     assert demodulator.signal.found == locked
