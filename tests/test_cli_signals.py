@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -25,3 +26,14 @@ def test_interrupt_handler_is_put_back() -> None:
     with signals.handled(signals.interrupt), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_that_got_lost_is_found_by_whoever_checks() -> None:
+    with signals.handled(signals.interrupt):
+        signals.check()
+        with contextlib.suppress(KeyboardInterrupt):  # as Python drops it in a finalizer
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signals.check()
+    with signals.handled(signals.interrupt):
+        signals.check()  # another time

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from diode import slots
-from diode.cli import complete, confinement, lanes, options, preparing, receipting, signing
+from diode.cli import complete, confinement, lanes, options, preparing, receipting, signals, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report, plural, seconds, size
@@ -336,6 +336,7 @@ def _transmit(
     with progress(report, "sending") as bar:
 
         def shown() -> None:
+            signals.check()
             notifier.progressed()
             way.look()
             passes = f"pass {state.number_of_pass}" + (f"/{state.passes}" if state.passes else "")
