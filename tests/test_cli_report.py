@@ -12,8 +12,9 @@ import sys
 
 import pytest
 
-from diode.cli.report import Report, plural, seconds, size
+from diode.cli.report import Report
 from diode.errors import CarrierError, Locked
+from diode.wording import plural, seconds, size
 
 NASTY = 'a\tb\x1b[31mred\u202e é 漢\udcff "quoted" \\ [bold]not[/bold] [/nothing] :bomb:\nsecond'
 

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from inboxes import BLOCK, SYMBOL, Thing, descriptors, reachable, some, tree, unprivileged
 
+from diode.database import Damaged
 from diode.errors import DestinationError, Locked
 from diode.events import Key
 from diode.objects import Type
 from diode.sink import Delivered, place
 from diode.sink.folder import Inbox
-from diode.sink.tables import Damaged
 from diode.sink.trouble import Lost
 
 THING = Thing(some(3 * BLOCK + 5))

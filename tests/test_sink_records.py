@@ -11,12 +11,12 @@ import pytest
 from inboxes import Thing, reachable, unprivileged
 
 from diode.bundle import Member
+from diode.database import Damaged, is_damage
 from diode.events import Key
 from diode.incoming import Course
 from diode.objects import Type
 from diode.sink import Delivered, Unpacked, records
 from diode.sink.ledger import Ledger, Refusal
-from diode.sink.tables import Damaged, is_damage
 
 COURSE = Course("plant 7", "ab12cd34", 1.5, 0.25, 40, 2, 9, 3, 5, 0.625)
 THING = Thing(b"content", b"a\x1b[31m\xff")

@@ -10,10 +10,10 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from diode.cli.report import plural
 from diode.objects import escape
 from diode.service.logbook import Logbook, Reached, Run, Unlogged, key_of
 from diode.service.resuming import Queue, queue
+from diode.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

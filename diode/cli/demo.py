@@ -35,9 +35,10 @@ from diode.carrier.coupling import Coupling
 from diode.carrier.impairment import Impairment
 from diode.cli import options
 from diode.cli.progress import Interval
-from diode.cli.report import Report, seconds, size
+from diode.cli.report import Report
 from diode.errors import DiodeError
 from diode.objects import escape
+from diode.wording import seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

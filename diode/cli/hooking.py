@@ -19,7 +19,6 @@ import click
 
 from diode.cli import options
 from diode.cli.progress import Ration
-from diode.cli.report import plural, seconds
 from diode.cli.storing import Storing
 from diode.errors import DestinationError, Partial, UsageError
 from diode.objects import Type, escape
@@ -29,6 +28,7 @@ from diode.service.hook_process import TIMEOUT, resolved
 from diode.service.hooks import Called, Hooks, Trouble, Wrote
 from diode.sink import Delivered, Unpacked, tally
 from diode.sink.store import shown
+from diode.wording import plural, seconds
 
 if TYPE_CHECKING:
     import contextlib

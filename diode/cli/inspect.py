@@ -11,13 +11,14 @@ from diode import carrier, frame, line
 from diode.cli import complete, confinement, options
 from diode.cli.output import Plot
 from diode.cli.progress import progress
-from diode.cli.report import Report, plural, size
+from diode.cli.report import Report
 from diode.errors import NothingHeard, Partial, UsageError
 from diode.frame import Kind, Reject, flat, portions
 from diode.inspection import Inspection, Seen, code_name
 from diode.objects import Type, escape
 from diode.service.receiver import PIECE
 from diode.tag import TAGGED
+from diode.wording import plural, size
 
 if TYPE_CHECKING:
     from diode.carrier.sound import Ear

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diode import line
-from diode.cli.report import plural
+from diode.wording import plural
 
 if TYPE_CHECKING:
     from diode.cli.output import Plot

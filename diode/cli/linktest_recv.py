@@ -22,9 +22,10 @@ from diode.cli import (
 from diode.cli.linktest_result import VERSION
 from diode.cli.output import Output, Plot
 from diode.cli.progress import progress
-from diode.cli.report import Report, size
+from diode.cli.report import Report
 from diode.errors import NothingHeard, Partial, UsageError
 from diode.service.linktest import Listener
+from diode.wording import size
 
 if TYPE_CHECKING:
     from diode.carrier import ReceivingCarrier

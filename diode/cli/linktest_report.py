@@ -11,12 +11,12 @@ from diode import line, modem
 from diode.advice import Advice, Channel, advise, level_advice
 from diode.carrier import CarrierFacts, ethernet
 from diode.cli import options
-from diode.cli.report import plural, seconds, size
 from diode.errors import UsageError
 from diode.forecast import Planned
 from diode.linktest import UNPACED_RATE
 from diode.plan import Link
 from diode.service.linktest import SYNCHRONOUS
+from diode.wording import plural, seconds, size
 
 if TYPE_CHECKING:
     from diode.cli.report import Report

@@ -12,9 +12,10 @@ from diode import line as lines
 from diode import modem as modems
 from diode.cli import complete, options
 from diode.cli.progress import progress
-from diode.cli.report import Report, plural, seconds
+from diode.cli.report import Report
 from diode.linktest import MODEMS, UNPACED_RATE, Way
 from diode.service.linktest import SYNCHRONOUS, play
+from diode.wording import plural, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,9 +17,9 @@ import click
 
 from diode import bundle, plan, quantity
 from diode.announcements import AnnouncementSymbols
-from diode.cli.report import plural
 from diode.forecast import Planned
 from diode.objects import MAX_NAME, Manifest, Status, Type, wire_name
+from diode.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

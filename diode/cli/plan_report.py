@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from diode.cli import lanes
-from diode.cli.report import plural, seconds, size
 from diode.code import by_id
+from diode.wording import plural, seconds, size
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from diode.assembly import describe
 from diode.cli.progress import NullProgress, progress
-from diode.cli.report import size
 from diode.errors import SourceError, UsageError
 from diode.objects import escape, wire_name
 from diode.plan import bundle_room
 from diode.source import folder
 from diode.source.bundle import Spool, gather
 from diode.supply import Supplied
+from diode.wording import size
 
 if TYPE_CHECKING:
     import contextlib

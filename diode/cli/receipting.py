@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diode.cli import complete
-from diode.cli.report import plural
 from diode.errors import Partial, SourceError, UsageError
 from diode.objects import escape
 from diode.receipt import opened
@@ -27,6 +26,7 @@ from diode.source import folder
 from diode.source.bundle import BundleSource
 from diode.source.files import DirectorySource, FileSource
 from diode.source.stream import StreamSource
+from diode.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypedDict
 from diode.cli import INTERRUPTED, confinement, reading, signals, verifying, vital
 from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
-from diode.cli.report import Report, plural, seconds, size
 from diode.cli.watching import AtHand, Watcher, numbers_of
 from diode.errors import DestinationError, NothingHeard, Partial
 from diode.objects import escape
@@ -17,6 +16,7 @@ from diode.ordering import AsTheyCome, Strict
 from diode.service import notify
 from diode.service.disk import Beside
 from diode.service.receiver import Session, Stop
+from diode.wording import plural, seconds, size
 
 if TYPE_CHECKING:
     import contextlib
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from diode.admission import Gate, Opener
     from diode.cli import hooking
     from diode.cli.hooking import Hooked, Unhooked
+    from diode.cli.report import Report
     from diode.cli.vital import Watched
     from diode.cli.watching import Place
     from diode.health import Alarm, Health

@@ -90,28 +90,3 @@ class Report:
     def _stdout(self, text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-
-
-def size(count: float) -> str:
-    """Bytes for people: 999 B, 1.2 MB."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 999.5 or unit == "TB":
-            return f"{count:.0f} B" if unit == "B" else f"{count:.3g} {unit}"
-        count /= 1000
-    raise AssertionError("the loop ends at TB")
-
-
-def seconds(value: float) -> str:
-    """A duration for people: 0.35 s, 2 min 05 s, 3 h 10 min."""
-    if value < 100:
-        return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 100:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
-
-
-def plural(count: int, noun: str) -> str:
-    """1 object, 2 objects."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

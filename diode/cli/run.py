@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from diode.cli import complete, options, run_examples
-from diode.cli.report import Report, plural
+from diode.cli.report import Report
 from diode.errors import ConfigurationError, UsageError
 from diode.objects import escape
 from diode.service import config
 from diode.service.hook_process import resolved
+from diode.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,6 @@ from msgspec import structs
 from diode import slots
 from diode.cli import confinement, lanes, options, signals, signing
 from diode.cli.progress import Interval
-from diode.cli.report import plural
 from diode.cli.run_told import Scraped, Told
 from diode.constant_rate import ConstantRate
 from diode.errors import ConfigurationError, DiodeError, Partial
@@ -33,6 +32,7 @@ from diode.source.bundle import StandingSpool
 from diode.source.watch import watch
 from diode.standing import Standing
 from diode.transmitter import Transmitter
+from diode.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

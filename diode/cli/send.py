@@ -14,7 +14,7 @@ from diode import slots
 from diode.cli import complete, confinement, lanes, options, preparing, receipting, signals, signing
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
-from diode.cli.report import Report, plural, seconds, size
+from diode.cli.report import Report
 from diode.cli.steady import AsItComes, Steady
 from diode.errors import Partial, UsageError
 from diode.objects import escape
@@ -25,6 +25,7 @@ from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
 from diode.source.bundle import BundleSource, Sent
 from diode.transmitter import Transmitter
+from diode.wording import plural, seconds, size
 
 if TYPE_CHECKING:
     from diode.cli.preparing import Listing, Preparation

@@ -14,7 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from diode.cli import INTERRUPTED, options, signals
-from diode.cli.report import Report, plural
+from diode.cli.report import Report
 from diode.cli.status_sender import sender
 from diode.cli.status_tables import receiver
 from diode.cli.status_words import Look
@@ -22,6 +22,7 @@ from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.objects import escape
 from diode.service import gaps, reading_health
 from diode.service.reading_health import STALE, Reading, SenderReading
+from diode.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable

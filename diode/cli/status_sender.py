@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from diode.cli.report import seconds, size
 from diode.cli.status_words import Look, chosen, columns
 from diode.service.reading_health import STALE
+from diode.wording import seconds, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, cast
 
 from diode import confine
 from diode.cli import confinement
-from diode.cli.report import plural, size
 from diode.errors import DestinationError
 from diode.objects import escape
 from diode.service.uploads import Process, Uploads
 from diode.sink.store import shown
+from diode.wording import plural, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import click
 
 from diode.cli import options
 from diode.cli.progress import progress
-from diode.cli.report import Report, plural
+from diode.cli.report import Report
 from diode.cli.watching import numbers_of
 from diode.errors import NoState, Partial
 from diode.objects import escape
@@ -21,6 +21,7 @@ from diode.sink.audit import STRANGERS, Audit, Finding, Kind
 from diode.sink.outbox import FOLDER
 from diode.sink.place import DIRECTORY
 from diode.sink.store import is_store
+from diode.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

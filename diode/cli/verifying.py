@@ -11,12 +11,13 @@ import click
 
 from diode.admission import Anyone, NoIdentity, lacks
 from diode.cli import complete
-from diode.cli.report import Report, plural
 from diode.errors import SignatureError
 from diode.objects import escape
+from diode.wording import plural
 
 if TYPE_CHECKING:
     from diode.admission import Gate, Opener, Verdict
+    from diode.cli.report import Report
     from diode.events import ObjectQuarantined
     from diode.service.receiver import Session
 

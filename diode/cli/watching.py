@@ -10,12 +10,13 @@ from diode import events
 from diode.cli import reading, verifying
 from diode.cli.listening import Listening, Silent
 from diode.cli.progress import Interval, Ration, Shown
-from diode.cli.report import Report, plural, size
 from diode.errors import DestinationError
 from diode.objects import Type, escape
 from diode.service.notify import Unasked
+from diode.wording import plural, size
 
 if TYPE_CHECKING:
+    from diode.cli.report import Report
     from diode.events import Key
     from diode.health import Alarm
     from diode.incoming import Incoming

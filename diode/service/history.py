@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from diode import database
 from diode.errors import DestinationError
 from diode.objects import Manifest, escape
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 FILE = "history.db"
 MOST = 100_000
 """Objects that are remembered."""
+PATIENCE = 30.0
+"""Seconds to wait for another thread: at a constant rate one reads what is to be sent."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sent (
     sender INTEGER NOT NULL,
@@ -85,18 +88,11 @@ class History:
 
     def __init__(self, folder: str, sender: int, most: int = MOST) -> None:
         """folder: the state folder, locked. `aside` names a damaged one that was put aside."""
-        self.aside = ""
         self.sender = sender
         self._most = most
         path = os.path.join(folder, FILE)
         with _explained():
-            try:
-                self._db = _open(path)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                self.aside = _put_aside(path)
-                self._db = _open(path)
+            self._db, self.aside, _ = database.opened_or_anew(path, _check, PATIENCE)
 
     def record(self, objects: Iterable[Sent]) -> None:
         """These are about to be on air; on disk when it returns."""
@@ -104,7 +100,7 @@ class History:
             (self.sender, o.number, content_of(o.decoded), o.manifest, json.dumps(o.files))
             for o in objects
         ]
-        with _explained(), self._whole():
+        with _explained(), database.whole(self._db):
             self._db.executemany("INSERT OR REPLACE INTO sent VALUES (?,?,?,?,?)", rows)
             self._db.execute(
                 "DELETE FROM sent WHERE (sender, number) IN (SELECT sender, number FROM sent"
@@ -160,39 +156,9 @@ class History:
                     found.append(one)
         return found
 
-    @contextlib.contextmanager
-    def _whole(self) -> Iterator[None]:
-        """All of it or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
-            yield
 
-
-def _open(path: str) -> sqlite3.Connection:
-    # What is to be sent may be read in another thread (constant rates), never two at a time.
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    try:
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
-        db.executescript(_SCHEMA)
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
-def _put_aside(path: str) -> str:
-    number = 1
-    while os.path.lexists(f"{path}.corrupt-{number}"):
-        number += 1
-    aside = f"{path}.corrupt-{number}"
-    for tail in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(path + tail, aside + tail)
-    return aside
+def _check(db: sqlite3.Connection) -> None:
+    db.executescript(_SCHEMA)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from diode import database
 from diode.errors import DestinationError
 from diode.events import Key
 from diode.objects import escape
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 FILE = "hooks.db"
+PATIENCE = 60.0
+"""Seconds to wait for the other thread that writes here."""
 MOST_FAILED = 10_000
 """Failed calls that are kept; of more, the oldest are forgotten."""
 Facts = dict[str, Any]
@@ -70,17 +73,10 @@ class Journal:
 
     def __init__(self, folder: str) -> None:
         """folder: the state folder. `aside` names a damaged journal, put aside; mostly empty."""
-        self.aside = ""
-        self._path = os.path.join(folder, FILE)
+        path = os.path.join(folder, FILE)
         with _explained():
-            try:
-                self._db = _open(self._path)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                self.aside = _put_aside(self._path)
-                self._db = _open(self._path)
-            self._worker = _open(self._path)
+            self._db, self.aside, _ = database.opened_or_anew(path, _check, PATIENCE)
+            self._worker = database.opened(path, _check, PATIENCE)
             self._db.execute("INSERT INTO runs SELECT COUNT(*) + 1 FROM runs")
             (self._run,) = self._db.execute("SELECT MAX(run) FROM runs").fetchone()
             self._db.execute("DELETE FROM runs WHERE run < ?", (self._run,))
@@ -104,7 +100,7 @@ class Journal:
         A duplicate is called only where an earlier run may have been the one that delivered it.
         """
         state = "waiting" if waits else "due"
-        with _explained(), self._whole():
+        with _explained(), database.whole(self._db):
             row = self._db.execute(
                 "SELECT run FROM calls WHERE sender=? AND number=? AND state='intended'", key
             ).fetchone()
@@ -135,7 +131,7 @@ class Journal:
 
     def stored(self, path: str, at: str) -> None:
         """What waited in an outbox under that path is in the store, there."""
-        with _explained(), self._whole():
+        with _explained(), database.whole(self._db):
             rows = self._db.execute(
                 "SELECT id, facts FROM calls WHERE state='waiting' AND path=?", (os.fsencode(path),)
             ).fetchall()
@@ -201,42 +197,10 @@ class Journal:
         self._worker.close()
         self._db.close()
 
-    @contextlib.contextmanager
-    def _whole(self) -> Iterator[None]:
-        """All of it or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
-            yield
 
-
-def _open(path: str) -> sqlite3.Connection:
-    # Opened before a process is confined and used in another thread, never by two at a time.
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
-    try:
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
-        db.executescript(_SCHEMA)
-        db.execute(
-            "SELECT id, sender, number, member, state, run, attempts, path, facts FROM calls"
-        )
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
-def _put_aside(path: str) -> str:
-    number = 1
-    while os.path.lexists(f"{path}.corrupt-{number}"):
-        number += 1
-    aside = f"{path}.corrupt-{number}"
-    for tail in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(path + tail, aside + tail)
-    return aside
+def _check(db: sqlite3.Connection) -> None:
+    db.executescript(_SCHEMA)
+    db.execute("SELECT id, sender, number, member, state, run, attempts, path, facts FROM calls")
 
 
 @contextlib.contextmanager

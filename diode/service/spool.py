@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from diode import database
+from diode.database import Damaged
 from diode.errors import DestinationError
 from diode.objects import Manifest, escape
 
@@ -89,21 +90,13 @@ class Spool:
         self._sender = sender
         path = os.path.join(folder, NAME)
         with _explained():
-            try:
-                self._db = _opened(path)
-                self._tidy(number)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                aside = f"{NAME}.corrupt-{secrets.token_hex(4)}"
-                for suffix in ("", "-wal", "-shm"):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.rename(path + suffix, os.path.join(folder, aside + suffix))
-                notice(
-                    f"the queue is damaged ({escape(str(error))}) and set aside as {aside}; "
-                    "what lies in the drop folders is sent again"
-                )
-                self._db = _opened(path)
+            self._db, aside, why = database.opened_or_anew(path, _check)
+            self._tidy(number)
+        if aside:
+            notice(
+                f"the queue is damaged ({escape(why)}) and set aside as "
+                f"{escape(os.path.basename(aside))}; what lies in the drop folders is sent again"
+            )
 
     def close(self) -> None:
         self._db.close()
@@ -205,41 +198,22 @@ class Spool:
                 of = f"SELECT number FROM object WHERE {where}"  # noqa: S608  both are ours
                 self._db.execute(f"DELETE FROM file WHERE number IN ({of})", (value,))  # noqa: S608
                 self._db.execute(f"DELETE FROM object WHERE {where}", (value,))  # noqa: S608
-        for (manifest,) in self._db.execute("SELECT manifest FROM object WHERE state != 'retired'"):
-            _decoded(manifest)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        with _explained(), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
+        with _explained(), database.whole(self._db):
             yield
 
 
-def _opened(path: str) -> sqlite3.Connection:
-    """The database, made if it is not there. It is used by one thread at a time."""
-    created = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    os.close(created)
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        _check(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
 def _check(db: sqlite3.Connection) -> None:
-    """Make the tables, or see that they are ours and whole. DatabaseError where they are not."""
+    """Make the tables, or see that they are ours and can be read. DatabaseError."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == 0:
         db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
     elif version != VERSION:
-        raise sqlite3.DatabaseError(f"version {version} is not known")
-    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise sqlite3.DatabaseError(found)
+        raise Damaged(f"version {version} is not known")
+    for (manifest,) in db.execute("SELECT manifest FROM object WHERE state != 'retired'"):
+        _decoded(manifest)
 
 
 def _decoded(manifest: bytes) -> Manifest:
@@ -247,9 +221,9 @@ def _decoded(manifest: bytes) -> Manifest:
         decoded = msgspec.msgpack.decode(manifest, type=Manifest)
         problem = decoded.problem()
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise sqlite3.DatabaseError("an object cannot be read") from error
+        raise Damaged("an object cannot be read") from error
     if problem:
-        raise sqlite3.DatabaseError(f"an object has {problem}")
+        raise Damaged(f"an object has {problem}")
     return decoded
 
 
@@ -263,7 +237,7 @@ def _file(row: Sequence[bytes | str]) -> File:
     folder, path, text = row
     numbers = [int(word) for word in str(text).split() if word.lstrip("-").isdecimal()]
     if len(numbers) != 4 or isinstance(folder, str) or isinstance(path, str):
-        raise sqlite3.DatabaseError("a file cannot be read")
+        raise Damaged("a file cannot be read")
     device, inode, size, mtime = numbers
     parts = tuple(os.fsdecode(path).split("/"))
     return File(os.fsdecode(folder), parts, (device, inode, size, mtime))

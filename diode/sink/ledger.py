@@ -26,18 +26,19 @@ older copy of the same ledger has the same name; nothing here can tell it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 import time
 from dataclasses import astuple
 from typing import TYPE_CHECKING, NamedTuple
 
+from diode import database
+from diode.database import Damaged, is_damage
 from diode.errors import OtherState
 from diode.events import Key
 from diode.incoming import NOTHING_KNOWN, Course
 from diode.objects import escape
-from diode.sink.tables import INSERT, Damaged, check_rows, check_schema, checked, is_damage
+from diode.sink.tables import INSERT, check_rows, check_schema, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,7 +106,7 @@ class Ledger:
             must_exist(path, required)
             if os.path.exists(path) and 0 < os.path.getsize(path) < _LEAST:
                 raise Damaged("it is cut short")  # sqlite3 would call it empty
-            self._db = _open(path)
+            self._db = database.opened(path, _check)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
@@ -269,8 +270,7 @@ class Ledger:
 
     def _insert(self, table: str, rows: list[tuple[object, ...]]) -> None:
         """All of these rows or none."""
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
+        with database.whole(self._db):
             self._db.executemany(INSERT[table], rows)
 
     def _bound(self, table: str, key: str, most: int) -> None:
@@ -281,14 +281,8 @@ class Ledger:
         )
 
     def _anew(self) -> sqlite3.Connection:
-        number = 1
-        while os.path.lexists(f"{self._path}.corrupt-{number}"):
-            number += 1
-        self.aside = f"{self._path}.corrupt-{number}"
-        for tail in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(self._path + tail, self.aside + tail)
-        return _open(self._path)
+        self.aside = database.put_aside(self._path)
+        return database.opened(self._path, _check)
 
 
 def _row(
@@ -305,18 +299,6 @@ def _row(
     return checked((*row, *astuple(course)))
 
 
-def _open(path: str) -> sqlite3.Connection:
-    # Opened in one thread and then used in another, never in two at a time (service/disk.py).
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise Damaged(verdict)
-        check_schema(db)
-        check_rows(db)
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
+def _check(db: sqlite3.Connection) -> None:
+    check_schema(db)
+    check_rows(db)

@@ -6,8 +6,8 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
+from diode.database import is_damage
 from diode.objects import escape
-from diode.sink.tables import is_damage
 from diode.sink.trouble import explained
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from diode.database import Damaged
 from diode.health import Delivery, Refused
 from diode.objects import escape
 from diode.sink.ledger import BEGUN
-from diode.sink.tables import LEDGER, TABLES, Damaged, check_of
+from diode.sink.tables import LEDGER, TABLES, check_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

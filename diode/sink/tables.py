@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 
+from diode.database import Damaged
 from diode.frame import crc32c
 
 LEDGER = "ledger.db"
@@ -60,17 +61,6 @@ INSERT = {
     table: f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * (len(columns) + 1))})"  # noqa: S608
     for table, columns in TABLES.items()
 }
-
-
-class Damaged(sqlite3.DatabaseError):
-    """The ledger does not say what was written into it."""
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether that means a damaged file, and not trouble with the disk."""
-    codes = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, Damaged) or (code is not None and code & 0xFF in codes)
 
 
 def checked(row: tuple[object, ...]) -> tuple[object, ...]:
