@@ -244,7 +244,7 @@ def test_no_code_of_the_sender_connects_or_receives() -> None:
     assert called == {
         ("diode.carrier.interface", "recv"),
         ("diode.service.coders", "recv"),  # of a process of ours
-        ("diode.service.history", "connect"),  # to a database in the state folder
+        ("diode.database", "connect"),  # to a file in the state folder
         ("diode.service.notify", "connect"),  # to whoever started this process
     }
     assert "diode.carrier.udp_receiving" not in {
