@@ -19,7 +19,18 @@ TESTS = ROOT / "tests"
 
 # Each may import those before it. Members of one row do not know each other.
 LAYERS = [
-    {"errors", "limits", "bucket", "health", "quantity", "supply", "sent", "child", "database"},
+    {
+        "errors",
+        "limits",
+        "bucket",
+        "health",
+        "quantity",
+        "supply",
+        "sent",
+        "child",
+        "database",
+        "wake",
+    },
     {"events", "keytext", "lettering", "wording"},
     {"ordering"},
     {"gf256", "binomial"},
@@ -49,6 +60,7 @@ LAYERS = [
     {"parking", "passes", "ahead", "flow"},
     {"traffic"},
     {"transmitter", "receiver", "inspection"},
+    {"on_air"},
     {"constant_rate", "standing"},
 ]
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
@@ -58,6 +70,7 @@ NOT_BELOW_RECEIVER = {
     "passes",
     "schedule",
     "lanes",
+    "on_air",
     "constant_rate",
     "flow",
     "traffic",
@@ -109,6 +122,7 @@ RECEIVING = (
 TRANSMITTING = (
     "transmitter",
     "ahead",
+    "on_air",
     "constant_rate",
     "assembly",
     "passes",
