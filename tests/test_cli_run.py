@@ -172,19 +172,27 @@ def test_what_is_urgent_overtakes_a_large_file(shell: Shell) -> None:
         ends.close()
 
 
-def test_an_unplugged_line_is_an_alarm_and_costs_nothing(shell: Shell) -> None:
+@pytest.mark.parametrize(
+    ("silence", "away"),
+    [("1500ms", 0.0), pytest.param("10s", 30.0, id="30 s", marks=pytest.mark.slow)],
+)
+def test_an_unplugged_line_is_an_alarm_and_costs_nothing(
+    shell: Shell, silence: str, away: float
+) -> None:
     ends = Ends(shell, 460_800)
     try:
         alarm = shell.folder / "page-me"
         alarm.write_text('#!/bin/sh\necho "$DIODE_ALARM $DIODE_STATE" >> alarms\n')
         alarm.chmod(0o755)
-        ends.receives(f'silence = "1500ms"\non-alarm = "{alarm}"').start()
+        ends.receives(f'silence = "{silence}"\non-alarm = "{alarm}"').start()
         ends.sends(("out", 0), more="carousel = { last = 10 }").start()
         for number, unplugged in enumerate((False, True, False)):
             if unplugged:
                 ends.line.unplugged = True
+                since = time.monotonic()
                 drop(shell.folder / "out" / f"{number}", os.urandom(3000))
-                wait_until(lambda: raised(ends, "silent"), 20)
+                wait_until(lambda: raised(ends, "silent"), 40)
+                time.sleep(max(0.0, since + away - time.monotonic()))
                 ends.line.unplugged = False
                 wait_until(lambda: raised(ends, "silent") == 2, 20)
             else:
