@@ -109,8 +109,15 @@ class Preparation:
     """Reads what was listed and queues it with a transmitter, all of it or nothing."""
 
     def __init__(
-        self, report: Report, listed: Listing, course: Course, transmitter: Transmitter
+        self,
+        report: Report,
+        listed: Listing,
+        course: Course,
+        transmitter: Transmitter,
+        *,
+        alone: bool = True,
     ) -> None:
+        """alone: nothing else is sent, so that there must be something."""
         self.manifests: dict[int, Manifest] = {}
         """By number, from when all are queued on."""
         self.sources: dict[int, Source] = {}
@@ -118,8 +125,14 @@ class Preparation:
         self._report = report
         self._listed = listed
         self._course = course
+        self._alone = alone
         self.transmitter = transmitter
         self._stopping = threading.Event()
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self._listed.found or self._listed.sources)
 
     def now(self) -> None:
         """Do it. SourceError where nothing can be sent."""
@@ -132,6 +145,8 @@ class Preparation:
 
     def _prepare(self, bar: Shown) -> None:
         transmitter = self.transmitter
+        if not self.asked and not self._alone:
+            return
         sources = self._hash(bar)
         if not sources:
             raise SourceError("there is nothing to send")

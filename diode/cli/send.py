@@ -11,26 +11,33 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from diode import slots
-from diode.cli import complete, confinement, lanes, options, preparing, receipting, signals, signing
+from diode.cli import (
+    complete,
+    confinement,
+    lanes,
+    options,
+    preparing,
+    receipting,
+    recording,
+    signals,
+    signing,
+)
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report
-from diode.cli.steady import AsItComes, Steady
+from diode.cli.sending import Sending, conclude
+from diode.cli.steady import AsItComes, Steady, WithRecords
 from diode.errors import Partial, UsageError
-from diode.objects import escape
-from diode.sent import ObjectSent, SourceFailed
 from diode.service import notify
 from diode.service.coders import Coders
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
-from diode.source.bundle import BundleSource, Sent
 from diode.transmitter import Transmitter
-from diode.wording import plural, seconds, size
+from diode.wording import size
 
 if TYPE_CHECKING:
-    from diode.cli.preparing import Listing, Preparation
+    from diode.cli.preparing import Listing
     from diode.cli.signing import Keys
-    from diode.objects import Manifest
     from diode.plan import Link, Settings
     from diode.service.lanes import Outlet
     from diode.service.notify import Notifier
@@ -55,6 +62,7 @@ class How:
     linger: float | None
     given: receipting.Given
     jobs: int
+    records: recording.Sources | recording.NoSources
 
 
 class Beside(NamedTuple):
@@ -62,69 +70,7 @@ class Beside(NamedTuple):
 
     pool: ThreadPoolExecutor
     coder: Coders
-
-
-@dataclass(slots=True)
-class Sending:
-    """What one run of `diode send` keeps at hand."""
-
-    report: Report
-    preparation: Preparation
-    course: Course
-    failed: int = 0
-    objects: int = 0
-    files: int = 0
-    """What people count: the members of a bundle each."""
-    file_bytes: int = 0
-
-    @property
-    def transmitter(self) -> Transmitter:
-        return self.preparation.transmitter
-
-    def report_events(self) -> None:
-        """Tell what the transmitter has finished."""
-        for event in self.transmitter.events():
-            match event:
-                case ObjectSent():
-                    self._sent(event, self.preparation.manifests[event.number])
-                case SourceFailed():
-                    self._failed(event)
-                case _:
-                    pass
-
-    def _failed(self, event: SourceFailed) -> None:
-        self.failed += event.number not in self.course.withdrawn
-        self.course.void(event.number)
-        self.report.event(
-            "object_void",
-            name=escape(event.name),
-            sender=self.transmitter.sender,
-            number=event.number,
-            reason=event.reason,
-        )
-        self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
-
-    def _sent(self, event: ObjectSent, manifest: Manifest) -> None:
-        sender = self.transmitter.sender
-        self.report.detail(f"sent {escape(event.name)} as {sender:08x}:{event.number}")
-        source = self.preparation.sources[event.number]
-        bundled = isinstance(source, BundleSource)
-        one = Sent(manifest.name, manifest.size, manifest.digest.hex())
-        self.objects += 1
-        for file in source.members if isinstance(source, BundleSource) else [one]:
-            self.files += 1
-            self.file_bytes += file.size
-            self.report.event(
-                "object_sent",
-                name=escape(file.name),
-                sender=sender,
-                number=event.number,
-                size=file.size,
-                sha256=file.sha256,
-                passes=event.passes,
-                encrypted=manifest.encrypted,
-                bundle=bundled,
-            )
+    records: recording.Sources | recording.NoSources
 
 
 @click.command(short_help="send files, folders or standard input")
@@ -148,6 +94,7 @@ class Sending:
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @signing.options
 @receipting.receipt_options
+@recording.record_options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
@@ -166,6 +113,7 @@ def command(
     key_file: str | None,
     encrypt_to: tuple[str, ...],
     asked: receipting.Asked,
+    records: recording.Asked,
     link_key: str | None,
     hard_links: bool,
     fresh: bool,
@@ -193,12 +141,14 @@ def command(
       diode send report.pdf --to 'serial:/dev/ttyUSB0?baud=115200'
       diode send photos/ --to file:/media/stick/photos.cap --redundancy 50%
       tar c src | diode send - --name src.tar --to - | ssh relay 'cat > /dev/ttyS1'
+      diode send --records mqtt://localhost/plant/# --every 'alarms/#' --to udp://10.0.0.2:9000
 
     Nothing ever comes back, so the sender can say that it sent, never that anything
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
     On a line, a run that was killed goes on where it was when the same command is given again.
     With --cbr the line is never silent until it is stopped. Several --to share everything out.
     --receipt leaves out what a receiver says it has, and without PATH sends what that lacks.
+    --records sends readings, before any file, until their source ends.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
@@ -212,12 +162,22 @@ def command(
         bundle=not no_bundle,
     )
     _check(urls, json_, cbr, linger)
-    given = receipting.given(paths, asked)
-    keys = signing.keys(report, key_file, encrypt_to)
-    folder = state or default_folder()
-    tagger = options.tagging(link_key)
-    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given, jobs)
-    return _send(report, paths, name, urls, settings, keys, line, how)
+    if not (paths or records.sources or asked.source):
+        raise UsageError("Missing argument 'PATH...'", hint="diode send PATH --to URL")
+    if "-" in paths and any(text.partition("?")[0] == "-" for text in records.sources):
+        raise UsageError("the records and the object both want standard input")
+    if records.sources and encrypt_to:
+        raise UsageError("records are not encrypted, and --encrypt-to asks for that")
+    with contextlib.ExitStack() as stack:
+        # First of all: their processes have a network, and nothing of what comes into this one.
+        sources = records.started(report, sandbox, stack)
+        given = receipting.given(paths, asked)
+        keys = signing.keys(report, key_file, encrypt_to)
+        tagger, folder = options.tagging(link_key), state or default_folder()
+        how = How(
+            impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given, jobs, sources
+        )
+        return _send(report, paths, name, urls, settings, keys, line, how)
 
 
 def _check(urls: tuple[str, ...], json_: bool, cbr: bool, linger: float | None) -> None:
@@ -249,6 +209,7 @@ def _transmitter(
         ahead=beside.pool.submit,
         coder=beside.coder,
         depth=max(1, how.jobs),
+        records=beside.records.outflow(state, settings, link),
     )
 
 
@@ -266,8 +227,9 @@ def _send(
     named, settings, link = lanes.planned(named, settings, how.tagger.extra, cbr=how.cbr)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
+        records = how.records
         intake, listed, read = _listed(report, state, paths, name, how, stack)
-        if not read:
+        if not (read or records):
             return receipting.nothing(report, listed)
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
@@ -284,14 +246,19 @@ def _send(
         lines = " ".join(one.line for one in named)
         course.named(paths, name, " ".join(urls), lines, settings, link, keys.names)
         frames = max(state.frames, course.frames)
-        transmitter = _transmitter(state, frames, settings, link, keys, how, Beside(pool, coder))
-        preparation = preparing.Preparation(report, listed, course, transmitter)
-        sending = Sending(report, preparation, course)
-        way: Steady | AsItComes
-        if how.cbr:
+        beside = Beside(pool, coder, records)
+        transmitter = _transmitter(state, frames, settings, link, keys, how, beside)
+        alone = not records
+        preparation = preparing.Preparation(report, listed, course, transmitter, alone=alone)
+        sending = Sending(report, preparation, course, records)
+        way: Steady | WithRecords | AsItComes
+        if how.cbr or records:
             state.count_frames(transmitter.frames_sent + LEAP)
+        if how.cbr:
             turn = slots.in_turn(link, named[0].facts.batch)
-            way = Steady(report, preparation, pool, turn, how.linger)
+            way = Steady(report, preparation, pool, turn, how.linger, records)
+        elif records:
+            way = WithRecords(preparation, records)
         else:
             way = AsItComes(preparation)
         finished = False
@@ -304,7 +271,7 @@ def _send(
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
             course.end(transmitter.frames_sent, finished=finished)
-    _conclude(report, sending, settings)
+    conclude(report, sending, settings)
     partial = sending.failed or listed.unreadable or lanes.missed(report, outlet)
     return Partial.exit_code if partial else 0
 
@@ -327,7 +294,7 @@ def _listed(
 def _transmit(
     report: Report,
     sending: Sending,
-    way: Steady | AsItComes,
+    way: Steady | WithRecords | AsItComes,
     outlet: Outlet,
     notifier: Notifier,
 ) -> None:
@@ -357,26 +324,6 @@ def _transmit(
                 )
             sending.report_events()
 
-        transmit(way.turns, outlet, log=sending.course, shown=shown)
-
-
-def _what(sending: Sending) -> str:
-    """`3 objects`, or `300 files in 2 objects` where some of them went together."""
-    objects = plural(sending.objects, "object")
-    if sending.files == sending.objects:
-        return objects
-    return f"{plural(sending.files, 'file')} in {objects}"
-
-
-def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
-    frames = sending.transmitter.progress.line_frames
-    rate = sending.transmitter.link.rate
-    took = ""
-    if rate:
-        line_time = sending.transmitter.progress.line_time
-        took = f", about {seconds(line_time / rate)} of line time"
-    report.say(
-        f"sent {_what(sending)}, {size(sending.file_bytes)}, in "
-        f"{plural(settings.passes, 'pass').replace('passs', 'passes')}: {frames:,} frames{took}; "
-        f"what arrived cannot be known here"
-    )
+        wake = sending.records.wake  # records come at any time, and their repeats by the clock
+        clock = time.monotonic if wake else None
+        transmit(way.turns, outlet, log=sending.course, rest=wake, shown=shown, clock=clock)

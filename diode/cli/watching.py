@@ -126,10 +126,23 @@ class Watcher:
                 self._refusal(reason, count, detail)
             case events.ObjectQuarantined():
                 self._refusals.tell(report, event)
+            case events.RecordGap():
+                self._record_gap(event)
             case events.ObjectVoided(key):
                 report.event("object_void", sender=key.sender, number=key.number)
             case _:
                 pass
+
+    def _record_gap(self, gap: events.RecordGap) -> None:
+        topic = escape(gap.topic)
+        self.report.event(
+            "record_gap", sender=gap.sender, topic=topic, first=gap.first, last=gap.last
+        )
+        if self._refusing.take():
+            some = f"{gap.first}" if gap.first == gap.last else f"{gap.first} to {gap.last}"
+            self.report.warn(f"records {some} of {topic} ({gap.sender:08x}) did not come")
+        else:
+            self.untold += 1
 
     def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
         manifest = incoming.manifest

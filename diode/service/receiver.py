@@ -29,6 +29,7 @@ from diode.ordering import AsTheyCome, Order
 from diode.receiver import Receiver
 from diode.service.deliveries import Deliveries, plainly
 from diode.service.disk import AtOnce, Disk
+from diode.service.record_delivery import NoRecipient, Recipient
 from diode.tag import Untagged
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Session:
     order: Order = field(default_factory=AsTheyCome)
     tags: Tags = field(default_factory=Untagged)
     disk: Disk = field(default_factory=AtOnce)
+    records: Recipient = field(default_factory=NoRecipient)
     around: Callable[[Key, Incoming, Session], Callable[[Callable[[], Delivery]], Delivery]] = (
         plainly
     )
@@ -113,7 +115,9 @@ class Session:
     _stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
-        self.receiver = Receiver(self.limits, self.gate, self.opener, self.tags)
+        wanted = self.records.wanted
+        self.receiver = Receiver(self.limits, self.gate, self.opener, self.tags, records=wanted)
+        self.receiver.records.resume(self.records.positions())
         self.deliveries = Deliveries(self)
 
     def run(self, stop: Stop) -> None:
@@ -136,6 +140,8 @@ class Session:
                     self._take(self.line.flush())
                     break
                 self._hear(data or b"")
+                self._act(self.receiver.tick(self.clock()))
+                self.records.tick(self.clock() - self.last_frame)
                 self.disk.settle(wait=self.enough)
                 self.observer.tick(self)
             self.disk.settle(wait=True)
@@ -301,6 +307,8 @@ class Session:
                 self.deliveries.crowded_out(key, manifest)
             case events.ObjectVoided(key, manifest):
                 self.deliveries.voided(key, manifest)
+            case events.RecordsHeard() | events.RecordGap():
+                self.records.take(event)
             case events.SenderFellSilent(sender):
                 self._silent = {s for s in self._silent if s in self.receiver.senders}
                 self._silent.add(sender)
