@@ -114,10 +114,9 @@ class Preparation:
         listed: Listing,
         course: Course,
         transmitter: Transmitter,
-        *,
-        alone: bool = True,
+        among_others: bool = False,
     ) -> None:
-        """alone: nothing else is sent, so that there must be something."""
+        """among_others: something else is sent too, so that there may be nothing here."""
         self.manifests: dict[int, Manifest] = {}
         """By number, from when all are queued on."""
         self.sources: dict[int, Source] = {}
@@ -125,7 +124,7 @@ class Preparation:
         self._report = report
         self._listed = listed
         self._course = course
-        self._alone = alone
+        self._among_others = among_others
         self.transmitter = transmitter
         self._stopping = threading.Event()
 
@@ -145,7 +144,7 @@ class Preparation:
 
     def _prepare(self, bar: Shown) -> None:
         transmitter = self.transmitter
-        if not self.asked and not self._alone:
+        if self._among_others and not self.asked:
             return
         sources = self._hash(bar)
         if not sources:

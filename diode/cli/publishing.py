@@ -142,8 +142,8 @@ class Published:
     def take(self, event: events.RecordsHeard | events.RecordGap) -> None:
         self._delivery.take(event)
 
-    def tick(self, silent: float) -> None:
-        self._delivery.tick(silent)
+    def tick(self, *, live: bool) -> None:
+        self._delivery.tick(live=live)
         self._tell()
 
     def __enter__(self) -> Self:

@@ -35,6 +35,15 @@ class Asked:
     sources: tuple[str, ...] = ()
     every: tuple[str, ...] = ()
 
+    def check(self, paths: tuple[str, ...], encrypt_to: tuple[str, ...], *, required: bool) -> None:
+        """UsageError for what contradicts itself. required: there must be paths or sources."""
+        if required and not (paths or self.sources):
+            raise UsageError("Missing argument 'PATH...'", hint="diode send PATH --to URL")
+        if "-" in paths and any(text.partition("?")[0] == "-" for text in self.sources):
+            raise UsageError("the records and the object both want standard input")
+        if self.sources and encrypt_to:
+            raise UsageError("records are not encrypted, and --encrypt-to asks for that")
+
     def started(
         self, report: Report, sandbox: str, stack: contextlib.ExitStack
     ) -> Sources | NoSources:
@@ -194,6 +203,7 @@ class Sources:
     def close(self) -> None:
         """At the end of the run."""
         if self._began:
+            self._ended = True
             self._intake.close()
             self.tell()
             latest, every = self._outflow.offered

@@ -133,6 +133,7 @@ def command(
     no terminal gets the paths of delivered files. Several --from are lanes of one transmission.
     """
     _check(inbox, state, names, json_, ordered, give_up_after)
+    records.check(verify, link_key, json_=json_)
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     asked = Asked(
         inbox,
@@ -141,17 +142,8 @@ def command(
         lambda: judging(report, verify, identities, link_key, limits(max_object, quota)),
         lambda: sink(inbox, state, require_state, mode, names, quota, expire),
         Stop(1 if once or inbox == "-" else count, idle),
-        hook,
-        mode,
-        buffer,
-        silence,
-        give_up_after,
-        ordered,
-        impair,
-        sandbox,
-        records,
+        *(hook, mode, buffer, silence, give_up_after, ordered, impair, sandbox, records),
     )
-    records.check(verify, link_key, json_=json_)
     return receive(report, asked)
 
 

@@ -8,7 +8,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import structs
 
@@ -40,11 +40,14 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from diode.cli.report import Report
+    from diode.outflow import NoRecords, Outflow
+    from diode.plan import Link, Settings
     from diode.service.config import Drop, Sender
     from diode.service.lanes import Outlet
     from diode.service.notify import Notifier
     from diode.service.turns import Turns
     from diode.supply import Supply
+    from diode.tag import Tagger
 
     class Closes(Protocol):
         """What has to be closed."""
@@ -68,9 +71,8 @@ def run(report: Report, path: str, sender: Sender) -> int:
     folder = sender.state or default_folder()
     with contextlib.ExitStack() as stack:
         # Before there are keys: these processes have a network.
-        records = recording.Asked(sender.sources, tuple(sender.every)).started(
-            report, sender.sandbox, stack
-        )
+        asked = recording.Asked(sender.sources, tuple(sender.every))
+        records = asked.started(report, sender.sandbox, stack)
         tagger = options.tagging(sender.link_key)
         keys = signing.keys(report, sender.sign, sender.recipients)
         named = lanes.named(sender.urls, sender.line)
@@ -95,22 +97,10 @@ def run(report: Report, path: str, sender: Sender) -> int:
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(max(1, sender.jobs), "ahead"))
         queues = Queues(sender.drop, _skipped(report), watching, spool.taken)
-        transmitter = Transmitter(
-            state.sender,
-            replace(settings, cipher=keys.cipher),
-            link,
-            frames_before=state.frames,
-            highest_number=state.number,
-            signer=keys.signer,
-            encloser=keys.enclosing(state.secret),
-            tagger=tagger,
-            ahead=pool.submit,
-            coder=coder,
-            depth=max(1, sender.jobs),
-            flows=queues.flows,
-            carousel=sender.carousel_kept,
-            records=opened(records).outflow(state, settings, link),
-        )
+        outflow = opened(records).outflow(state, settings, link)
+        settings = replace(settings, cipher=keys.cipher)
+        beside = _Beside(pool, coder, outflow)
+        transmitter = _transmitter(sender, state, settings, link, keys, tagger, beside, queues)
         state.count_frames(transmitter.frames_sent + LEAP)
         kept = not sender.carousel_kept.empty
         feed = Feed(
@@ -128,6 +118,42 @@ def run(report: Report, path: str, sender: Sender) -> int:
         Service(report, sender, transmitter, turns, feed, notifier, records).send(outlet, wake)
         state.count_frames(transmitter.frames_sent)
         return Partial.exit_code if lanes.missed(report, outlet) else 0
+
+
+class _Beside(NamedTuple):
+    """What works beside the sending."""
+
+    pool: ThreadPoolExecutor
+    coder: Coders
+    records: Outflow | NoRecords
+
+
+def _transmitter(
+    sender: Sender,
+    state: SenderState,
+    settings: Settings,
+    link: Link,
+    keys: signing.Keys,
+    tagger: Tagger,
+    beside: _Beside,
+    queues: Queues,
+) -> Transmitter:
+    return Transmitter(
+        state.sender,
+        settings,
+        link,
+        frames_before=state.frames,
+        highest_number=state.number,
+        signer=keys.signer,
+        encloser=keys.enclosing(state.secret),
+        tagger=tagger,
+        ahead=beside.pool.submit,
+        coder=beside.coder,
+        depth=max(1, sender.jobs),
+        flows=queues.flows,
+        carousel=sender.carousel_kept,
+        records=beside.records,
+    )
 
 
 def _on_air(sender: Sender, transmitter: Transmitter, feed: Supply, batch: int) -> Turns:

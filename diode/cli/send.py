@@ -139,7 +139,7 @@ def command(
 
     \b
       diode send report.pdf --to 'serial:/dev/ttyUSB0?baud=115200'
-      diode send photos/ --to file:/media/stick/photos.cap --redundancy 50%
+      diode send photos/ --to file:photos.cap --redundancy 50%
       tar c src | diode send - --name src.tar --to - | ssh relay 'cat > /dev/ttyS1'
       diode send --records mqtt://localhost/plant/# --every 'alarms/#' --to udp://10.0.0.2:9000
 
@@ -151,31 +151,18 @@ def command(
     --records sends readings, before any file, until their source ends.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    settings = options.settings(
-        code,
-        redundancy,
-        loss,
-        passes,
-        burst,
-        symbol_size,
-        keep_order=keep_order,
-        bundle=not no_bundle,
-    )
+    given = (code, redundancy, loss, passes, burst, symbol_size)
+    settings = options.settings(*given, keep_order=keep_order, bundle=not no_bundle)
     _check(urls, json_, cbr, linger)
-    if not (paths or records.sources or asked.source):
-        raise UsageError("Missing argument 'PATH...'", hint="diode send PATH --to URL")
-    if "-" in paths and any(text.partition("?")[0] == "-" for text in records.sources):
-        raise UsageError("the records and the object both want standard input")
-    if records.sources and encrypt_to:
-        raise UsageError("records are not encrypted, and --encrypt-to asks for that")
+    records.check(paths, encrypt_to, required=asked.source is None)
     with contextlib.ExitStack() as stack:
         # First of all: their processes have a network, and nothing of what comes into this one.
         sources = records.started(report, sandbox, stack)
-        given = receipting.given(paths, asked)
+        receipt = receipting.given(paths, asked)
         keys = signing.keys(report, key_file, encrypt_to)
         tagger, folder = options.tagging(link_key), state or default_folder()
         how = How(
-            impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given, jobs, sources
+            impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, receipt, jobs, sources
         )
         return _send(report, paths, name, urls, settings, keys, line, how)
 
@@ -248,19 +235,16 @@ def _send(
         frames = max(state.frames, course.frames)
         beside = Beside(pool, coder, records)
         transmitter = _transmitter(state, frames, settings, link, keys, how, beside)
-        alone = not records
-        preparation = preparing.Preparation(report, listed, course, transmitter, alone=alone)
+        preparation = preparing.Preparation(report, listed, course, transmitter, bool(records))
         sending = Sending(report, preparation, course, records)
-        way: Steady | WithRecords | AsItComes
         if how.cbr or records:
             state.count_frames(transmitter.frames_sent + LEAP)
+        way: Steady | WithRecords | AsItComes
         if how.cbr:
             turn = slots.in_turn(link, named[0].facts.batch)
             way = Steady(report, preparation, pool, turn, how.linger, records)
-        elif records:
-            way = WithRecords(preparation, records)
         else:
-            way = AsItComes(preparation)
+            way = WithRecords(preparation, records) if records else AsItComes(preparation)
         finished = False
         try:
             with way:

@@ -50,6 +50,10 @@ PIECE = 1 << 20
 counts, and so few that a processor's cache holds them."""
 TOLD = 60.0
 """Seconds between two reports of trouble with the disk."""
+BEATS, SLACK = 3, 2.0
+"""Heartbeats, and seconds besides, that may be missing of a link that is up."""
+PROMISE = 10.0
+"""Seconds between two heartbeats where none has said it."""
 CHECKPOINT = 1.0
 """Seconds between two checkpoints of unfinished objects."""
 WAIT = 0.5
@@ -141,7 +145,7 @@ class Session:
                     break
                 self._hear(data or b"")
                 self._act(self.receiver.tick(self.clock()))
-                self.records.tick(self.clock() - self.last_frame)
+                self.records.tick(live=self._live)
                 self.disk.settle(wait=self.enough)
                 self.observer.tick(self)
             self.disk.settle(wait=True)
@@ -263,6 +267,12 @@ class Session:
         if self._told is None or now - self._told >= TOLD:
             self._told = now
             self.observer.trouble(error, self.needed, self)
+
+    @property
+    def _live(self) -> bool:
+        """Whether the link has not been silent for longer than its heartbeats promise."""
+        promised = [one.interval for one in self.receiver.senders.values() if one.interval]
+        return self.clock() - self.last_frame <= BEATS * max(promised, default=PROMISE) + SLACK
 
     @property
     def no_room(self) -> bool:

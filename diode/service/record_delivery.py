@@ -34,8 +34,6 @@ ROOM = 16 << 20
 """Bytes of last values that wait for a sink, and of `every` that wait for the disk."""
 NEWS = 100
 """Things to tell that nobody has asked for yet."""
-SILENT = 35.0
-"""Seconds without a frame after which values are not to be trusted: three heartbeats and more."""
 AGAIN = 2.0
 """Seconds until a disk that failed is asked again."""
 LINGER = 5.0
@@ -53,8 +51,8 @@ class Recipient(Protocol):
     def take(self, event: events.RecordsHeard | events.RecordGap) -> None:
         """Some were heard, or are missing. Does not wait."""
 
-    def tick(self, silent: float) -> None:
-        """Some time has passed. silent: seconds since a frame was heard."""
+    def tick(self, *, live: bool) -> None:
+        """Some time has passed. live: the link has not been silent for longer than it may."""
 
 
 class NoRecipient:
@@ -68,7 +66,7 @@ class NoRecipient:
     def take(self, event: events.RecordsHeard | events.RecordGap) -> None:
         """Nobody."""
 
-    def tick(self, silent: float) -> None:
+    def tick(self, *, live: bool) -> None:
         """At any time."""
 
 
@@ -149,8 +147,7 @@ class Delivery:
             self._reached[position.sender, position.topic] = position
             self._one.notify_all()
 
-    def tick(self, silent: float) -> None:
-        live = silent < SILENT
+    def tick(self, *, live: bool) -> None:
         if live != self.live:
             self.live = live
             for sink in self._sinks:
