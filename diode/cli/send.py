@@ -141,7 +141,7 @@ def command(
       diode send report.pdf --to 'serial:/dev/ttyUSB0?baud=115200'
       diode send photos/ --to file:photos.cap --redundancy 50%
       tar c src | diode send - --name src.tar --to - | ssh relay 'cat > /dev/ttyS1'
-      diode send --records mqtt://localhost/plant/# --every 'alarms/#' --to udp://10.0.0.2:9000
+      diode send --records 'mqtt://localhost/plant/#' --every 'alarms/#' --to udp://10.0.0.2:9000
 
     Nothing ever comes back, so the sender can say that it sent, never that anything
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
