@@ -348,6 +348,7 @@ TESTED_IN = {
     "diode.ahead": "test_constant_rate.py",
     "diode.cli.preparing": "test_cli_send_recv.py",
     "diode.cli.steady": "test_cli_cbr.py",
+    "diode.cli.streaming": "test_cli_streaming.py",
     "diode.forecast": "test_plan.py",
     "diode.sink": "test_sink_folder.py",
     "diode.source": "test_source_files.py",

@@ -24,9 +24,12 @@ class Place:
     def scan(self, after=0.0, take=True):
         """Names of what is ripe."""
         self.now += after
-        ripe = [one for one in self.drop.scan(lambda: self.now) if one is not None]
-        for one in ripe if take else ():
-            self.drop.take(one)
+        ripe = []
+        for one in self.drop.scan(lambda: self.now):
+            if one is not None:
+                ripe.append(one)
+                if take:
+                    self.drop.take(one)
         return ["/".join(one.found.parts) for one in ripe]
 
 
@@ -78,6 +81,7 @@ def test_so_many_in_a_time_and_the_others_wait(tmp_path):
     assert set(place.skipped.values()) == {"it waits: no more than 2 files in 60 s"}
     assert place.scan(1) == []
     assert len(place.scan(30)) == 1
+    assert place.scan(29) == []
     assert len(place.scan(300)) == 2
 
 

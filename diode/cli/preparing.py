@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from diode.assembly import describe
 from diode.cli.progress import NullProgress, progress
 from diode.errors import SourceError, UsageError
-from diode.objects import escape, wire_name
+from diode.objects import escape
 from diode.plan import bundle_room
 from diode.source import folder
 from diode.source.bundle import Spool, gather
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from diode.assembly import Source
+    from diode.cli import streaming
     from diode.cli.course import Course
     from diode.cli.progress import Shown
     from diode.cli.report import Report
@@ -83,7 +84,13 @@ def listing(report: Report, paths: tuple[str, ...], name: str | None, hard_links
     return listed
 
 
-def spool(listed: Listing, settings: Settings, stack: contextlib.ExitStack) -> None:
+def spool(
+    report: Report,
+    listed: Listing,
+    settings: Settings,
+    stream: streaming.Asked,
+    stack: contextlib.ExitStack,
+) -> None:
     """Read standard input to its end, if that is to be sent. It may stop for any time, so no
     thread that somebody waits for does that. Make room for bundles: once confined, nothing can.
     """
@@ -92,10 +99,7 @@ def spool(listed: Listing, settings: Settings, stack: contextlib.ExitStack) -> N
         stack.callback(listed.bundles.close)
     if listed.stdin is None:
         return
-    from diode.source.stream import StreamSource
-
-    wanted = [part for part in listed.stdin.split("/") if part]
-    source = StreamSource(0, wire_name(wanted or ["stdin"]))
+    source = stream.source(report, listed.stdin)
     stack.callback(source.discard)
     listed.spool = source.path
     listed.sources.append(source)
@@ -140,6 +144,9 @@ class Preparation:
         queue = self._course.take_up(described, settings)
         self.sources.update(queue.sources)
         self.manifests.update(queue.fill(transmitter))
+        transmitter.once.update(
+            number for number, source in queue.sources.items() if source in self._listed.sources
+        )
         self._course.begin(transmitter)
 
     def _hash(self, bar: Shown) -> list[Source]:

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from diode import slots
-from diode.cli import complete, confinement, lanes, options, preparing, receipting, signals, signing
+from diode.cli import (
+    complete,
+    confinement,
+    lanes,
+    options,
+    preparing,
+    receipting,
+    signals,
+    signing,
+    streaming,
+)
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report
@@ -55,6 +65,7 @@ class How:
     linger: float | None
     given: receipting.Given
     jobs: int
+    stream: streaming.Asked
 
 
 class Beside(NamedTuple):
@@ -138,7 +149,10 @@ class Sending:
     shell_complete=complete.carriers,
     help="Carrier to send on; several share out what is sent.",
 )
-@click.option("--name", help="Name at the other end, for a single PATH or standard input.")
+@click.option(
+    "--name",
+    help="Name at the other end, for a single PATH or standard input; {time}, {date}, {host}.",
+)
 @click.option(
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
@@ -148,6 +162,7 @@ class Sending:
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @signing.options
 @receipting.receipt_options
+@streaming.stream_options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
@@ -166,6 +181,7 @@ def command(
     key_file: str | None,
     encrypt_to: tuple[str, ...],
     asked: receipting.Asked,
+    stream: streaming.Asked,
     link_key: str | None,
     hard_links: bool,
     fresh: bool,
@@ -216,7 +232,8 @@ def command(
     keys = signing.keys(report, key_file, encrypt_to)
     folder = state or default_folder()
     tagger = options.tagging(link_key)
-    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given, jobs)
+    stream.check(used=preparing.STDIN in paths)
+    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given, jobs, stream)
     return _send(report, paths, name, urls, settings, keys, line, how)
 
 
@@ -271,7 +288,7 @@ def _send(
             return receipting.nothing(report, listed)
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
-        preparing.spool(listed, settings, stack)
+        preparing.spool(report, listed, settings, how.stream, stack)
         # Forked before there are threads, with nothing of what has been opened.
         coder = stack.enter_context(contextlib.closing(Coders(how.jobs, report.warn)))
         notifier = stack.enter_context(contextlib.closing(notify.opened()))
@@ -320,7 +337,7 @@ def _listed(
     """What is known of earlier runs, what there is to send, and the paths that will be read."""
     intake = receipting.Intake(report, state, how.given)
     stack.callback(intake.close)
-    listed = preparing.listing(report, paths, name, how.hard_links)
+    listed = preparing.listing(report, paths, streaming.named(name), how.hard_links)
     return intake, listed, paths or intake.list_missing(listed, how.hard_links)
 
 

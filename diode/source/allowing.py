@@ -16,6 +16,8 @@ import fnmatch
 from diode.bucket import Bucket
 from diode.wording import seconds, size
 
+ROUNDING = 1e-6
+
 
 class AllowList:
     """Held against each file; by default everything may cross."""
@@ -33,7 +35,7 @@ class AllowList:
         self._largest = largest
         self._most = most
         files, per = most or (1, 1.0)
-        self._bucket = Bucket(files / per, files)
+        self._bucket = Bucket(files / per, files - 1 + ROUNDING)  # room for a whole one, or full
 
     @property
     def rationed(self) -> bool:
