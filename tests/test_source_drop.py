@@ -81,7 +81,7 @@ def test_so_many_in_a_time_and_the_others_wait(tmp_path):
     assert set(place.skipped.values()) == {"it waits: no more than 2 files in 60 s"}
     assert place.scan(1) == []
     assert len(place.scan(30)) == 1
-    assert place.scan(29) == []
+    assert place.scan(28) == []
     assert len(place.scan(300)) == 2
 
 

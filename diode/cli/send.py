@@ -218,21 +218,15 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
-        code,
-        redundancy,
-        loss,
-        passes,
-        burst,
-        symbol_size,
+        *(code, redundancy, loss, passes, burst, symbol_size),
         keep_order=keep_order,
         bundle=not no_bundle,
     )
     _check(urls, json_, cbr, linger)
     given = receipting.given(paths, asked)
-    keys = signing.keys(report, key_file, encrypt_to)
-    folder = state or default_folder()
-    tagger = options.tagging(link_key)
     stream.check(used=preparing.STDIN in paths)
+    keys = signing.keys(report, key_file, encrypt_to)
+    tagger, folder = options.tagging(link_key), state or default_folder()
     how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given, jobs, stream)
     return _send(report, paths, name, urls, settings, keys, line, how)
 
