@@ -19,7 +19,18 @@ TESTS = ROOT / "tests"
 
 # Each may import those before it. Members of one row do not know each other.
 LAYERS = [
-    {"errors", "limits", "bucket", "health", "quantity", "supply", "sent", "child", "database"},
+    {
+        "errors",
+        "limits",
+        "bucket",
+        "mtree",
+        "health",
+        "quantity",
+        "supply",
+        "sent",
+        "child",
+        "database",
+    },
     {"events", "keytext", "lettering", "wording"},
     {"ordering"},
     {"gf256", "binomial"},
@@ -127,6 +138,7 @@ TRANSMITTING = (
     "schedule",
     "lanes",
     "cli.send",
+    "cli.sending",
 )
 
 MAX_FILE = 400
@@ -348,6 +360,8 @@ TESTED_IN = {
     "diode.ahead": "test_constant_rate.py",
     "diode.cli.preparing": "test_cli_send_recv.py",
     "diode.cli.steady": "test_cli_cbr.py",
+    "diode.cli.sending": "test_cli_send_recv.py",
+    "diode.source.specification": "test_cli_manifest.py",
     "diode.cli.streaming": "test_cli_streaming.py",
     "diode.forecast": "test_plan.py",
     "diode.sink": "test_sink_folder.py",

@@ -18,6 +18,7 @@ from diode.objects import escape
 from diode.plan import bundle_room
 from diode.source import folder
 from diode.source.bundle import Spool, gather
+from diode.source.specification import specification
 from diode.supply import Supplied
 from diode.wording import size
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from diode.cli.report import Report
     from diode.objects import Manifest
     from diode.plan import Settings
+    from diode.source.bundle import Source as Read
     from diode.transmitter import Transmitter
 
 STDIN = "-"
@@ -50,17 +52,21 @@ class Listing:
     """What has been read already."""
     bundles: Spool | None = None
     """Where small files are put, if they are to go together."""
+    trees: list[tuple[str, ...]] = field(default_factory=list)
+    """Names of folders whose specifications are to be sent."""
     unreadable: list[str] = field(default_factory=list)
     groups: list[list[folder.Found]] = field(default_factory=list)
     """What of the above goes together as it did before; nothing where that is not known."""
 
     def __len__(self) -> int:
         """Objects, at most."""
-        return len(self.found) + (self.stdin is not None)
+        return len(self.found) + (self.stdin is not None) + len(self.trees)
 
 
-def listing(report: Report, paths: tuple[str, ...], name: str | None, hard_links: bool) -> Listing:
-    """Everything the paths name, nothing of it read yet."""
+def listing(
+    report: Report, paths: tuple[str, ...], name: str | None, hard_links: bool, specified: bool
+) -> Listing:
+    """Everything the paths name, nothing of it read yet. specified: folders with specifications."""
     if name is not None and len(paths) > 1:
         raise UsageError("--name goes with a single PATH", hint="send them one by one, or a folder")
     listed = Listing()
@@ -81,6 +87,8 @@ def listing(report: Report, paths: tuple[str, ...], name: str | None, hard_links
             listed.stdin = name or "stdin"
         else:
             listed.found += folder.find(path, name, skipped, hard_links=hard_links)
+            if specified and os.path.isdir(path) and not os.path.islink(path):
+                listed.trees.append(folder.parts_of(path, name))
     return listed
 
 
@@ -94,7 +102,7 @@ def spool(
     """Read standard input to its end, if that is to be sent. It may stop for any time, so no
     thread that somebody waits for does that. Make room for bundles: once confined, nothing can.
     """
-    if settings.bundle and len(listed.found) > 1:
+    if listed.trees or (settings.bundle and len(listed.found) > 1):
         listed.bundles = Spool()
         stack.callback(listed.bundles.close)
     if listed.stdin is None:
@@ -168,8 +176,12 @@ class Preparation:
             self._report.warn(f"skipped {error}")
 
         room = bundle_room(self.transmitter.settings, self.transmitter.link)
+        read: list[Read] = []
         for group in listed.groups or [listed.found]:
-            sources += gather(group, room, listed.bundles, failed, hashed)
+            read += gather(group, room, listed.bundles, failed, hashed)
+        sources += read
+        if listed.bundles is not None:
+            sources += [specification(top, read, listed.bundles) for top in listed.trees]
         return sources
 
 
