@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from namespaces import OneWay
 
 ROOT = Path(__file__).resolve().parents[1]
 HARDWARE = ROOT / "hardware"
@@ -427,6 +429,90 @@ def test_uart_table() -> None:
         assert uart.error("AVR, 16 MHz", rate) == uart.error("RP2040, 125 MHz", rate) == 0
         assert uart.error("FT232R, FT230X", rate) == 0
     assert pytest.approx(0.046, abs=1e-3) == uart.LIMIT
+
+
+# Hosts --------------------------------------------------------------------------------------------
+
+HOST = HARDWARE / "host"
+
+
+def test_hosts_are_set_up_again_and_taken_down() -> None:
+    """Everything in its order, twice; what a veth has not is told, what must be there ends it."""
+    with OneWay() as link:
+        sender = {"ROLE": "sender", "ADDRESS": "10.9.0.1/24", "PEER": "10.9.0.2"}
+        sender["PEER_MAC"] = link.address()
+        for _ in range(2):
+            said = link.script(link.low, "up", "tx", SPEED="1000", MTU="1400", **sender)
+            # A veth has neither energy saving nor, in some kernels, the other two.
+            for line in said.splitlines():
+                assert line.startswith("diode-link: tx: could not "), line
+        shown = json.loads(link.inside(link.low, "ip", "-j", "address", "show", "dev", "tx"))[0]
+        assert "NOARP" in shown["flags"]
+        assert shown["mtu"] == 1400
+        assert [a["local"] for a in shown["addr_info"]] == ["10.9.0.1"]
+        assert link.inside(link.low, "sysctl", "-n", "net.ipv6.conf.tx.disable_ipv6") == "1\n"
+        (entry,) = json.loads(link.inside(link.low, "ip", "-j", "neigh", "show", "dev", "tx"))
+        assert entry["lladdr"] == link.address()
+        assert entry["state"] == ["PERMANENT"]
+        for space, hook in ((link.low, "ingress"), (link.high, "egress")):
+            rules = link.inside(space, "nft", "list", "table", "netdev", "diode")
+            assert rules.count(f"hook {hook}") == rules.count("drop") == 1, rules
+        assert link.packets("tx", "tx") == link.packets("rx", "tx") == 0  # nobody has said a word
+        link.script(link.low, "down", "tx")
+        shown = json.loads(link.inside(link.low, "ip", "-j", "link", "show", "dev", "tx"))[0]
+        assert "UP" not in shown["flags"]
+
+
+def test_faults_of_settings_are_told() -> None:
+    with OneWay() as link:
+        sender = {"ROLE": "sender", "ADDRESS": "10.9.0.1/24", "PEER": "10.9.0.2"}
+        for settings, told in (
+            ({}, "ADDRESS"),
+            ({"ADDRESS": "10.9.0.1/24"}, "ROLE"),
+            ({"ADDRESS": "10.9.0.1/24", "ROLE": "both"}, "ROLE is sender or receiver, not both"),
+            (sender, "PEER_MAC"),
+            (sender | {"PEER_MAC": "nonsense"}, "nonsense"),
+            (sender | {"PEER_MAC": link.address(), "ADDRESS": "10.9.0.999"}, "10.9.0.999"),
+        ):
+            assert told in link.script(link.low, "up", "tx", check=False, **settings)
+        assert "there is no such interface" in link.script(link.low, "up", "eth7", check=False)
+        assert "ROLE=sender" in link.script(link.low, "sideways", "tx", check=False)
+
+
+def test_the_sender_looks_at_nothing_that_arrives() -> None:
+    """What comes all the same is dropped before the system sees it, and counted."""
+    with OneWay() as link:
+        link.inside(link.high, "nft", "delete", "table", "netdev", "diode")
+        entry = ["lladdr", "ff:ff:ff:ff:ff:ff", "dev", "rx", "nud", "permanent"]
+        link.inside(link.high, "ip", "neigh", "replace", "10.9.0.1", *entry)
+        script = "import socket; s = socket.socket(2, 2); s.sendto(b'x' * 100, ('10.9.0.1', 9))"
+        link.inside(link.high, sys.executable, "-c", script)
+        rules = link.inside(link.low, "nft", "list", "table", "netdev", "diode")
+        assert re.search(r"counter packets 1 ", rules), rules
+        snmp = link.inside(link.low, "cat", "/proc/net/snmp")
+        names, values = [line.split() for line in snmp.splitlines() if line.startswith("Ip:")]
+        assert values[names.index("InReceives")] == "0"
+
+
+def test_units_and_rules_can_be_read() -> None:
+    """systemd and udev have nothing against them."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed (apt install systemd)")
+    command = ["systemd-analyze", "verify", "--man=no", HOST / "diode-link@.service"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = [line for line in ran.stderr.splitlines() if "diode-link" in line]
+    assert all("diode-link is not executable" in line for line in told), ran.stderr  # not installed
+    settings = (HOST / "link-sender.example").read_text()
+    assert set(re.findall(r"^([A-Z0-9_]+)=", settings, re.MULTILINE)) <= set(
+        re.findall(r"([A-Z0-9_]+)=", (HOST / "diode-link").read_text().split("set -eu")[0])
+    )
+    if shutil.which("udevadm") is None:
+        pytest.skip("udevadm is not installed (apt install udev)")
+    command = ["udevadm", "verify", HOST / "70-diode-serial.rules"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Unknown command verb" in ran.stderr:
+        pytest.skip("this udevadm cannot verify rules (systemd 254 can)")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 # Pages --------------------------------------------------------------------------------------------
