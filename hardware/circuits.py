@@ -108,7 +108,7 @@ def cmos_coupler() -> Bench:
     b = Bench("cmos-coupler")
     b.part("J1", "TTL-232R", "SENDER 5 V", GND="GND_S", VCC="VCC_S", TXD="TXD")
     side = {"VDD1": "VCC_S", "GND1": "GND_S", "VDD2": "VCC_R", "GND2": "GND_R"}
-    b.part("U1", "HCPL-0723", VI="TXD", VO="RXD", **side)
+    b.part("U1", "HCPL-7723", VI="TXD", VO="RXD", **side)
     b.decoupled("C1", "VCC_S", "GND_S")
     b.decoupled("C2", "VCC_R", "GND_R")
     b.part("J2", "TTL-232R", "RECEIVER 5 V", GND="GND_R", VCC="VCC_R", RXD="RXD")

@@ -61,6 +61,15 @@ def material(netlist: Path) -> str:
     return "\n".join(lines)
 
 
+def wires(listed: Path) -> str:
+    """WireViz's list of material."""
+    lines = ["| parts | | |", "|---|---|---|"]
+    for line in listed.read_text().splitlines()[1:]:
+        _, what, count, unit, where = line.split("\t")
+        lines.append(f"| {where} | {what} | {count} {unit} |".replace("  |", " |"))
+    return "\n".join(lines)
+
+
 def tables(made: Path) -> dict[str, str]:
     import spice
     import uart
@@ -69,11 +78,12 @@ def tables(made: Path) -> dict[str, str]:
     slow = [name for name in results if "RS-232" in name]
     found = {
         "uart": uart.table(),
-        "couplers": spice.table(results, ["6N137, 470 ohm", "HCPL-0723"]),
+        "couplers": spice.table(results, ["6N137, 470 ohm", "HCPL-7723"]),
         "phototransistor": spice.table(results, ["4N35, 1 k"]),
         "rs232": spice.table(results, slow),
     }
-    return found | {f"parts {path.stem}": material(path) for path in sorted(made.glob("*.net"))}
+    found |= {f"parts {path.stem}": material(path) for path in sorted(made.glob("*.net"))}
+    return found | {f"parts {p.name[:-8]}": wires(p) for p in sorted(made.glob("*.bom.tsv"))}
 
 
 def filled(page: str, made: Path) -> str:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 SENDER, RECEIVER, LINE = "SENDER", "RECEIVER", "LINE"
 Node = tuple[str, str]
 """A pin: the part's reference and the pin's number."""
+Island = tuple[str, frozenset[str]]
+"""A part, or a half of one: its reference and pins that hang together inside."""
+Sides = dict[str, dict[Island, list[str]]]
+"""Of SENDER and RECEIVER: what hangs together with its port, and by what."""
 
 
 @dataclass
@@ -91,38 +95,50 @@ def _has(netlist: Netlist, ref: str, pin: str) -> bool:
     return ref in netlist.parts and pin in {number for number, _, _ in netlist.kind(ref).pins}
 
 
-def _islands(netlist: Netlist) -> Iterator[tuple[str, frozenset[str]]]:
+def _is_port(island: Island, sides: Sides) -> bool:
+    """Whether this is the receiver's port."""
+    return len(sides[RECEIVER][island]) == 1
+
+
+def _islands(netlist: Netlist) -> Iterator[Island]:
     """Each part, or each half of one, as its reference and pins."""
     for ref in netlist.parts:
         for pins in netlist.kind(ref).islands:
             yield ref, pins
 
 
-def _side(netlist: Netlist, port: str) -> set[tuple[str, frozenset[str]]]:
-    """All parts and halves of parts that hang together with that port, but for lines."""
+def _side(netlist: Netlist, port: str) -> dict[Island, list[str]]:
+    """All parts and halves of parts that hang together with that port, but for lines; and how: the
+    shortest chain of parts and nets from the port.
+    """
     net_of = netlist.net_of()
-    touched: dict[str, list[tuple[str, frozenset[str]]]] = defaultdict(list)
-    for ref, pins in _islands(netlist):
-        for net in {net_of[ref, pin] for pin in pins if (ref, pin) in net_of}:
-            touched[net].append((ref, pins))
-    start = [island for island in _islands(netlist) if island[0] == port]
-    seen, waiting = set(start), list(start)
+    nets = {
+        (ref, pins): sorted({net_of[ref, pin] for pin in pins if (ref, pin) in net_of})
+        for ref, pins in _islands(netlist)
+    }
+    touched: dict[str, list[Island]] = defaultdict(list)
+    for island, names in nets.items():
+        for net in names:
+            touched[net].append(island)
+    seen = {island: [port] for island in nets if island[0] == port}
+    waiting = deque(seen)
     while waiting:
-        ref, pins = waiting.pop()
-        for net in {net_of[ref, pin] for pin in pins if (ref, pin) in net_of}:
-            if net.startswith(LINE):
-                continue
-            new = [island for island in touched[net] if island not in seen]
-            seen.update(new)
-            waiting += new
+        island = waiting.popleft()
+        for net in nets[island]:
+            for other in () if net.startswith(LINE) else touched[net]:
+                if other not in seen:
+                    seen[other] = [*seen[island], net, other[0]]
+                    waiting.append(other)
     return seen
 
 
-def _joins(netlist: Netlist, sides: dict[str, set[tuple[str, frozenset[str]]]]) -> Iterator[str]:
+def _joins(netlist: Netlist, sides: Sides) -> Iterator[str]:
     """Rule 1."""
-    both = sides[SENDER] & sides[RECEIVER]
-    if both:
-        yield f"both sides hang together: {', '.join(sorted({ref for ref, _ in both}))}"
+    across = [
+        sides[SENDER][i] for i in sides[RECEIVER] if i in sides[SENDER] and _is_port(i, sides)
+    ]
+    if across:
+        yield f"both sides hang together: {' - '.join(across[0])}"
         return
     where = {
         (ref, pin): side for side, islands in sides.items() for ref, pins in islands for pin in pins
@@ -133,7 +149,7 @@ def _joins(netlist: Netlist, sides: dict[str, set[tuple[str, frozenset[str]]]]) 
                 yield f"{ref} carries from the receiver's side to the sender's"
 
 
-def _lines(netlist: Netlist, sides: dict[str, set[tuple[str, frozenset[str]]]]) -> Iterator[str]:
+def _lines(netlist: Netlist, sides: Sides) -> Iterator[str]:
     """Rule 2, and what a line of grounds may have."""
     where = {
         (ref, pin): side for side, islands in sides.items() for ref, pins in islands for pin in pins

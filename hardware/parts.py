@@ -97,7 +97,7 @@ OTHERS = (
         "Package_DIP:DIP-8_W7.62mm",
     ),
     Kind(
-        "HCPL-0723",
+        "HCPL-7723",
         "U",
         _pins(
             "1 VDD1 power, 2 VI in, 3 OPEN nc, 4 GND1 power, "
@@ -105,7 +105,7 @@ OTHERS = (
         ),
         (("VI", "VO"),),
         (("VDD1", "VI", "OPEN", "GND1"), ("GND2", "VO", "NC", "VDD2")),
-        "Package_SO:SO-8_3.9x4.9mm_P1.27mm",
+        "Package_DIP:DIP-8_W7.62mm",
     ),
     Kind(
         "7407",

@@ -91,7 +91,7 @@ def cmos_coupler() -> Any:
         coupler.theta(0)
         .at((2.9, j1.TXD[1]))
         .anchor("VI")
-        .label("U1  HCPL-0723", "bottom", fontsize=SMALL, ofst=(-1.3, -0.55))
+        .label("U1  HCPL-7723", "bottom", fontsize=SMALL, ofst=(-1.3, -0.55))
     )
     for a, b in ((j1.VCC, u1.VDD1), (j1.TXD, u1.VI), (j1.GND, u1.GND1)):
         wire(d, a, b)

@@ -48,7 +48,7 @@ def rs232(slew: str, cable: str) -> Way:
 
 WAYS = {
     "6N137, 470 ohm": Way("6n137.cir", 2.0, 0.8),
-    "HCPL-0723": Way("cmos.cir", 3.5, 1.5),
+    "HCPL-7723": Way("cmos.cir", 3.5, 1.5),
     "4N35, 1 k": Way("4n35.cir", 2.0, 0.8),
     "RS-232, 6 V/us, 2500 pF": rs232("6e6", "2500p"),
     "RS-232, 6 V/us, 1000 pF": rs232("6e6", "1000p"),

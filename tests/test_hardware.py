@@ -141,7 +141,7 @@ def a_second_coupler_for_a_handshake_line(n: Netlist) -> None:
     add(
         n,
         "U9",
-        "HCPL-0723",
+        "HCPL-7723",
         VI="B",
         VO="CTS",
         VDD1="VCC_R",
@@ -379,7 +379,7 @@ def test_drawing_names_every_part(path: Path) -> None:
 THRESHOLDS = [
     ("6N137, 470 ohm", 2_000_000, True),
     ("6N137, 470 ohm", 5_000_000, False),
-    ("HCPL-0723", 20_000_000, True),
+    ("HCPL-7723", 20_000_000, True),
     ("4N35, 1 k", 19_200, True),
     ("4N35, 1 k", 57_600, False),
     ("RS-232, 6 V/us, 2500 pF", 115_200, True),
@@ -536,3 +536,31 @@ def test_what_pages_point_at_is_there(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+SECTIONS = [
+    "Drawing",
+    "Parts",
+    "Building",
+    "Commissioning",
+    "What an auditor looks for",
+    "Signs of failure",
+]
+WAYS = ["rs232", "optocoupler", "rs422", "fibre", "toslink", "audio", "led"]
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_page_has_what_every_page_has(name: str) -> None:
+    text = (HARDWARE / f"{name}.md").read_text()
+    found = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert [section for section in found if section in SECTIONS] == SECTIONS
+    for word in ("For whom.", "Speed.", "Cost.", "Bench status:"):
+        assert f"**{word}**" in text, word
+    assert f"({name}.md)" in (HARDWARE / "README.md").read_text()
+
+
+def test_everything_generated_is_shown_somewhere() -> None:
+    """No drawing, netlist or diagram that nobody sees."""
+    pages = "".join(page.read_text() for page in PAGES)
+    made = {p.name for p in MADE.iterdir() if p.suffix in {".svg", ".png"}}
+    assert {name for name in made if f"generated/{name}" not in pages} == set()
