@@ -89,7 +89,7 @@ def receive(report: Report, asked: Asked, told: Told | None = None) -> int:
     """Receive as asked; the exit code."""
     told = told or Told()
     with ExitStack() as stack:
-        hooks = asked.hook.started(asked.inbox, stack)
+        hooks = asked.hook.started(asked.inbox, stack, ordered=asked.ordered)
         judging = asked.judging()
         medium, reader = reading.merged(
             report, asked.urls, asked.line, asked.impair, asked.sandbox, asked.buffer, stack

@@ -11,26 +11,33 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from diode import slots
-from diode.cli import complete, confinement, lanes, options, preparing, receipting, signals, signing
+from diode.cli import (
+    complete,
+    confinement,
+    lanes,
+    options,
+    preparing,
+    receipting,
+    signals,
+    signing,
+    streaming,
+)
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report
+from diode.cli.sending import Sending
 from diode.cli.steady import AsItComes, Steady
 from diode.errors import Partial, UsageError
-from diode.objects import escape
-from diode.sent import ObjectSent, SourceFailed
 from diode.service import notify
 from diode.service.coders import Coders
 from diode.service.sender import transmit
 from diode.service.state import SenderState, default_folder
-from diode.source.bundle import BundleSource, Sent
 from diode.transmitter import Transmitter
-from diode.wording import plural, seconds, size
+from diode.wording import size
 
 if TYPE_CHECKING:
-    from diode.cli.preparing import Listing, Preparation
+    from diode.cli.preparing import Listing
     from diode.cli.signing import Keys
-    from diode.objects import Manifest
     from diode.plan import Link, Settings
     from diode.service.lanes import Outlet
     from diode.service.notify import Notifier
@@ -50,11 +57,13 @@ class How:
     sandbox: str
     fresh: bool
     hard_links: bool
+    specified: bool
     tagger: Tagger
     cbr: bool
     linger: float | None
     given: receipting.Given
     jobs: int
+    stream: streaming.Asked
 
 
 class Beside(NamedTuple):
@@ -62,69 +71,6 @@ class Beside(NamedTuple):
 
     pool: ThreadPoolExecutor
     coder: Coders
-
-
-@dataclass(slots=True)
-class Sending:
-    """What one run of `diode send` keeps at hand."""
-
-    report: Report
-    preparation: Preparation
-    course: Course
-    failed: int = 0
-    objects: int = 0
-    files: int = 0
-    """What people count: the members of a bundle each."""
-    file_bytes: int = 0
-
-    @property
-    def transmitter(self) -> Transmitter:
-        return self.preparation.transmitter
-
-    def report_events(self) -> None:
-        """Tell what the transmitter has finished."""
-        for event in self.transmitter.events():
-            match event:
-                case ObjectSent():
-                    self._sent(event, self.preparation.manifests[event.number])
-                case SourceFailed():
-                    self._failed(event)
-                case _:
-                    pass
-
-    def _failed(self, event: SourceFailed) -> None:
-        self.failed += event.number not in self.course.withdrawn
-        self.course.void(event.number)
-        self.report.event(
-            "object_void",
-            name=escape(event.name),
-            sender=self.transmitter.sender,
-            number=event.number,
-            reason=event.reason,
-        )
-        self.report.warn(f"{event.reason}; the receiver is told not to deliver it")
-
-    def _sent(self, event: ObjectSent, manifest: Manifest) -> None:
-        sender = self.transmitter.sender
-        self.report.detail(f"sent {escape(event.name)} as {sender:08x}:{event.number}")
-        source = self.preparation.sources[event.number]
-        bundled = isinstance(source, BundleSource)
-        one = Sent(manifest.name, manifest.size, manifest.digest.hex())
-        self.objects += 1
-        for file in source.members if isinstance(source, BundleSource) else [one]:
-            self.files += 1
-            self.file_bytes += file.size
-            self.report.event(
-                "object_sent",
-                name=escape(file.name),
-                sender=sender,
-                number=event.number,
-                size=file.size,
-                sha256=file.sha256,
-                passes=event.passes,
-                encrypted=manifest.encrypted,
-                bundle=bundled,
-            )
 
 
 @click.command(short_help="send files, folders or standard input")
@@ -138,16 +84,23 @@ class Sending:
     shell_complete=complete.carriers,
     help="Carrier to send on; several share out what is sent.",
 )
-@click.option("--name", help="Name at the other end, for a single PATH or standard input.")
+@click.option(
+    "--name",
+    help="Name at the other end, for a single PATH or standard input; {time}, {date}, {host}.",
+)
 @click.option(
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
 @click.option(
     "--hard-links", is_flag=True, help="Send files below a folder that have other names too."
 )
+@click.option(
+    "--manifest", "specified", is_flag=True, help="Send with each folder the list of what is in it."
+)
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @signing.options
 @receipting.receipt_options
+@streaming.stream_options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
@@ -166,8 +119,10 @@ def command(
     key_file: str | None,
     encrypt_to: tuple[str, ...],
     asked: receipting.Asked,
+    stream: streaming.Asked,
     link_key: str | None,
     hard_links: bool,
+    specified: bool,
     fresh: bool,
     keep_order: bool,
     no_bundle: bool,
@@ -202,21 +157,19 @@ def command(
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     settings = options.settings(
-        code,
-        redundancy,
-        loss,
-        passes,
-        burst,
-        symbol_size,
+        *(code, redundancy, loss, passes, burst, symbol_size),
         keep_order=keep_order,
         bundle=not no_bundle,
     )
     _check(urls, json_, cbr, linger)
     given = receipting.given(paths, asked)
+    stream.check(used=preparing.STDIN in paths)
     keys = signing.keys(report, key_file, encrypt_to)
-    folder = state or default_folder()
-    tagger = options.tagging(link_key)
-    how = How(impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, given, jobs)
+    tagger, folder = options.tagging(link_key), state or default_folder()
+    how = How(
+        *(impair, folder, sandbox, fresh, hard_links, specified),
+        *(tagger, cbr, linger, given, jobs, stream),
+    )
     return _send(report, paths, name, urls, settings, keys, line, how)
 
 
@@ -271,7 +224,7 @@ def _send(
             return receipting.nothing(report, listed)
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
-        preparing.spool(listed, settings, stack)
+        preparing.spool(report, listed, settings, how.stream, stack)
         # Forked before there are threads, with nothing of what has been opened.
         coder = stack.enter_context(contextlib.closing(Coders(how.jobs, report.warn)))
         notifier = stack.enter_context(contextlib.closing(notify.opened()))
@@ -304,7 +257,7 @@ def _send(
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
             course.end(transmitter.frames_sent, finished=finished)
-    _conclude(report, sending, settings)
+    sending.conclude(settings)
     partial = sending.failed or listed.unreadable or lanes.missed(report, outlet)
     return Partial.exit_code if partial else 0
 
@@ -320,7 +273,8 @@ def _listed(
     """What is known of earlier runs, what there is to send, and the paths that will be read."""
     intake = receipting.Intake(report, state, how.given)
     stack.callback(intake.close)
-    listed = preparing.listing(report, paths, name, how.hard_links)
+    called = streaming.named(name)
+    listed = preparing.listing(report, paths, called, how.hard_links, how.specified)
     return intake, listed, paths or intake.list_missing(listed, how.hard_links)
 
 
@@ -358,25 +312,3 @@ def _transmit(
             sending.report_events()
 
         transmit(way.turns, outlet, log=sending.course, shown=shown)
-
-
-def _what(sending: Sending) -> str:
-    """`3 objects`, or `300 files in 2 objects` where some of them went together."""
-    objects = plural(sending.objects, "object")
-    if sending.files == sending.objects:
-        return objects
-    return f"{plural(sending.files, 'file')} in {objects}"
-
-
-def _conclude(report: Report, sending: Sending, settings: Settings) -> None:
-    frames = sending.transmitter.progress.line_frames
-    rate = sending.transmitter.link.rate
-    took = ""
-    if rate:
-        line_time = sending.transmitter.progress.line_time
-        took = f", about {seconds(line_time / rate)} of line time"
-    report.say(
-        f"sent {_what(sending)}, {size(sending.file_bytes)}, in "
-        f"{plural(settings.passes, 'pass').replace('passs', 'passes')}: {frames:,} frames{took}; "
-        f"what arrived cannot be known here"
-    )
