@@ -123,6 +123,8 @@ class Transmitter:
         self._now = 0.0
         self._precedence = Precedence()
         self._served: Traffic | None = None
+        self.once: set[int] = set()
+        """Objects that cannot be sent again: void if it is stopped within their first pass."""
         self._voiding: deque[tuple[Frames, U8]] = deque()
         self._since_heartbeat = 0
         self._closed = False
@@ -248,12 +250,16 @@ class Transmitter:
         return self.records.wake_at()
 
     def stop(self) -> None:
-        """Send nothing more but the last heartbeat."""
+        """Send nothing more but what is void now, and the last heartbeat."""
         self.records.stop()
+        queued = [outgoing for traffic in self._everything for outgoing in traffic.objects]
         for traffic in self._everything:
             traffic.stop()
         self._kept.clear()
         self._voiding.clear()
+        for outgoing in queued:
+            if outgoing.number in self.once and not outgoing.passes_done:
+                self._void(outgoing, "it was stopped before it was sent once")
 
     def events(self) -> list[Sent]:
         """What happened since the last call."""

@@ -40,6 +40,8 @@ OTHERWISE = {
     "Drop.settle": "How long a file must not have changed.",
     "Drop.passes": "Times its files are sent; those of the sender if not given.",
     "Drop.after": "What becomes of a file that was sent: delete, move to sent/, keep.",
+    "AtMost.files": "So many files at once, or spread over the time.",
+    "AtMost.per": "The time.",
     "Carousel.last": "Repeat so many objects.",
     "Carousel.seconds": "Repeat what was sent within that time.",
     "Metrics.textfile": "A file for the node exporter, written anew each second.",
@@ -63,7 +65,10 @@ def sections(config: ModuleType) -> Iterator[str]:
         struct = getattr(config, name.capitalize())
         yield f".SH {roff.escape(f'[{name}]')}"
         yield from _keys(struct, _options(verb), inner)
-    for title, struct in inner.items():
+    told: set[str] = set()
+    while title := next((title for title in inner if title not in told), ""):
+        told.add(title)
+        struct = inner[title]
         yield f".SH {roff.escape(title)}"
         yield roff.prose(inspect.getdoc(struct) or "")
         yield from _keys(struct, {}, inner)

@@ -49,7 +49,8 @@ class Shell:
             timeout=timeout,
             check=False,
         )
-        ran = Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+        out = done.stdout.decode("utf-8", "surrogateescape")  # paths come with every byte
+        ran = Ran(done.returncode, out, done.stderr.decode())
         assert "Traceback" not in ran.err, ran.err
         return ran
 

@@ -15,6 +15,7 @@ from cli import Ran, Shell, children, make, wait_until
 from faults import CALLS, calls_of, need_strace, run_with
 from pair import BytesSource, transmit
 
+from diode.events import Key
 from diode.service.hook_journal import Journal
 
 SCRIPT = """#!/bin/sh
@@ -237,9 +238,89 @@ def test_output_is_bounded(shell: Shell) -> None:
     assert max(map(len, said)) <= 1000
 
 
+TRIED = 'echo "$DIODE_NAME" >> "$0.tried"'
+
+
+def test_status_75_asks_for_another_attempt_without_end(shell: Shell) -> None:
+    """Within a run it is no failure; at its end the call is left to the next start."""
+    sent(shell, busy=100, good=200)
+    ran = receive(shell, hook(shell, TRIED, '[ "$DIODE_NAME" = good ] || exit 75'))
+    assert ran.code == 3
+    told = [(e["name"], e["attempt"], e["postponed"]) for e in ran.events("hook")]
+    busy = [("busy", 1, False)]
+    assert told == [*busy, ("good", 1, False), *busy * 3, ("busy", 1, True)]
+    (warned,) = (e["message"] for e in ran.events("warning") if "hook" in e["message"])
+    assert "wants to be run later (status 75): the next start runs it again" in warned
+    assert owed(shell) == 1
+    (shell.folder / "nothing").write_bytes(b"")
+    later = receive(shell, "/bin/true", source="nothing")
+    assert [(e["name"], e["status"]) for e in later.events("hook")] == [("busy", 0)]
+
+
+def test_in_order_one_that_fails_holds_back_those_behind_it(shell: Shell) -> None:
+    sent(shell, a=100, bad=150, good=200)
+    again = 'case "$DIODE_NAME" in bad) [ "$(grep -c bad "$0.tried")" -ge 3 ] || exit 7;; esac'
+    ran = receive(shell, hook(shell, TRIED, again), "--ordered")
+    assert ran.code == 0, ran.out
+    tried = (shell.folder / "a hook.tried").read_text().split()
+    assert tried == ["a", "bad", "bad", "bad", "good"]
+
+
+def test_in_order_nothing_is_given_up(shell: Shell) -> None:
+    sent(shell, a=100, bad=150, good=200)
+    ran = receive(shell, hook(shell, TRIED, '[ "$DIODE_NAME" != bad ]'), "--ordered")
+    assert ran.code == 3
+    assert [e["given_up"] for e in ran.events("hook")] == [False] * 6
+    assert "runs it again, and what is behind it" in ran.events("warning")[-1]["message"]
+    assert (shell.folder / "a hook.tried").read_text().split() == ["a", *["bad"] * 5]
+    assert owed(shell) == 2
+    (shell.folder / "nothing").write_bytes(b"")
+    later = receive(shell, "/bin/true", "--ordered", source="nothing")
+    assert [e["name"] for e in later.events("hook")] == ["bad", "good"]
+
+
+def test_an_intention_that_is_not_settled_holds_back_what_is_behind_it(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path), ordered=True)
+    facts = {"name": "x", "path": "x", "duplicate": False}
+    for key in (Key(7, 1), Key(7, 2), Key(9, 5)):
+        journal.intend(key, facts)
+    journal.settle(Key(7, 2), [(0, facts | {"name": "second"})], waits=False)
+    assert journal.next(0) is None
+    journal.settle(Key(9, 5), [(0, facts | {"name": "other"})], waits=False)
+    other = journal.next(0)
+    assert other is not None and other.facts["name"] == "other"
+    journal.settle(Key(7, 1), [(1, facts), (2, facts)], waits=False)
+    first = journal.next(0, {other.id})
+    assert first is not None and first.facts["name"] == "x"
+    assert journal.next(0, {other.id, first.id}) is None
+    journal.made(first)
+    journal.close()
+
+
+def test_path_as_an_argument_and_the_folder_it_starts_in(shell: Shell) -> None:
+    name = "-rf $(touch pwned)"
+    make(shell.folder / name, 100)
+    (shell.folder / "there").mkdir()
+    assert shell.run("send", f"./{name}", "--to", "file:cap").code == 0
+    program = "import os, sys; print(os.getcwd(), sys.argv[1:])"
+    python = shlex.quote(shutil.which("python3") or "")
+    command = f"{python} -c {shlex.quote(program)} -- {{path}} --file={{path}}"
+    ran = receive(shell, command, "--hook-folder", "there", "--names", "exact")
+    assert ran.code == 0, ran.out
+    path = str(shell.folder / "inbox" / name)
+    (said,) = (e["text"] for e in ran.events("hook_output"))
+    assert said == f"{shell.folder}/there {['--', path, '--file=' + path]}"
+    assert not list(shell.folder.rglob("pwned"))
+    assert "no folder" in receive(shell, "/bin/true", "--hook-folder", "cap").out
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
+        ("/bin/sh -c 'cat {path}'", "has to be a word of its own"),
+        ("/bin/sh -c {path}", "has to be a word of its own"),
+        ("{path}", "has to be a word of its own"),
+        ("/bin/echo x{path}", "has to be a word of its own"),
         ("nothing-of-that-name x", "is not there"),
         ("./x", "is not executable"),
         ("'unbalanced", "No closing quotation"),

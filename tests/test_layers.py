@@ -23,6 +23,7 @@ LAYERS = [
         "errors",
         "limits",
         "bucket",
+        "mtree",
         "health",
         "quantity",
         "supply",
@@ -159,13 +160,15 @@ TRANSMITTING = (
     "schedule",
     "lanes",
     "cli.send",
+    "cli.sending",
 )
 
 MAX_FILE = 400
 MAX_FUNCTION = 60
 LONG_FILES = {
     "diode/receiver.py": (520, "every kind of frame meets the same objects and bounds"),
-    "diode/collector.py": (432, "whole, suspect and parked blocks share the same slots"),
+    "diode/collector.py": (433, "whole, suspect and parked blocks share the same slots"),
+    "diode/transmitter.py": (408, "records, flows, the carousel and what is void share one line"),
     "diode/frame.py": (435, "both directions of both headers, and the batches they lie in"),
     "diode/sink/parts.py": (424, "the journal makes sense only beside the part that it speaks of"),
 }
@@ -380,6 +383,8 @@ TESTED_IN = {
     "diode.ahead": "test_constant_rate.py",
     "diode.cli.preparing": "test_cli_send_recv.py",
     "diode.cli.steady": "test_cli_cbr.py",
+    "diode.source.specification": "test_cli_manifest.py",
+    "diode.cli.streaming": "test_cli_streaming.py",
     "diode.forecast": "test_plan.py",
     "diode.sink": "test_sink_folder.py",
     "diode.source": "test_source_files.py",
@@ -445,6 +450,7 @@ TESTED_IN = {
     "diode.service.receipts": "test_cli_receipt.py",
     "diode.service.hook_journal": "test_cli_hooking.py",
     "diode.service.hook_process": "test_cli_hooking.py",
+    "diode.cli.hook_facts": "test_cli_hooking.py",
     "diode.cli.receipting": "test_cli_receipt.py",
     "diode.cli.receiving": "test_cli_send_recv.py",
     "diode.lettering": "test_receipt.py",
@@ -452,6 +458,7 @@ TESTED_IN = {
     "diode.cli.course": "test_cli_resume.py",
     "diode.cli.storing": "test_cli_store.py",
     "diode.source.departing": "test_source_drop.py",
+    "diode.source.allowing": "test_source_drop.py",
     "diode.source.watch": "test_source_drop.py",
     "diode.service.strict": "test_service_config.py",
     "diode.service.keys": "test_cli_keygen.py",

@@ -7,6 +7,7 @@ import pytest
 
 from diode.errors import SourceError
 from diode.source import departing, watch
+from diode.source.allowing import AllowList
 from diode.source.drop import LEAVING, PIECE, DropFolder
 from diode.source.files import identity
 
@@ -23,9 +24,12 @@ class Place:
     def scan(self, after=0.0, take=True):
         """Names of what is ripe."""
         self.now += after
-        ripe = [one for one in self.drop.scan(lambda: self.now) if one is not None]
-        for one in ripe if take else ():
-            self.drop.take(one)
+        ripe = []
+        for one in self.drop.scan(lambda: self.now):
+            if one is not None:
+                ripe.append(one)
+                if take:
+                    self.drop.take(one)
         return ["/".join(one.found.parts) for one in ripe]
 
 
@@ -41,6 +45,44 @@ def test_a_file_is_taken_once_when_it_has_not_changed_over_the_settle_time(place
     assert place.scan(0.2) == ["a"]
     assert place.scan(5) == []
     assert place.drop.waiting == 0
+
+
+def test_only_what_is_allowed_is_taken(tmp_path):
+    allowed = AllowList(("*.sig", "*.asc"), largest=10)
+    place = Place(tmp_path, allowed=allowed)
+    (tmp_path / "d").mkdir()
+    for name, size in {
+        "a.sig": 10,
+        "b.asc": 11,
+        "c.sig.exe": 1,
+        "d/e.SIG": 1,
+        "d/f.asc": 0,
+    }.items():
+        (tmp_path / name).write_bytes(b"x" * size)
+    place.scan()
+    assert sorted(place.scan(3)) == ["a.sig", "d/f.asc"]
+    told = {os.path.relpath(path, tmp_path): why for path, why in place.skipped.items()}
+    assert told == {
+        "b.asc": "not allowed: 11 B are more than 10 B",
+        "c.sig.exe": "not allowed: its name is none of *.sig *.asc",
+        "d/e.SIG": "not allowed: its name is none of *.sig *.asc",
+    }
+    assert place.drop.arrived(("c.sig.exe",)) is None
+    assert place.drop.arrived(("b.asc",)) is None
+
+
+def test_so_many_in_a_time_and_the_others_wait(tmp_path):
+    place = Place(tmp_path, allowed=AllowList(most=(2, 60.0)))
+    for number in range(5):
+        (tmp_path / str(number)).write_bytes(b"x")
+    assert place.drop.arrived(("0",)) is None, "it waits for a scan, which has a clock"
+    place.scan()
+    assert len(place.scan(3)) == 2
+    assert set(place.skipped.values()) == {"it waits: no more than 2 files in 60 s"}
+    assert place.scan(1) == []
+    assert len(place.scan(30)) == 1
+    assert place.scan(28) == []
+    assert len(place.scan(300)) == 2
 
 
 def test_a_file_that_grows_waits_and_one_that_changes_is_taken_again(place):

@@ -158,3 +158,34 @@ def test_nowhere_to_spool(spool: Path, pipe: tuple[int, int]) -> None:
     with pytest.raises(DestinationError, match="No such file") as caught:
         StreamSource(pipe[0], b"name", folder=str(spool / "gone"))
     assert "TMPDIR" in caught.value.hint
+
+
+def test_more_than_may_be_spooled(spool: Path, pipe: tuple[int, int]) -> None:
+    writer = written(pipe[1], b"x" * 1000)
+    with pytest.raises(DestinationError, match="more than the 999 B of --max-spool"):
+        StreamSource(pipe[0], b"name", folder=str(spool), most=999)
+    writer.join()
+    assert os.listdir(spool) == []
+    reading, writing = os.pipe()
+    writer = written(writing, b"x" * 999)
+    assert StreamSource(reading, b"name", folder=str(spool), most=999).size == 999
+    writer.join()
+    os.close(reading)
+
+
+def test_given_up_by_its_writer(spool: Path, pipe: tuple[int, int], tmp_path: Path) -> None:
+    abort = tmp_path / "abort"
+    writer = written(pipe[1], CONTENT)
+    source = StreamSource(pipe[0], b"name", folder=str(spool), abort_file=str(abort))
+    writer.join()
+    source.check()
+    abort.touch()
+    with pytest.raises(SourceError, match=r"given up by its writer: .*abort is there"):
+        source.check()
+    source.discard()
+    reading, writing = os.pipe()
+    os.close(writing)
+    with pytest.raises(SourceError, match="given up by its writer"):
+        StreamSource(reading, b"name", folder=str(spool), abort_file=str(abort))
+    os.close(reading)
+    assert os.listdir(spool) == []

@@ -30,6 +30,7 @@ VERBS = (
     "demo",
     "status",
     "verify",
+    "manifest",
     "keygen",
     "doctor",
     "receipt",

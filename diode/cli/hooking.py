@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diode.cli import options
+from diode.cli import hook_facts, options
 from diode.cli.progress import Ration
 from diode.cli.storing import Storing
 from diode.errors import DestinationError, Partial, UsageError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import contextlib
     from collections.abc import Mapping
 
+    from diode.cli.hook_facts import Facts
     from diode.cli.report import Report
     from diode.cli.watching import Place
     from diode.events import Key
@@ -42,11 +43,10 @@ if TYPE_CHECKING:
     from diode.service.receiver import Session
     from diode.sink import Delivery, Sink
 
-DELIVERY = "delivery"
+DELIVERY = hook_facts.DELIVERY
 PAUSE = 0.02
 TOLD = 20
 """Failed calls that an earlier run has left, told one by one."""
-Facts = dict[str, Any]
 Deliver = Callable[[Callable[[], "Delivery"]], "Delivery"]
 
 
@@ -57,24 +57,30 @@ class Asked:
     command: str | None
     timeout: float
     retry: bool
+    folder: str | None = None
+    """Where the command starts."""
 
-    def started(self, inbox: str, stack: contextlib.ExitStack) -> Started:
+    def started(self, inbox: str, stack: contextlib.ExitStack, *, ordered: bool) -> Started:
         """The process that runs hooks, to be closed with the stack. To be started first of all:
         before there is a key in this process, a thread or a carrier. UsageError where it cannot be.
+
+        ordered: calls keep the order of the objects.
         """
         if self.command is None:
             if self.retry:
                 raise UsageError("--retry-hooks goes with --on-delivery")
-            return Started(Hooks.start({}), inbox, self.retry)
+            return Started(Hooks.start({}), inbox, self.retry, ordered)
         if inbox == "-":
             raise UsageError(
                 "--on-delivery goes with an inbox or a store; - is read by a program itself",
                 hint="diode recv - --from URL | PROGRAM",
             )
         command = resolved(self.command, "--on-delivery")
-        hooks = Hooks.start({DELIVERY: command}, self.timeout)
+        if self.folder is not None and not os.path.isdir(self.folder):
+            raise UsageError(f"--hook-folder: {escape(self.folder)} is no folder")
+        hooks = Hooks.start({DELIVERY: command}, self.timeout, self.folder)
         stack.callback(hooks.close)
-        return Started(hooks, inbox, self.retry)
+        return Started(hooks, inbox, self.retry, ordered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class Started:
     hooks: Hooks
     inbox: str
     retry: bool
+    ordered: bool
 
     def attached(
         self, report: Report, place: Place, sink: Sink, stack: contextlib.ExitStack
@@ -92,7 +99,9 @@ class Started:
         if DELIVERY not in self.hooks.kinds:
             stack.callback(place.close)
             return Unhooked(place)
-        hooked = Hooked(report, self.hooks, place, sink, self.inbox, retry=self.retry)
+        journal = Journal(sink.folders[-1], ordered=self.ordered)
+        hooked = Hooked(report, self.hooks, place, sink, self.inbox, journal)
+        hooked.left_over(self.retry)
         stack.callback(hooked.close)
         return hooked
 
@@ -102,14 +111,20 @@ def hook_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def gathered(
-        on_delivery: str | None, hook_timeout: float, retry_hooks: bool, **rest: Any
+        on_delivery: str | None,
+        hook_timeout: float,
+        hook_folder: str | None,
+        retry_hooks: bool,
+        **rest: Any,
     ) -> Any:
-        return command(hook=Asked(on_delivery, hook_timeout, retry_hooks), **rest)
+        asked = Asked(on_delivery, hook_timeout, retry_hooks, hook_folder)
+        return command(hook=asked, **rest)
 
     on_delivery = click.option(
         "--on-delivery",
         metavar="CMD",
-        help="Run this without a shell for each file delivered; DIODE_* variables tell of it.",
+        help="Run this without a shell for each file delivered; {path} is its path, DIODE_* "
+        "variables tell the rest. Status 75: try again later.",
     )
     timeout = click.option(
         "--hook-timeout",
@@ -118,10 +133,15 @@ def hook_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="TIME",
         help="End a command of --on-delivery after so long.  [default: 10min]",
     )
+    folder = click.option(
+        "--hook-folder",
+        metavar="DIR",
+        help="Where the command of --on-delivery starts.  [default: here]",
+    )
     retry = click.option(
         "--retry-hooks", is_flag=True, help="Run again what --on-delivery gave up in earlier runs."
     )
-    return on_delivery(timeout(retry(gathered)))
+    return on_delivery(timeout(folder(retry(gathered))))
 
 
 class Unhooked:
@@ -140,16 +160,22 @@ class Hooked:
     """A place whose deliveries are told to a command."""
 
     def __init__(
-        self, report: Report, hooks: Hooks, inner: Place, sink: Sink, inbox: str, *, retry: bool
+        self,
+        report: Report,
+        hooks: Hooks,
+        inner: Place,
+        sink: Sink,
+        inbox: str,
+        journal: Journal,
     ) -> None:
-        """inbox: where its files lie, or the URL of the store. retry: what was given up, too."""
+        """inbox: where its files lie, or the URL of the store."""
         self.place: Place = self
         self.event, self.word = inner.event, inner.word
         self.failed = 0
-        """Calls that were given up in this run."""
+        """Calls that were given up in this run, or left to the next."""
         self._report, self._hooks, self._inner = report, hooks, inner
         self._state = sink.folders[-1]
-        self._journal = Journal(self._state)
+        self._journal = journal
         self._waits = isinstance(inner, Storing)
         self._root = shown(inbox) if self._waits else os.path.abspath(inbox)
         if isinstance(inner, Storing):
@@ -163,11 +189,10 @@ class Hooked:
                 f"the journal of hooks was damaged and is now {escape(self._journal.aside)}; what "
                 "it owed is not run any more"
             )
-        self._left_over(retry)
         hooks.keep(DELIVERY, self._journal, self._variables)
 
-    def _left_over(self, retry: bool) -> None:
-        """What earlier runs gave up."""
+    def left_over(self, retry: bool) -> None:
+        """What earlier runs gave up. retry: it is to be run again."""
         if retry:
             count = self._journal.retry()
             self._report.say(f"{plural(count, 'hook')} that failed earlier to be run again")
@@ -185,7 +210,7 @@ class Hooked:
 
     def around(self, key: Key, incoming: Incoming, _session: Session) -> Deliver:
         """What is on disk before an object is delivered, and after."""
-        facts = _facts(key, incoming)
+        facts = hook_facts.of(key, incoming)
         is_folder = incoming.manifest.type == Type.DIRECTORY
 
         def deliver(work: Callable[[], Delivery]) -> Delivery:
@@ -200,14 +225,14 @@ class Hooked:
         files: list[tuple[int, Facts]] = []
         match answer:
             case Delivered():
-                files = [(0, facts | _placed(answer, is_folder=is_folder))]
+                files = [(0, facts | hook_facts.placed(answer, is_folder=is_folder))]
             case Unpacked(members):
                 files = [
                     (
                         number,
                         facts
                         | {"name": escape(member.name), "size": member.size, "bundle": True}
-                        | _placed(where, is_folder=member.type == Type.DIRECTORY),
+                        | hook_facts.placed(where, is_folder=member.type == Type.DIRECTORY),
                     )
                     for number, (member, where) in enumerate(members, 1)
                 ]
@@ -233,7 +258,9 @@ class Hooked:
             for key, facts in self._journal.intended():
                 rows = tally.delivered(self._state, key)
                 if rows or key not in unfinished:
-                    self._journal.settle(key, [_known(row, facts) for row in rows], waits=False)
+                    self._journal.settle(
+                        key, [hook_facts.known(row, facts) for row in rows], waits=False
+                    )
 
         def done(answer: object) -> None:
             if isinstance(answer, DestinationError):
@@ -243,23 +270,7 @@ class Hooked:
         session.disk.do(work, done)
 
     def _variables(self, facts: Facts) -> Mapping[str, str]:
-        path = facts["path"]
-        if not (self._waits and "://" in path):
-            path = os.path.join(self._root, path)
-        return {
-            "DIODE_EVENT": DELIVERY,
-            "DIODE_NAME": facts["name"],
-            "DIODE_PATH": path,
-            "DIODE_SIZE": str(facts["size"]),
-            "DIODE_SHA256": facts["sha256"],
-            "DIODE_SENDER": f"{facts['sender']:08x}",
-            "DIODE_NUMBER": str(facts["number"]),
-            "DIODE_SIGNED_BY": facts["signed_by"],
-            "DIODE_SIGNED_BY_KEY": facts["signed_by_key"],
-            "DIODE_BUNDLE": "1" if facts["bundle"] else "0",
-            "DIODE_SECONDS": str(facts["seconds"]),
-            "DIODE_LOSS": str(facts["loss"]),
-        }
+        return hook_facts.variables(facts, self._root, stored=self._waits)
 
     # As a place -------------------------------------------------------------------------------
 
@@ -327,13 +338,17 @@ class Hooked:
             attempt=called.attempt,
             timed_out=called.timed_out,
             given_up=called.given_up,
+            postponed=called.postponed,
         )
         if called.left_out:
             self._report.say(f"hook: {called.left_out:,} more lines")
         if called.well:
             self._report.detail(f"hook for {called.name}: {seconds(called.seconds)}")
             return
-        self.failed += called.given_up
+        self.failed += called.given_up or called.postponed
+        if called.later and not called.postponed:
+            self._report.detail(f"the hook for {called.name} is to be run again later")
+            return
         if not self._words.take():
             self._untold += 1
             return
@@ -342,6 +357,9 @@ class Hooked:
             after = (
                 f"given up after {plural(called.attempt, 'attempt')}; --retry-hooks runs it again"
             )
+        elif called.postponed:
+            behind = ", and what is behind it" if self._journal.ordered else ""
+            after = f"the next start runs it again{behind}"
         else:
             after = "it is run again"
         self._report.warn(f"the hook for {called.name} {how}: {after}")
@@ -351,41 +369,8 @@ def _how(called: Called) -> str:
     """In which way a command failed."""
     if called.timed_out:
         return f"took longer than --hook-timeout ({seconds(called.seconds)})"
+    if called.later:
+        return "wants to be run later (status 75)"
     if called.status < 0:
         return f"was ended by signal {-called.status}"
     return f"failed with status {called.status}"
-
-
-def _facts(key: Key, incoming: Incoming) -> Facts:
-    """What is told of an object, but for where it lies; as in the ledger."""
-    manifest, came = incoming.manifest, incoming.came
-    return {
-        "name": escape(manifest.name),
-        "size": manifest.size,
-        "sha256": manifest.digest.hex(),
-        "sender": key.sender,
-        "number": key.number,
-        "signed_by": came.signed_by,
-        "signed_by_key": came.signed_by_key,
-        "bundle": False,
-        "seconds": came.seconds,
-        "loss": came.loss,
-    }
-
-
-def _placed(where: Delivered, *, is_folder: bool) -> Facts:
-    """Where a file lies; a folder's path ends with a slash."""
-    path = where.path + ("/" if is_folder else "")
-    return {"path": path, "sha256": where.sha256, "duplicate": where.duplicate}
-
-
-def _known(row: tally.Row, facts: Facts) -> tuple[int, Facts]:
-    """What the ledger knows of a file that was delivered."""
-    return row.member, facts | {
-        "name": escape(row.name),
-        "path": row.path,
-        "size": row.size,
-        "sha256": row.sha256.hex(),
-        "bundle": row.member > 0,
-        "duplicate": False,
-    }

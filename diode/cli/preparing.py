@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from diode.assembly import describe
 from diode.cli.progress import NullProgress, progress
 from diode.errors import SourceError, UsageError
-from diode.objects import escape, wire_name
+from diode.objects import escape
 from diode.plan import bundle_room
 from diode.source import folder
 from diode.source.bundle import Spool, gather
+from diode.source.specification import specification
 from diode.supply import Supplied
 from diode.wording import size
 
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from diode.assembly import Source
+    from diode.cli import streaming
     from diode.cli.course import Course
     from diode.cli.progress import Shown
     from diode.cli.report import Report
     from diode.objects import Manifest
     from diode.plan import Settings
+    from diode.source.bundle import Source as Read
     from diode.transmitter import Transmitter
 
 STDIN = "-"
@@ -49,17 +52,21 @@ class Listing:
     """What has been read already."""
     bundles: Spool | None = None
     """Where small files are put, if they are to go together."""
+    trees: list[tuple[str, ...]] = field(default_factory=list)
+    """Names of folders whose specifications are to be sent."""
     unreadable: list[str] = field(default_factory=list)
     groups: list[list[folder.Found]] = field(default_factory=list)
     """What of the above goes together as it did before; nothing where that is not known."""
 
     def __len__(self) -> int:
         """Objects, at most."""
-        return len(self.found) + (self.stdin is not None)
+        return len(self.found) + (self.stdin is not None) + len(self.trees)
 
 
-def listing(report: Report, paths: tuple[str, ...], name: str | None, hard_links: bool) -> Listing:
-    """Everything the paths name, nothing of it read yet."""
+def listing(
+    report: Report, paths: tuple[str, ...], name: str | None, hard_links: bool, specified: bool
+) -> Listing:
+    """Everything the paths name, nothing of it read yet. specified: folders with specifications."""
     if name is not None and len(paths) > 1:
         raise UsageError("--name goes with a single PATH", hint="send them one by one, or a folder")
     listed = Listing()
@@ -80,22 +87,27 @@ def listing(report: Report, paths: tuple[str, ...], name: str | None, hard_links
             listed.stdin = name or "stdin"
         else:
             listed.found += folder.find(path, name, skipped, hard_links=hard_links)
+            if specified and os.path.isdir(path) and not os.path.islink(path):
+                listed.trees.append(folder.parts_of(path, name))
     return listed
 
 
-def spool(listed: Listing, settings: Settings, stack: contextlib.ExitStack) -> None:
+def spool(
+    report: Report,
+    listed: Listing,
+    settings: Settings,
+    stream: streaming.Asked,
+    stack: contextlib.ExitStack,
+) -> None:
     """Read standard input to its end, if that is to be sent. It may stop for any time, so no
     thread that somebody waits for does that. Make room for bundles: once confined, nothing can.
     """
-    if settings.bundle and len(listed.found) > 1:
+    if listed.trees or (settings.bundle and len(listed.found) > 1):
         listed.bundles = Spool()
         stack.callback(listed.bundles.close)
     if listed.stdin is None:
         return
-    from diode.source.stream import StreamSource
-
-    wanted = [part for part in listed.stdin.split("/") if part]
-    source = StreamSource(0, wire_name(wanted or ["stdin"]))
+    source = stream.source(report, listed.stdin)
     stack.callback(source.discard)
     listed.spool = source.path
     listed.sources.append(source)
@@ -154,6 +166,9 @@ class Preparation:
         queue = self._course.take_up(described, settings)
         self.sources.update(queue.sources)
         self.manifests.update(queue.fill(transmitter))
+        transmitter.once.update(
+            number for number, source in queue.sources.items() if source in self._listed.sources
+        )
         self._course.begin(transmitter)
 
     def _hash(self, bar: Shown) -> list[Source]:
@@ -175,8 +190,12 @@ class Preparation:
             self._report.warn(f"skipped {error}")
 
         room = bundle_room(self.transmitter.settings, self.transmitter.link)
+        read: list[Read] = []
         for group in listed.groups or [listed.found]:
-            sources += gather(group, room, listed.bundles, failed, hashed)
+            read += gather(group, room, listed.bundles, failed, hashed)
+        sources += read
+        if listed.bundles is not None:
+            sources += [specification(top, read, listed.bundles) for top in listed.trees]
         return sources
 
 

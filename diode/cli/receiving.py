@@ -91,7 +91,7 @@ def receive(report: Report, asked: Asked, told: Told | None = None) -> int:
     """Receive as asked; the exit code."""
     told = told or Told()
     with ExitStack() as stack:
-        hooks = asked.hook.started(asked.inbox, stack)
+        hooks = asked.hook.started(asked.inbox, stack, ordered=asked.ordered)
         published = asked.records.started(report, asked.inbox, asked.sandbox, stack)
         judging = asked.judging()
         medium, reader = reading.merged(

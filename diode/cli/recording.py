@@ -106,14 +106,18 @@ def record_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def gathered(sources: tuple[str, ...], every: tuple[str, ...], **rest: Any) -> Any:
-        return command(records=Asked(sources, every), **rest)
+        asked = Asked(sources, every)
+        required = rest["asked"].source is None
+        asked.check(rest["paths"], rest["encrypt_to"], required=required)
+        return command(records=asked, **rest)
 
     source = click.option(
         "--records",
         "sources",
         multiple=True,
         metavar="SOURCE",
-        help="Send readings, too: - (lines), tail:FILE, mqtt://, syslog:, opcua://, modbus://.",
+        help="Send readings before any file, until their source ends: - (lines), tail:FILE, "
+        "mqtt://, syslog:, opcua://, modbus://.",
     )
     every = click.option(
         "--every",

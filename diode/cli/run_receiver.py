@@ -16,7 +16,7 @@ from diode.errors import ConfigurationError, DiodeError
 from diode.health import Health
 from diode.objects import escape
 from diode.service import config
-from diode.service.hook_process import TIMEOUT, resolved
+from diode.service.hook_process import resolved
 from diode.service.hooks import Called, Hooks, Trouble
 from diode.service.receiver import Stop
 from diode.sink.place import STATE
@@ -73,7 +73,7 @@ def asked(report: Report, receiver: Receiver) -> Asked:
             float(of.expire),
         ),
         Stop(),
-        hooking.Asked(command, TIMEOUT, retry=False),
+        hooking.Asked(command, float(of.hook_timeout), retry=False, folder=of.hook_folder),
         int(of.mode),
         int(of.buffer),
         None if of.silence is None else float(of.silence),

@@ -21,11 +21,12 @@ from diode.cli import (
     recording,
     signals,
     signing,
+    streaming,
 )
 from diode.cli.course import Course
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report
-from diode.cli.sending import Sending, conclude
+from diode.cli.sending import Sending
 from diode.cli.steady import AsItComes, Steady, WithRecords
 from diode.errors import Partial, UsageError
 from diode.service import notify
@@ -57,11 +58,13 @@ class How:
     sandbox: str
     fresh: bool
     hard_links: bool
+    specified: bool
     tagger: Tagger
     cbr: bool
     linger: float | None
     given: receipting.Given
     jobs: int
+    stream: streaming.Asked
     records: recording.Sources | recording.NoSources
 
 
@@ -84,17 +87,24 @@ class Beside(NamedTuple):
     shell_complete=complete.carriers,
     help="Carrier to send on; several share out what is sent.",
 )
-@click.option("--name", help="Name at the other end, for a single PATH or standard input.")
+@click.option(
+    "--name",
+    help="Name at the other end, for a single PATH or standard input; {time}, {date}, {host}.",
+)
 @click.option(
     "--state", type=click.Path(), help="Folder with the sender's identity.  [default: per user]"
 )
 @click.option(
     "--hard-links", is_flag=True, help="Send files below a folder that have other names too."
 )
+@click.option(
+    "--manifest", "specified", is_flag=True, help="Send with each folder the list of what is in it."
+)
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @signing.options
 @receipting.receipt_options
 @recording.record_options
+@streaming.stream_options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
@@ -114,8 +124,10 @@ def command(
     encrypt_to: tuple[str, ...],
     asked: receipting.Asked,
     records: recording.Asked,
+    stream: streaming.Asked,
     link_key: str | None,
     hard_links: bool,
+    specified: bool,
     fresh: bool,
     keep_order: bool,
     no_bundle: bool,
@@ -148,22 +160,19 @@ def command(
     On a line, a run that was killed goes on where it was when the same command is given again.
     With --cbr the line is never silent until it is stopped. Several --to share everything out.
     --receipt leaves out what a receiver says it has, and without PATH sends what that lacks.
-    --records sends readings, before any file, until their source ends.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    given = (code, redundancy, loss, passes, burst, symbol_size)
-    settings = options.settings(*given, keep_order=keep_order, bundle=not no_bundle)
+    planned = (code, redundancy, loss, passes, burst, symbol_size)
+    settings = options.settings(*planned, keep_order=keep_order, bundle=not no_bundle)
     _check(urls, json_, cbr, linger)
-    records.check(paths, encrypt_to, required=asked.source is None)
+    stream.check(used=preparing.STDIN in paths)
     with contextlib.ExitStack() as stack:
-        # First of all: their processes have a network, and nothing of what comes into this one.
-        sources = records.started(report, sandbox, stack)
-        receipt = receipting.given(paths, asked)
+        sources = records.started(report, sandbox, stack)  # before there are keys
         keys = signing.keys(report, key_file, encrypt_to)
-        tagger, folder = options.tagging(link_key), state or default_folder()
-        how = How(
-            impair, folder, sandbox, fresh, hard_links, tagger, cbr, linger, receipt, jobs, sources
-        )
+        tagger: Tagger = options.tagging(link_key)
+        given = receipting.given(paths, asked)
+        kept = (impair, state or default_folder(), sandbox, fresh, hard_links, specified)
+        how = How(*kept, tagger, cbr, linger, given, jobs, stream, sources)
         return _send(report, paths, name, urls, settings, keys, line, how)
 
 
@@ -220,7 +229,7 @@ def _send(
             return receipting.nothing(report, listed)
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
-        preparing.spool(listed, settings, stack)
+        preparing.spool(report, listed, settings, how.stream, stack)
         # Forked before there are threads, with nothing of what has been opened.
         coder = stack.enter_context(contextlib.closing(Coders(how.jobs, report.warn)))
         notifier = stack.enter_context(contextlib.closing(notify.opened()))
@@ -255,7 +264,7 @@ def _send(
             state.count_frames(transmitter.frames_sent)
             sending.report_events()
             course.end(transmitter.frames_sent, finished=finished)
-    conclude(report, sending, settings)
+    sending.conclude(settings)
     partial = sending.failed or listed.unreadable or lanes.missed(report, outlet)
     return Partial.exit_code if partial else 0
 
@@ -271,7 +280,8 @@ def _listed(
     """What is known of earlier runs, what there is to send, and the paths that will be read."""
     intake = receipting.Intake(report, state, how.given)
     stack.callback(intake.close)
-    listed = preparing.listing(report, paths, name, how.hard_links)
+    called = streaming.named(name)
+    listed = preparing.listing(report, paths, called, how.hard_links, how.specified)
     return intake, listed, paths or intake.list_missing(listed, how.hard_links)
 
 

@@ -1,4 +1,4 @@
-"""What one run of `diode send` tells: of each object, and at the end."""
+"""What one run of `diode send` keeps at hand, and what it says of what has become of it."""
 
 from __future__ import annotations
 
@@ -83,26 +83,25 @@ class Sending:
                 bundle=bundled,
             )
 
+    def conclude(self, settings: Settings) -> None:
+        """The last words."""
+        if self.records and not self.objects:
+            return
+        frames = self.transmitter.progress.line_frames
+        rate = self.transmitter.link.rate
+        took = ""
+        if rate:
+            line_time = self.transmitter.progress.line_time
+            took = f", about {seconds(line_time / rate)} of line time"
+        self.report.say(
+            f"sent {self._what()}, {size(self.file_bytes)}, in "
+            f"{plural(settings.passes, 'pass').replace('passs', 'passes')}: "
+            f"{frames:,} frames{took}; what arrived cannot be known here"
+        )
 
-def _what(sending: Sending) -> str:
-    """`3 objects`, or `300 files in 2 objects` where some of them went together."""
-    objects = plural(sending.objects, "object")
-    if sending.files == sending.objects:
-        return objects
-    return f"{plural(sending.files, 'file')} in {objects}"
-
-
-def conclude(report: Report, sending: Sending, settings: Settings) -> None:
-    frames = sending.transmitter.progress.line_frames
-    rate = sending.transmitter.link.rate
-    took = ""
-    if rate:
-        line_time = sending.transmitter.progress.line_time
-        took = f", about {seconds(line_time / rate)} of line time"
-    if not sending.objects and sending.records:
-        return
-    report.say(
-        f"sent {_what(sending)}, {size(sending.file_bytes)}, in "
-        f"{plural(settings.passes, 'pass').replace('passs', 'passes')}: {frames:,} frames{took}; "
-        f"what arrived cannot be known here"
-    )
+    def _what(self) -> str:
+        """`3 objects`, or `300 files in 2 objects` where some of them went together."""
+        objects = plural(self.objects, "object")
+        if self.files == self.objects:
+            return objects
+        return f"{plural(self.files, 'file')} in {objects}"

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from diode import mtree
 from diode.cli import options
 from diode.cli.progress import progress
 from diode.cli.report import Report
 from diode.cli.watching import numbers_of
 from diode.errors import NoState, Partial
-from diode.objects import escape
+from diode.objects import escape, safe_parts
 from diode.service import reading_health
 from diode.sink import records
 from diode.sink.audit import STRANGERS, Audit, Finding, Kind
@@ -38,10 +39,19 @@ WORDS = {
 @click.command(short_help="hash again everything delivered, report gaps")
 @click.argument("inbox", type=click.Path())
 @click.option("--state", type=click.Path(), help="The folder that recv has with --state.")
+@click.option(
+    "--against", type=click.Path(), help="Hold the folder against this list of diode manifest."
+)
 @click.option("--taken", is_flag=True, help="Files are taken out of the inbox: gone is all right.")
 @options.manners
 def command(
-    inbox: str, state: str | None, taken: bool, json_: bool, quiet: bool, verbose: bool
+    inbox: str,
+    state: str | None,
+    against: str | None,
+    taken: bool,
+    json_: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> int:
     """Hash again all that was delivered into the folder INBOX, and compare it with the ledger.
 
@@ -49,11 +59,17 @@ def command(
       diode verify inbox
       diode verify inbox --taken
       diode verify inbox --state /var/lib/diode --json
+      diode verify inbox/photos --against inbox/photos.mtree
+
+    With --against it is held against what was there when it was sent (send --manifest), not
+    against the ledger; names that were escaped on the way count as what they were.
 
     Nothing is changed and no link is followed. A receiver may go on running. Exit code 0: all
     is there as it came; 3: a file is changed or gone, or object numbers are missing.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
+    if against is not None:
+        return _held(report, inbox, against)
     folder = _folder(inbox, state)
     counts: Counter[Kind] = Counter()
     try:
@@ -77,6 +93,19 @@ def command(
         ) from error
     missing = _gaps(report, folder)
     return _conclude(report, counts, missing, taken=taken)
+
+
+def _held(report: Report, tree: str, against: str) -> int:
+    """A tree held against a list of what it was; the exit code."""
+    from diode.cli import manifest
+
+    wanted, found = manifest.read(against), manifest.of(report, tree)
+    for path in wanted.keys() - found.keys():
+        delivered = os.fsencode("/".join(safe_parts(b"x/" + path)[1:]))
+        if path and delivered in found and delivered not in wanted:
+            found[path] = found.pop(delivered)._replace(path=path)
+    report.say(f"{plural(sum(not e.directory for e in wanted.values()), 'file')} in the list")
+    return manifest.compared(report, mtree.compare(wanted, found))
 
 
 def _folder(inbox: str, state: str | None) -> str:

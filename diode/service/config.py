@@ -20,6 +20,7 @@ from diode.objects import escape
 from diode.plan import Settings
 from diode.service import strict
 from diode.service.strict import Bytes, Mistake, Mode, Seconds, Share, Within
+from diode.source.allowing import AllowList
 from diode.topics import Patterns
 
 if TYPE_CHECKING:
@@ -53,6 +54,13 @@ class Carousel(_Table, frozen=True):
     seconds: Positive | None = msgspec.field(default=None, name="for")
 
 
+class AtMost(_Table, frozen=True):
+    """How many files of a drop folder may cross in a time; the others wait."""
+
+    files: Annotated[int, Within(1, 1_000_000, "a whole number from 1 to 1,000,000")]
+    per: Positive = Seconds(3600)
+
+
 class Drop(_Table, frozen=True):
     """A drop folder."""
 
@@ -66,6 +74,17 @@ class Drop(_Table, frozen=True):
     passes: Annotated[int, Within(1, 1_000_000, "a whole number from 1 to 1,000,000")] | None = None
     """Those of the sender where none are given."""
     after: Literal["delete", "move", "keep"] = "keep"
+    only: str | list[str] = msgspec.field(default_factory=list)
+    """Patterns of names, such as *.sig, that may cross; all others stay and are told of."""
+    max_size: Bytes | None = None
+    """Files with more bytes may not cross."""
+    at_most: AtMost | None = None
+
+    @property
+    def allowed(self) -> AllowList:
+        """What may cross."""
+        most = None if self.at_most is None else (self.at_most.files, float(self.at_most.per))
+        return AllowList(_many(self.only), self.max_size, most)
 
 
 class Sender(_Table, frozen=True):
@@ -160,6 +179,9 @@ class Receiver(_Table, frozen=True):
     silence: Positive | None = None
     """Nothing heard for so long is an alarm."""
     on_delivery: str | list[str] | None = None
+    hook_timeout: Positive = Seconds(600)
+    hook_folder: str | None = None
+    """Where the command of on-delivery starts."""
     on_alarm: str | list[str] | None = None
     metrics: Metrics | None = None
 

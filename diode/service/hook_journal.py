@@ -11,6 +11,9 @@ or the call is here. One of which only the intention is here is settled at the n
 the ledger, which knows whether the object was delivered and where. What nobody knows can happen is
 that a command had ended and its end was not written down: then it is called once more.
 
+Where order matters, calls are due by sender and number, and one that waits for another attempt
+holds back those of its sender that are behind it; so does an intention that is not settled yet.
+
 sqlite3 in the state folder, since a queue may get long while a command is slow. Used by two
 threads, each with a connection of its own: deliveries write, the hooks read and remove.
 """
@@ -58,6 +61,15 @@ _INSERT = (
     " VALUES (?,?,?,?,?,0,?,?)"
 )
 
+_FIRST = """
+SELECT id, attempts, facts FROM calls AS one WHERE state='due' AND NOT EXISTS (
+    SELECT 1 FROM calls AS other WHERE other.sender=one.sender
+    AND other.state IN ('due', 'waiting', 'intended')
+    AND (other.number, other.member) < (one.number, one.member)
+) ORDER BY id
+"""
+"""The first call of each sender; the constraint of the table is its index."""
+
 
 class Owed(NamedTuple):
     """A call that is to be made."""
@@ -71,8 +83,12 @@ class Owed(NamedTuple):
 class Journal:
     """The calls that are owed. Raises DestinationError where the disk does not take them."""
 
-    def __init__(self, folder: str) -> None:
-        """folder: the state folder. `aside` names a damaged journal, put aside; mostly empty."""
+    def __init__(self, folder: str, *, ordered: bool = False) -> None:
+        """folder: the state folder. `aside` names a damaged journal, put aside; mostly empty.
+
+        ordered: a sender's calls are made by number only.
+        """
+        self.ordered = ordered
         path = os.path.join(folder, FILE)
         with _explained():
             self._db, self.aside, _ = database.opened_or_anew(path, _check, PATIENCE)
@@ -157,6 +173,8 @@ class Journal:
     def next(self, after: int, unless: Iterable[int] = ()) -> Owed | None:
         """The first call that is due behind that one, and not one of these; None where none is."""
         skipped = set(unless)
+        if self.ordered:
+            return self._next_in_order(skipped)
         with _explained():
             for id_, attempts, facts in self._worker.execute(
                 "SELECT id, attempts, facts FROM calls WHERE state='due' AND id>? ORDER BY id"
@@ -164,6 +182,14 @@ class Journal:
                 (after, len(skipped) + 1),
             ):
                 if id_ not in skipped:
+                    return Owed(id_, attempts, json.loads(facts))
+        return None
+
+    def _next_in_order(self, waiting: set[int]) -> Owed | None:
+        """The first call of a sender none of whose earlier calls is waiting, or may come yet."""
+        with _explained():
+            for id_, attempts, facts in self._worker.execute(_FIRST):
+                if id_ not in waiting:
                     return Owed(id_, attempts, json.loads(facts))
         return None
 
@@ -180,12 +206,12 @@ class Journal:
         with _explained():
             self._worker.execute("DELETE FROM calls WHERE id=?", (owed.id,))
 
-    def tried(self, owed: Owed, *, given_up: bool) -> None:
-        """The command has failed once more."""
+    def tried(self, owed: Owed, *, given_up: bool, counted: bool = True) -> None:
+        """The command has failed once more. counted: towards the attempts that it has."""
         with _explained():
             self._worker.execute(
                 "UPDATE calls SET attempts=?, state=? WHERE id=?",
-                (owed.attempts + 1, "failed" if given_up else "due", owed.id),
+                (owed.attempts + counted, "failed" if given_up else "due", owed.id),
             )
             self._worker.execute(
                 "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE state='failed'"

@@ -6,8 +6,10 @@
 A confined process can start no program. So this one is forked before the confinement and stays
 outside it; it has no carrier, no inbox and no key, and all that it ever gets from the receiver are
 the variables of one call after the other. The command is the operator's, resolved once at the
-start; no shell sees it, and nothing that came over the link becomes an argument, so no name can be
-read as an option, a path or a second command. Variables hold any bytes but NUL.
+start; no shell sees it. Of what came over the link only the path of the file becomes an argument,
+where the operator wrote `{path}`: it is absolute, begins with a slash, and fills its word or what
+is behind the `=` of an option, so no name can be read as an option, as another path or as a second
+command. Variables hold any bytes but NUL.
 
 Each message is a line of JSON; one call at a time. The command has a session of its own, standard
 input from nowhere, and output that is read to its end whatever it writes: the first lines of a
@@ -21,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import shlex
 import shutil
@@ -56,6 +59,9 @@ NAME = "diode-hooks"
 KEPT = ("HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 """What a command gets of the environment, besides PATH."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PLACE = "{path}"
+"""Stands in a command for the path of the file."""
+_SAFE_PLACE = re.compile(r"(--?[A-Za-z0-9][A-Za-z0-9_-]*=)?\{path\}")
 LOOK = 20
 """Milliseconds between two looks at the clock."""
 _PIECE = 1 << 16
@@ -71,6 +77,7 @@ def resolved(text: str, option: str) -> list[str]:
         ) from None
     if not words:
         raise UsageError(f"{option} names no command", hint=f"{option} /path/prog")
+    _check_places(words, option)
     found = shutil.which(words[0])
     if found is None:
         there = os.path.exists(words[0])
@@ -78,6 +85,17 @@ def resolved(text: str, option: str) -> list[str]:
         hint = f"chmod +x {escape(words[0])}" if there else "give its path; no shell looks for it"
         raise UsageError(f"{option}: {escape(words[0])} {why}", hint=hint)
     return [os.path.abspath(found), *words[1:]]
+
+
+def _check_places(words: list[str], option: str) -> None:
+    """UsageError where a path, which the sender has named, would be read as more than a path."""
+    for before, word in zip(["", *words], words, strict=False):
+        if PLACE in word and (not before or before == "-c" or not _SAFE_PLACE.fullmatch(word)):
+            raise UsageError(
+                f"{option}: {PLACE} has to be a word of its own, or to stand behind --option=, for "
+                f"the sender has a say in it; it is in {escape(word)}",
+                hint='within a script of a shell, "$DIODE_PATH" is safe',
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +119,12 @@ class Ended:
 class Process:
     """The hook process, as its receiver has it. To be started before a confinement and threads."""
 
-    def __init__(self, command: list[str], timeout: float = TIMEOUT) -> None:
-        """Raises UsageError where this system cannot have one."""
+    def __init__(
+        self, command: list[str], timeout: float = TIMEOUT, folder: str | None = None
+    ) -> None:
+        """folder: where commands start, that of this process if not given. Raises UsageError where
+        this system cannot have such a process.
+        """
         if not hasattr(os, "fork"):
             raise UsageError("this system cannot run hooks: it does not fork")
         ours, theirs = socket.socketpair()
@@ -111,7 +133,7 @@ class Process:
             self.number = os.fork()
             if self.number == 0:
                 ours.close()
-                _serve(theirs, command, timeout)
+                _serve(theirs, command, timeout, folder)
         except OSError as error:
             raise DiodeError(
                 f"no process can be started to run hooks: {error.strerror}",
@@ -181,7 +203,7 @@ def _read(line: bytes) -> Said | Ended | None:
 # In the process -----------------------------------------------------------------------------------
 
 
-def _serve(link: socket.socket, command: list[str], timeout: float) -> NoReturn:
+def _serve(link: socket.socket, command: list[str], timeout: float, folder: str | None) -> NoReturn:
     """All that this process ever does. Called right after the fork, signals being blocked."""
     try:
         # Handlers, not SIG_IGN, which commands would inherit. The receiver decides what the end is.
@@ -194,7 +216,7 @@ def _serve(link: socket.socket, command: list[str], timeout: float) -> NoReturn:
             heard += piece
             if b"\n" in heard:
                 line, _, heard = heard.partition(b"\n")
-                _Call(link, command, timeout).run(json.loads(line))
+                _Call(link, command, timeout, folder).run(json.loads(line))
             elif len(heard) > MOST:
                 break
     except (OSError, ValueError):
@@ -226,6 +248,7 @@ class _Call:
     link: socket.socket
     command: list[str]
     timeout: float
+    folder: str | None
     lines: Bucket = field(default_factory=lambda: Bucket(LINES, LINES_AT_ONCE))
     left_out: int = 0
     _rest: bytes = b""
@@ -234,9 +257,12 @@ class _Call:
 
     def run(self, variables: dict[str, Any]) -> None:
         began = time.monotonic()
+        path = str(variables.get("DIODE_PATH", PLACE))
+        command = [os.fsencode(word.replace(PLACE, path)) for word in self.command]
         try:
             process = subprocess.Popen(
-                self.command,
+                command,
+                cwd=self.folder,
                 env=_environment(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -244,7 +270,7 @@ class _Call:
                 start_new_session=True,
             )
         except OSError as error:
-            self._say(f"{self.command[0]}: {error.strerror}")
+            self._say(f"{error.filename}: {error.strerror}")
             self._answer([CANNOT, 0.0, False, 0])
             return
         timed_out = self._watch(process, began + self.timeout)

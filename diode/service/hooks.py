@@ -12,8 +12,11 @@ The one of `run` is in memory and bounded; when it is full the oldest call is fo
 The calls for deliveries are on disk (hook_journal.py), and are owed until they are made.
 
 A command that fails, by a status other than 0, a signal or the time it takes, is run again, after
-PAUSES; other calls go on meanwhile. After the last attempt it is given up, aloud. Whoever is at the
-end of a run (`hurry`) waits at most a second for each attempt.
+PAUSES; other calls go on meanwhile. After the last attempt it is given up, aloud. Status LATER is
+no failure: it is asked again for as long as it says so. Where order matters (Queue.ordered) nothing
+is given up either, for what is behind must not overtake it. Whoever is at the end of a run
+(`hurry`) waits at most a second for each attempt; what still waits after the last one is postponed
+to the next start.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from diode.errors import DestinationError
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 PAUSES = (1.0, 5.0, 25.0, 125.0)
 """Seconds before the second, third, … attempt; one attempt more than there are pauses."""
+LATER = 75
+"""Status of a command that wants to be asked again later: EX_TEMPFAIL of sysexits.h."""
 HURRIED = 1.0
 MOST_WAITING = 1000
 """Calls in memory."""
@@ -58,10 +63,17 @@ class Called:
     given_up: bool = False
     left_out: int = 0
     """Lines of its output that were left out."""
+    postponed: bool = False
+    """Whether it is left to the next start."""
 
     @property
     def well(self) -> bool:
         return self.status == 0 and not self.timed_out
+
+    @property
+    def later(self) -> bool:
+        """Whether the command itself asked for another attempt."""
+        return self.status == LATER and not self.timed_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,9 @@ Told = Called | Wrote | Trouble
 class Queue(Protocol):
     """Where calls come from. Used by one thread, but for what adds to it."""
 
+    ordered: bool
+    """Whether a call holds back those behind it, so that none may be given up."""
+
     def next(self, after: int, unless: Iterable[int] = ()) -> Owed | None:
         """The first call that is due behind that number, and none of these."""
 
@@ -96,12 +111,14 @@ class Queue(Protocol):
     def made(self, owed: Owed) -> None:
         """It was made."""
 
-    def tried(self, owed: Owed, *, given_up: bool) -> None:
-        """It failed."""
+    def tried(self, owed: Owed, *, given_up: bool, counted: bool = True) -> None:
+        """It failed. counted: towards the attempts that it has."""
 
 
 class InMemory:
     """Calls that are not worth a disk."""
+
+    ordered = False
 
     def __init__(self) -> None:
         self._calls: dict[int, Owed] = {}
@@ -131,11 +148,11 @@ class InMemory:
         with self._lock:
             self._calls.pop(owed.id, None)
 
-    def tried(self, owed: Owed, *, given_up: bool) -> None:
+    def tried(self, owed: Owed, *, given_up: bool, counted: bool = True) -> None:
         with self._lock:
             if given_up:
                 self._calls.pop(owed.id, None)
-            elif owed.id in self._calls:
+            elif counted and owed.id in self._calls:
                 self._calls[owed.id] = owed._replace(attempts=owed.attempts + 1)
 
 
@@ -155,6 +172,9 @@ class _Kind:
     hurried: bool = False
     _again: dict[int, float] = field(default_factory=dict)
     """When calls that failed may be tried again."""
+    _tries: dict[int, int] = field(default_factory=dict)
+    """How often those were made in this run."""
+    _postponed: set[int] = field(default_factory=set)
     _work: threading.Condition = field(default_factory=threading.Condition)
     _asked: int = 0
     _stopped: bool = False
@@ -212,7 +232,7 @@ class _Kind:
                 owed = self.queue.get(id_)
                 if owed is not None:
                     return owed
-        return self.queue.next(0, self._again)
+        return self.queue.next(0, self._again.keys() | self._postponed)
 
     def _make(self, owed: Owed) -> None:
         try:
@@ -237,27 +257,36 @@ class _Kind:
             )
 
     def _ended(self, owed: Owed, ended: Ended) -> None:
-        attempt = owed.attempts + 1
-        well = ended.status == 0 and not ended.timed_out
-        given_up = not well and attempt > len(PAUSES)
         called = Called(
             self.name,
             str(owed.facts.get("name", owed.facts.get("DIODE_ALARM", ""))),
             ended.status,
             ended.seconds,
-            attempt,
+            owed.attempts + 1,
             ended.timed_out,
-            given_up,
-            ended.left_out,
+            left_out=ended.left_out,
         )
-        if well:
+        if called.well:
+            self._tries.pop(owed.id, None)
             self.queue.made(owed)
         else:
-            self.queue.tried(owed, given_up=given_up)
-            if not given_up:
-                pause = PAUSES[attempt - 1]
-                self._again[owed.id] = self.clock() + min(pause, HURRIED if self.hurried else pause)
+            called = self._failed(owed, called)
         self.tell(called)
+
+    def _failed(self, owed: Owed, called: Called) -> Called:
+        """See to the next attempt, if there is to be one."""
+        tries = self._tries[owed.id] = self._tries.get(owed.id, 0) + 1
+        for_good = called.attempt > len(PAUSES) and not (called.later or self.queue.ordered)
+        self.queue.tried(owed, given_up=for_good, counted=not called.later)
+        if for_good:
+            del self._tries[owed.id]
+            return replace(called, given_up=True)
+        if self.hurried and tries > len(PAUSES):
+            self._postponed.add(owed.id)
+            return replace(called, postponed=True)
+        pause = PAUSES[min(tries, len(PAUSES)) - 1]
+        self._again[owed.id] = self.clock() + min(pause, HURRIED if self.hurried else pause)
+        return called
 
 
 class Hooks:
@@ -268,12 +297,20 @@ class Hooks:
         self._told: deque[Told] = deque(maxlen=MOST_TOLD)
 
     @classmethod
-    def start(cls, commands: Mapping[str, list[str]], timeout: float = TIMEOUT) -> Hooks:
-        """Start a process for each kind; `resolved` made the commands. Before any thread."""
+    def start(
+        cls,
+        commands: Mapping[str, list[str]],
+        timeout: float = TIMEOUT,
+        folder: str | None = None,
+    ) -> Hooks:
+        """Start a process for each kind; `resolved` made the commands. Before any thread.
+
+        folder: where commands start, if not where this process did.
+        """
         hooks = cls()
         try:
             for kind, command in commands.items():
-                process = Process(command, timeout)
+                process = Process(command, timeout, folder)
                 hooks._kinds[kind] = _Kind(kind, process, InMemory(), _as_they_are, hooks._tell)
         except BaseException:
             hooks.close()

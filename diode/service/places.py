@@ -90,7 +90,12 @@ class Place:
         """The name of the place: the folder, whatever links lead to it."""
         self._by_number = drop.subfolders == "priorities"
         self.files = DropFolder(
-            self.folder, drop.priority, drop.settle, skipped, priorities=self._by_number
+            self.folder,
+            drop.priority,
+            drop.settle,
+            skipped,
+            priorities=self._by_number,
+            allowed=drop.allowed,
         )
 
     @property
@@ -106,7 +111,9 @@ class Place:
 
     def change(self, drop: Drop) -> None:
         """The same folder, otherwise configured. What is known of its files holds."""
-        self.config = drop
+        before, self.config = self.config, drop
+        if any(getattr(before, k) != getattr(drop, k) for k in ("only", "max_size", "at_most")):
+            self.files.allowed = drop.allowed
         self._by_number = drop.subfolders == "priorities"
         self.files.priority, self.files.settle = drop.priority, drop.settle
         self.files.priorities = self._by_number

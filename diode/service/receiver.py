@@ -54,8 +54,9 @@ BEATS, SLACK = 3, 2.0
 """Heartbeats, and seconds besides, that may be missing of a link that is up."""
 PROMISE = 10.0
 """Seconds between two heartbeats where none has said it."""
-CHECKPOINT = 1.0
-"""Seconds between two checkpoints of unfinished objects."""
+CHECKPOINT = 0.5
+"""Seconds between two checkpoints of unfinished objects. What came is kept by the second one at the
+latest: so a kill costs what came in the last second."""
 WAIT = 0.5
 SOON = 0.02
 """Seconds to wait for the carrier while the disk has something to tell."""

@@ -42,6 +42,7 @@ class Sent:
     name: bytes
     size: int
     sha256: str
+    type: Type = Type.FILE
 
 
 class Spool:
@@ -116,23 +117,14 @@ class StandingSpool(Spool):
         self._free = joined
 
 
-class BundleSource:
-    """Some files and empty directories as one object, spooled."""
+class SpooledSource:
+    """Bytes that were made here as one object, spooled."""
 
-    type = Type.BUNDLE
+    type = Type.FILE
     mtime: int | None = None
 
-    def __init__(
-        self, listed: list[Member], contents: list[bytes], spool: Spool, paths: tuple[str, ...] = ()
-    ) -> None:
-        """listed: what stands in front of the contents, in their order. paths: of the members."""
-        self.name = _name(listed)
-        self.paths = paths
-        self.members = [
-            Sent(m.name, m.size, hashlib.sha256(content).hexdigest())
-            for m, content in zip(listed, contents, strict=True)
-        ]
-        data = b"".join((bundle.head(listed), *contents))
+    def __init__(self, name: bytes, data: bytes, spool: Spool) -> None:
+        self.name = name
         self.size = len(data)
         self.digest = hashlib.sha256(data).digest()
         self._spool = spool
@@ -150,6 +142,23 @@ class BundleSource:
     def discard(self) -> None:
         """It will not be read any more."""
         self._spool.release(self._at, self.size)
+
+
+class BundleSource(SpooledSource):
+    """Some files and empty directories as one object, spooled."""
+
+    type = Type.BUNDLE
+
+    def __init__(
+        self, listed: list[Member], contents: list[bytes], spool: Spool, paths: tuple[str, ...] = ()
+    ) -> None:
+        """listed: what stands in front of the contents, in their order. paths: of the members."""
+        self.paths = paths
+        self.members = [
+            Sent(m.name, m.size, hashlib.sha256(content).hexdigest(), m.type)
+            for m, content in zip(listed, contents, strict=True)
+        ]
+        super().__init__(_name(listed), b"".join((bundle.head(listed), *contents)), spool)
 
 
 def _name(listed: list[Member]) -> bytes:
@@ -186,7 +195,7 @@ class _Open:
         self.size += bundle.entry_size(member.name) + len(content)
 
 
-Source = FileSource | DirectorySource | BundleSource
+Source = FileSource | DirectorySource | SpooledSource
 
 
 def gather(

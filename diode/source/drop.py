@@ -4,7 +4,8 @@ Nothing tells that a file is whole. So one is taken when it has not changed (siz
 over the settle time, between two scans at least, or at once when it was renamed in, for then
 whoever wrote it had finished it elsewhere. Scans are the truth, and work on any share; a `Watch`
 (watch.py) only makes the wait shorter. Names that stand for something unfinished are left alone,
-and so is what is no file of its own: links, pipes, files with other names.
+and so is what is no file of its own: links, pipes, files with other names; and what an allow-list
+(allowing.py) does not let through.
 
 Who may write to the folder need not be trusted with more than that. Subfolders are entered by
 descriptors that follow no link, and what was seen is what is sent: whoever opens the path later
@@ -23,6 +24,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from diode.source.allowing import AllowList
 from diode.source.files import identity
 from diode.source.folder import Found, what
 
@@ -70,14 +72,16 @@ class DropFolder:
         skipped: Callable[[str, str], object],
         *,
         priorities: bool = False,
+        allowed: AllowList | None = None,
     ) -> None:
         """priorities: subfolders 0 to 9 are these priorities, and no part of names. `skipped(path,
-        why)` is told, once, of what is left out.
+        why)` is told, once, of what is left out. allowed: what may be sent; everything by default.
         """
         self.folder = folder
         self.priority = priority
         self.settle = settle
         self.priorities = priorities
+        self.allowed = AllowList() if allowed is None else allowed
         self.taken: dict[Parts, Identity] = {}
         """What has been taken and was there at the last scan."""
         self.folders: list[Parts] = []
@@ -128,8 +132,8 @@ class DropFolder:
 
     def arrived(self, parts: Parts) -> Ripe | None:
         """A file that was renamed in; None where it is not to be sent."""
-        if any(unfinished(part) for part in parts) or self._own(parts):
-            return None
+        if any(unfinished(part) for part in parts) or self._own(parts) or self.allowed.rationed:
+            return None  # what is rationed waits for a scan, which has a clock
         try:
             folder = self.open(parts[:-1])
             try:
@@ -148,6 +152,7 @@ class DropFolder:
         self.taken[ripe.parts] = ripe.found.identity
         self._lately.add(ripe.parts)
         self._waiting.pop(ripe.parts, None)
+        self.allowed.took()
 
     def forget(self, parts: Parts, was: Identity | None) -> None:
         """It was not sent as it was then: look at it anew, as if it had just come."""
@@ -222,17 +227,22 @@ class DropFolder:
                 return None
             if now - since[1] < self.settle:
                 return None
-        if not stat.S_ISREG(status.st_mode):
-            self.skip(parts, what(status.st_mode))
-            return None
-        if status.st_nlink > 1:
-            self.skip(parts, "it has other names (hard links)")
+        if why := self._refusal(parts[-1], status, now):
+            self.skip(parts, why)
             return None
         priority, named = self._place(parts)
         if not named:
             self.skip(parts, "subfolders here are priorities, from 0 to 9")
             return None
         return self._ripe(parts, priority, named, one)
+
+    def _refusal(self, name: str, status: os.stat_result, now: float | None) -> str:
+        """Why it is not sent, or not now; empty where it is."""
+        if not stat.S_ISREG(status.st_mode):
+            return what(status.st_mode)
+        if status.st_nlink > 1:
+            return "it has other names (hard links)"
+        return self.allowed.refusal(name, status.st_size) or self.allowed.wait(now)
 
     def _ripe(self, parts: Parts, priority: int, named: Parts, one: Identity) -> Ripe:
         path = os.path.join(self.folder, *parts)

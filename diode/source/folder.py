@@ -67,13 +67,19 @@ def find(
         raise SourceError(
             f"{escape(path)}: {os.strerror(error.errno or 0)}", hint="check the path"
         ) from error
-    parts = tuple(p for p in (name or os.path.basename(os.path.abspath(path))).split("/") if p)
+    parts = parts_of(path, name)
     if stat.S_ISDIR(status.st_mode):
         yield from _below(path, parts, status, skipped, hard_links=hard_links)
     elif stat.S_ISREG(status.st_mode):
         yield Found(path, parts or ("unnamed",), False, status.st_size, status.st_mtime_ns)
     else:
         skipped(path, what(status.st_mode))
+
+
+def parts_of(path: str, name: str | None) -> tuple[str, ...]:
+    """The parts of the name there. name: instead of the path's own last component."""
+    wanted = name or os.path.basename(os.path.abspath(path))
+    return tuple(part for part in wanted.split("/") if part)
 
 
 def _below(

@@ -2,7 +2,9 @@
 
 A pipe can be read once, while passes and the manifest's digest need the content several times, so
 it is spooled to an unnamed temporary file first. Only a clean end of file makes an object: a read
-error is a SourceError and nothing is sent.
+error is a SourceError and nothing is sent. An end looks clean too when the writer has failed; with
+an abort file, the writer can say so, before the end or, while passes are sent, after it: then the
+object is made void.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from diode.errors import DestinationError, SourceError
+from diode.objects import escape
 from diode.source.files import FileSource
+from diode.wording import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,17 +35,37 @@ class StreamSource(FileSource):
         *,
         folder: str | None = None,
         hashed: Callable[[int], object] | None = None,
+        read: Callable[[int], object] = lambda _: None,
+        most: int | None = None,
+        abort_file: str | None = None,
     ) -> None:
-        """Read the stream to its end. folder: where to spool, default the system's choice."""
+        """Read the stream to its end. folder: where to spool, default the system's choice.
+
+        read: is told how many bytes came. most: bytes to spool at most. abort_file: where it is
+        there the stream is worth nothing. Raises SourceError, DestinationError.
+        """
+        self._abort_file, self._most, self._read = abort_file, most, read
         with no_room():
             self._spool = tempfile.NamedTemporaryFile(prefix="diode-spool-", dir=folder)  # noqa: SIM115
         try:
             self._fill(descriptor)
+            self._not_aborted()
             super().__init__(self._spool.name, name, hashed=hashed)
         except BaseException:
             self._spool.close()
             raise
         self.mtime = None  # that of the spool would say nothing about the content
+
+    def check(self) -> None:
+        self._not_aborted()
+        super().check()
+
+    def _not_aborted(self) -> None:
+        if self._abort_file is not None and os.path.lexists(self._abort_file):
+            raise SourceError(
+                f"standard input was given up by its writer: {escape(self._abort_file)} is there",
+                hint="remove that file before the next run",
+            )
 
     def discard(self) -> None:
         """Remove the spool; the object cannot be read any more."""
@@ -49,6 +73,7 @@ class StreamSource(FileSource):
         self._spool.close()
 
     def _fill(self, descriptor: int) -> None:
+        done = 0
         while True:
             try:
                 piece = os.read(descriptor, PIECE)
@@ -56,8 +81,15 @@ class StreamSource(FileSource):
                 raise SourceError(f"standard input: {os.strerror(error.errno or 0)}") from error
             if not piece:
                 break
+            done += len(piece)
+            if self._most is not None and done > self._most:
+                raise DestinationError(
+                    f"standard input has more than the {size(self._most)} of --max-spool",
+                    hint="nothing is sent; send it in pieces, or allow more",
+                )
             with no_room():
                 self._spool.write(piece)
+            self._read(len(piece))
         with no_room():
             self._spool.flush()
 
