@@ -62,7 +62,10 @@ class Name(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far a topic of `every` has been delivered: what a receiver keeps over a restart."""
+    """How far a topic of `every` has been delivered: what a receiver keeps over a restart.
+
+    Without a topic it is the highest stream of `latest` that was heard of the sender.
+    """
 
     sender: int
     topic: bytes
@@ -115,8 +118,9 @@ class Inflow:
     def resume(self, positions: Iterable[Position]) -> None:
         """Go on behind what an earlier run has delivered."""
         for sender, topic, stream, following in positions:
-            self._see_stream(sender, EVERY, stream)
-            self._every[Name(sender, topic)] = _Line(stream, following)
+            self._see_stream(sender, EVERY if topic else LATEST, stream)
+            if topic:
+                self._every[Name(sender, topic)] = _Line(stream, following)
 
     def take(self, rows: U8, now: float) -> list[Event]:
         """Rows of record frames of one length, in the order in which they came."""

@@ -1,8 +1,11 @@
 """Records by `send`, `recv` and `run`, from real sources over real lines to real sinks."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -109,6 +112,23 @@ def test_what_was_not_repeated_yet_goes_on_at_the_next_start(shell):
     assert [json.loads(line)["payload"] for line in lines] == ["1", "2", "3"]
     assert shell.run("recv", "in", *records, "--from", "file:lost").code == 0
     assert (shell.folder / "out").read_text().splitlines() == lines  # known by their numbers
+
+
+def test_a_capture_that_begins_in_the_middle_gives_what_it_has(shell):
+    lines = b"".join(b"log/a %d\n" % n for n in range(40))
+    options = ("--every", "log/#", "--state", "s", "--to", "file:whole")
+    sender = sending(shell, lines, *options)
+    wait_until((shell.folder / "whole").exists)
+    wait_until(lambda: (shell.folder / "whole").stat().st_size > 900)
+    sender.send_signal(signal.SIGINT)
+    shell.finish(sender)
+    whole = (shell.folder / "whole").read_bytes()
+    (shell.folder / "part").write_bytes(whole[300:])
+    ran = shell.run("recv", "in", "--records-to", "-", "--from", "file:part")
+    numbers = [int(json.loads(line)["payload"]) for line in ran.out.splitlines()]
+    assert numbers == list(range(numbers[0], 40))
+    assert numbers[0] > 0
+    assert f"records 1 to {numbers[0]} of log/a" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -274,3 +294,75 @@ def test_a_broker_that_forgot_everything_gets_the_table_again(broker, ends):
     b.start()
     wait_until(lambda: retained(b) == {"value/0": b"7"}, 60)
     inside.close()
+
+
+def test_a_receiver_that_is_killed_again_and_again(shell, ends):
+    """Nothing of `every` is missing, and what was delivered comes again only around a kill."""
+    log = shell.folder / "log"
+    log.touch()
+    both = ends("drop=5%,seed=2")
+    both.sends(more=f'records = "tail:{log}?from=start"\nevery = ["log/#"]')
+    both.receives(more=f'records-to = "file:{shell.folder}/out"')
+    both.receiver.start()
+    both.sender.start()
+    out = shell.folder / "out"
+
+    def payloads():
+        lines = out.read_text().splitlines(keepends=True) if out.exists() else []
+        return [int(json.loads(line)["payload"]) for line in lines if line.endswith("\n")]
+
+    def come_to(number):
+        wait_until(lambda: payloads() and payloads()[-1] >= number, 60)
+
+    count = 0
+    for turn in range(4):
+        for _ in range(10):
+            with log.open("a") as file:
+                file.write(f"log/a {count}\n")
+            count += 1
+            time.sleep(0.05)
+        come_to(count - 10)
+        if turn < 3:
+            both.receiver.kill()
+            both.receiver.start()
+    come_to(count - 1)
+    there = payloads()
+    assert sorted(set(there)) == list(range(count))
+    assert there == sorted(there)
+    assert not both.receiver.events("record_gap")
+
+
+def test_syslog_and_a_file_into_a_database(shell, ends):
+    log, path, database = (shell.folder / name for name in ("log", "syslog", "r.db"))
+    log.write_text("old 1\n")
+    both = ends()
+    sources = json.dumps([f"syslog:{path}", f"tail:{log}"])
+    both.sends(more=f'records = {sources}\nevery = ["syslog/#"]')
+    both.receives(more=f'records-to = "sqlite:{database}"')
+    both.receiver.start()
+    both.sender.start()
+    wait_until(path.exists)
+    message = b"<34>1 2026-01-31T12:00:00Z pump su 77 ID47 - 'su root' failed"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        for text in (message, b"rubbish\xff", b"<13>" + b"x" * 9000, message):
+            one.sendto(text, str(path))
+
+    def rows():
+        if not database.exists():
+            return []
+        with (
+            contextlib.closing(sqlite3.connect(database)) as db,
+            contextlib.suppress(sqlite3.Error),
+        ):
+            return db.execute("SELECT topic, payload, class FROM records").fetchall()
+        return []
+
+    with log.open("a") as file:
+        file.write("boiler/temp 21.5\n")
+    wait_until(lambda: len(rows()) == 4, 60)
+    found = rows()
+    assert found.count(("syslog/pump/su", message.decode(), "every")) == 2
+    assert ("syslog/-/-", b"rubbish\xff", "every") in found
+    assert ("boiler/temp", "21.5", "latest") in found
+    told = [one["message"] for one in both.sender.events("warning")]
+    assert any("refused syslog/-/-" in text for text in told)  # 9,000 bytes

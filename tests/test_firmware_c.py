@@ -23,10 +23,12 @@ from vectorfile import load
 from diode import block, frame, line
 from diode.block import CRC
 from diode.code import by_id
+from diode.events import RecordsHeard
 from diode.frame import Frames, Kind
 from diode.geometry import Geometry
 from diode.objects import Announcement, Manifest, Status
 from diode.receiver import Receiver
+from diode.record import Record, pack
 from diode.schedule import symbol_numbers
 
 HERE = Path(__file__).parent
@@ -618,3 +620,59 @@ def test_a_sensor_into_recv(tmp_path) -> None:
         assert lines == [
             f"{number};{i};{2100 + (number * 7919 + i * 104729) % 100}" for i in range(20)
         ]
+
+
+# Records --------------------------------------------------------------------------------------
+
+
+RECORDS = [
+    (0, 0, Record(b"t/1", b"21.5", sequence=1)),
+    (9, 1, Record("Öl/°C".encode(), b"", 1_700_000_000_123_456_789, 2, True, 0xFFFFFFFF, 7)),
+    (1, 1, Record(b"a" * 200, b"x", sequence=2)),
+    (1, 0, Record(b"t", bytes(200), sequence=3, repeats=3)),
+]
+
+
+def record_command(stream, class_, one):
+    time_ = "-" if one.time is None else one.time
+    words = (stream, one.sequence, one.quality, one.repeats, class_, int(one.retain), time_)
+    texts = (one.topic.hex() or "-", one.payload.hex() or "-")
+    return "record " + " ".join(map(str, (*words, *texts)))
+
+
+def test_records_are_those_of_the_package_and_are_heard(encoder):
+    commands = [f"sender {SENDER} 70000 0", *(record_command(*each) for each in RECORDS)]
+    answers = encoder(commands)[1:]
+    assert [status for _, status in answers] == ["0"] * len(RECORDS)
+    receiver, heard = Receiver(records=True), []
+    decoder = line.decoder("cobs")
+    for count, ((made, _), (stream, class_, one)) in enumerate(zip(answers, RECORDS, strict=True)):
+        (rows,) = decoder.feed(made)
+        parsed = frame.parse_full(rows)
+        assert parsed.payload[0].tobytes() == pack([one])[0]
+        assert (parsed.number[0], parsed.symbol[0]) == (stream, class_ << 8)
+        assert (parsed.block[0], parsed.sequence[0]) == (70_000 + count, (70_000 + count) & 0xFFFF)
+        for event in receiver.receive([rows], 0.0):
+            if isinstance(event, RecordsHeard):
+                heard += event.records
+    receiver.tick(100.0)
+    assert [one.topic for one in heard] == [RECORDS[0][2].topic, RECORDS[3][2].topic]
+    assert heard[0] == RECORDS[0][2]
+    assert not receiver.rejected
+
+
+def test_the_smallest_record_is_the_vector(encoder):
+    (vector,) = [v for v in load() if v.name == "records-smallest"]
+    made = encoder([f"sender {SENDER} 0 0", record_command(*RECORDS[0])])[1][0]
+    ((rows,), (wanted,)) = (line.decoder("cobs").feed(data) for data in (made, vector.data))
+    assert rows[0, 20:-4].tobytes() == wanted[0, 20:-4].tobytes()
+    assert rows[0, 4:12].tobytes() == wanted[0, 4:12].tobytes()
+
+
+@pytest.mark.parametrize(
+    "one",
+    [Record(b"", b""), Record(b"a" * 202, b""), Record(b"a", bytes(201)), Record(b"a", b"", 0, 3)],
+)
+def test_what_is_no_record_is_not_sent(encoder, one):
+    made, status = encoder([f"sender {SENDER} 0 0", record_command(0, 0, one)])[1]
+    assert (made, status) == (b"", "1")

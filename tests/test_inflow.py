@@ -136,6 +136,14 @@ def test_positions_are_gone_on_from():
     assert heard.take(12, class_=EVERY, stream=3) == []
 
 
+def test_an_old_stream_of_latest_stays_old_over_a_restart():
+    heard = Heard()
+    heard.inflow.resume([Position(7, b"", 4, 0)])
+    assert heard.take(99, stream=3) == []
+    assert heard.take(1, stream=4) == [1]
+    assert heard.take(1, class_=EVERY, stream=1) == [1]
+
+
 def test_a_sender_that_keeps_nothing():
     heard = Heard()
     assert heard.take(100, stream=0) == [100]

@@ -268,7 +268,7 @@ def test_a_sink_gets_the_newest_of_latest_and_all_of_every(tmp_path):
         (b"log", b"%d" % n, 99, 7) for n in range(3)
     ]
     wait_until(lambda: delivery._store.waiting == 0)
-    assert delivery.positions()[0].next == 4
+    assert delivery.positions() == [(7, b"", 1, 0), (7, b"log", 1, 4)]
     delivery.close()
     fake.close()
 

@@ -67,7 +67,7 @@ class Asked:
             process = _process(functools.partial(_work, sink, limit or None), sink, sandbox)
             stack.callback(process.close)
             processes.append((place.shown, place.shown, process))
-        return Published(report, processes, quiet="-" in self.sinks)
+        return Published(report, processes)
 
 
 def _process(work: Callable[[Channel], None], sink: Any, sandbox: str) -> Process:
@@ -119,13 +119,9 @@ class Published:
 
     wanted = True
 
-    def __init__(
-        self, report: Report, processes: list[tuple[str, str, Process]], *, quiet: bool
-    ) -> None:
-        """quiet: standard output is for records."""
+    def __init__(self, report: Report, processes: list[tuple[str, str, Process]]) -> None:
         self._report = report
         self._processes = processes
-        self.quiet = quiet
 
     def attach(self, folders: Sequence[str]) -> None:
         """Open the store in the last of these, the receiver's state; before the confinement."""

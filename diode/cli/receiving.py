@@ -98,7 +98,7 @@ def receive(report: Report, asked: Asked, told: Told | None = None) -> int:
             report, asked.urls, asked.line, asked.impair, asked.sandbox, asked.buffer, stack
         )
         sink = asked.sink()
-        place = _place(report, asked.inbox, sink, asked.sandbox, stack)
+        place = _place(report, asked, sink, stack)
         hooked = hooks.attached(report, place, sink, stack)
         published.attach(sink.folders)
         notifier = stack.enter_context(closing(notify.opened()))
@@ -162,16 +162,16 @@ def _confine(report: Report, asked: Asked, reader: str, sink: Sink, told: Told) 
         report.detail(f"state: {sink.state}")
 
 
-def _place(report: Report, inbox: str, sink: Sink, sandbox: str, stack: ExitStack) -> Place:
+def _place(report: Report, asked: Asked, sink: Sink, stack: ExitStack) -> Place:
     """What happens to objects once they are in the sink, which is closed with the stack."""
     stack.callback(sink.close)
     from diode.sink.outbox import Outbox
 
     if not isinstance(sink, Outbox):
-        return AtHand(report)
+        return AtHand(report, quiet="-" in asked.records.sinks)
     from diode.cli.storing import opened
 
-    return opened(report, inbox, sink, sandbox)
+    return opened(report, asked.inbox, sink, asked.sandbox)
 
 
 def _conclude(report: Report, session: Session, watcher: Watcher) -> int:

@@ -61,11 +61,13 @@ class AtHand:
     """A folder, or standard output: what is there is delivered."""
 
     report: Report
+    quiet: bool = False
+    """Standard output is for something else."""
     event: str = "object_delivered"
     word: str = "delivered"
 
     def placed(self, facts: dict[str, Any]) -> None:
-        if facts["path"] != "-" and not sys.stdout.isatty():
+        if facts["path"] != "-" and not (self.quiet or sys.stdout.isatty()):
             self.report.result(facts["path"])
 
     def begin(self, disk: Disk) -> None:
@@ -298,6 +300,8 @@ class Watcher:
             untold=self.untold,
             **reading.figures(session.carrier),
             reasons=dict(receiver.rejected + session.line.rejected),
+            records=receiver.records.heard,
+            record_gaps=receiver.records.gaps,
             **self.heard.fields(),
         )
 

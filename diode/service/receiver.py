@@ -15,6 +15,7 @@ tries again. The first failure and one a minute are told, all are counted.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -143,6 +144,7 @@ class Session:
                 data = self.carrier.read(self._patience())
                 if isinstance(data, bytes) and not data:
                     self._take(self.line.flush())
+                    self._act(self.receiver.tick(math.inf))  # nothing is waited for any more
                     break
                 self._hear(data or b"")
                 self._act(self.receiver.tick(self.clock()))

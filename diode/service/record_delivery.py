@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 ROOM = 16 << 20
 """Bytes of last values that wait for a sink, and of `every` that wait for the disk."""
+SENDERS = 1000
+"""Whose streams are remembered in memory."""
 NEWS = 100
 """Things to tell that nobody has asked for yet."""
 AGAIN = 2.0
@@ -90,6 +92,8 @@ class Delivery:
         self._one = threading.Condition()
         self._heard: deque[Reading] = deque()
         self._reached: dict[tuple[int, bytes], Position] = {}
+        self._streams: dict[int, int] = {}
+        """The stream of `latest` that was heard last of each sender."""
         self._held = 0
         self._news: deque[Said] = deque(maxlen=NEWS)
         self.dropped: Counter[str] = Counter()
@@ -127,6 +131,11 @@ class Delivery:
         ]
         self.taken += len(readings)
         if event.class_ == LATEST:
+            if self._streams.get(sender) != event.stream:
+                if len(self._streams) >= SENDERS:
+                    self._streams.clear()
+                self._streams[sender] = event.stream
+                self._reach(Position(sender, b"", event.stream, 0))
             for sink in self._sinks:
                 sink.latest(readings)
             return

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Numbers such as "wire 3.2" are sections of ../wire-format.md. From top to bottom: checks, SHA-256,
- * the field of the code, line, frames, blocks and symbols, announcements, the order on air.
+ * the field of the code, line, frames, records, blocks and symbols, announcements, the order on air.
  */
 
 #include "diode.h"
 
-enum { VERSION = 0x10, DATA = 1, COMPACT = 2, MANIFEST = 3, HEARTBEAT = 4 };
+enum { VERSION = 0x10, DATA = 1, COMPACT = 2, MANIFEST = 3, HEARTBEAT = 4, RECORD = 5 };
 enum { REPEAT = 0, ZFEC = 1, NUMBERS = 256 };
 enum { COMPLETE = 0, VOID = 2 };
 
@@ -320,6 +320,40 @@ void diode_begin(struct diode_sender *s, const struct diode_counts *counts) {
     static const uint8_t delimiter = 0;
     s->write(s->port, &delimiter, 1);
     diode_heartbeat(s, DIODE_FIRST, counts);
+}
+
+/* Records (wire 11) ------------------------------------------------------------------------------- */
+
+bool diode_record(struct diode_sender *s, const struct diode_record *r) {
+    /* Each frame is a group of its own: what counts up with every frame numbers them. */
+    const struct header h = {.kind = RECORD,
+                             .number = r->stream,
+                             .block = (uint32_t)s->frames,
+                             .symbol = (uint16_t)(r->every ? 0x100u : 0u)};
+    const uint8_t head = r->has_time ? 17 : 9;
+    const uint32_t whole = (uint32_t)head + r->topic_length + r->length;
+    uint8_t *p = payload(s);
+    if (!r->topic_length || whole > DIODE_PAYLOAD_MAX || r->quality > 2) {
+        return false;
+    }
+    p[0] = (uint8_t)(0x80u | (r->repeats < 7 ? r->repeats : 7u) << 4 | (r->has_time ? 8u : 0u) |
+                     (unsigned)r->quality << 1 | (r->retain ? 1u : 0u));
+    p[1] = 0;
+    p[2] = r->topic_length;
+    put(p + 3, r->length, 2);
+    put(p + 5, r->sequence, 4);
+    if (r->has_time) {
+        put(p + 9, r->time, 8);
+    }
+    p += head;
+    for (uint16_t i = 0; i < r->topic_length; i++) {
+        *p++ = r->topic[i];
+    }
+    for (uint16_t i = 0; i < r->length; i++) {
+        *p++ = r->value[i];
+    }
+    send_full(s, &h, (uint16_t)whole);
+    return true;
 }
 
 /* Blocks and symbols (wire 4) --------------------------------------------------------------------- */

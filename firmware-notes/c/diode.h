@@ -17,7 +17,9 @@
  * Two things are yours to keep, and the receiver relies on both (../firmware.md says how): an id that
  * no other sender has, and object numbers that are never used twice.
  *
- * What is not here: records, signatures, encryption, tagged frames (wire 3.9), the line `rs`, and
+ * Readings need no object: `diode_record` sends one in a frame (wire 11.5).
+ *
+ * What is not here: several records in a frame, parity for them, signatures, encryption, tagged frames (wire 3.9), the line `rs`, and
  * announcements of several frames (so names end at DIODE_PAYLOAD_MAX - 67 bytes).
  */
 
@@ -122,6 +124,25 @@ enum diode_status diode_open(struct diode_sender *s, struct diode_object *o);
 
 /* Send its next frame. DIODE_DONE when there was none left; DIODE_SOURCE is the end too. */
 enum diode_status diode_step(struct diode_sender *s, struct diode_object *o);
+
+/* One reading (wire 11.1). */
+struct diode_record {
+    uint32_t stream;      /* counts the starts of this sender; 0 where nothing counts them */
+    uint32_t sequence;    /* of this topic: 1, 2, ...; the same when it is sent again */
+    const uint8_t *topic; /* UTF-8 without control characters, '+' and '#' */
+    const uint8_t *value;
+    uint16_t length; /* of the value */
+    uint8_t topic_length;
+    uint8_t quality; /* 0 good, 1 uncertain, 2 bad */
+    uint8_t repeats; /* how often it was sent before */
+    bool every;      /* each one matters, in order; else the newest does */
+    bool retain;
+    bool has_time; /* `time` is known */
+    uint64_t time; /* nanoseconds since 1970 */
+};
+
+/* Send it, a frame of its own. False where it is too long, or is none. */
+bool diode_record(struct diode_sender *s, const struct diode_record *r);
 
 /* Single frames, for a schedule of your own. */
 void diode_announce(struct diode_sender *s, const struct diode_object *o, bool is_void);

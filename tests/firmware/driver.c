@@ -4,6 +4,7 @@
  *     begin | beat CODE  UPTIME INTERVAL RATE QUEUE PASS PASSES
  *     object NUMBER SYMBOL_SIZE K N PASSES DEPTH ANNOUNCE COMPACT TIME|- NAME CONTENT [FAILS_AT]
  *     frames SENT | send [MOST] | announce VOID | symbol BLOCK SYMBOL
+ *     record STREAM SEQUENCE QUALITY REPEATS EVERY RETAIN TIME|- TOPIC VALUE
  *     cobs FRAME | crc BYTES
  *
  * Each answer is bytes, a space and a status. `send` stops after MOST frames, or a million.
@@ -115,6 +116,29 @@ static enum diode_status send(uint64_t most) {
     return status;
 }
 
+static int record(char **w) {
+    uint32_t topic_length, length;
+    uint8_t *topic = from_hex(w[8], &topic_length), *value = from_hex(w[9], &length);
+    struct diode_record r;
+    memset(&r, 0xA5, sizeof r);
+    r.stream = (uint32_t)number(w[1]);
+    r.sequence = (uint32_t)number(w[2]);
+    r.quality = (uint8_t)number(w[3]);
+    r.repeats = (uint8_t)number(w[4]);
+    r.every = number(w[5]) != 0;
+    r.retain = number(w[6]) != 0;
+    r.has_time = w[7][0] != '-';
+    r.time = number(w[7]);
+    r.topic = topic;
+    r.topic_length = (uint8_t)topic_length;
+    r.value = value;
+    r.length = (uint16_t)length;
+    const bool sent = diode_record(&sender, &r);
+    free(topic);
+    free(value);
+    return !sent;
+}
+
 static int obey(char **w, int words) {
     if (strcmp(w[0], "sender") == 0) {
         new_sender(w);
@@ -126,6 +150,8 @@ static int obey(char **w, int words) {
         diode_heartbeat(&sender, (uint8_t)number(w[1]), &c);
     } else if (strcmp(w[0], "object") == 0) {
         return (int)new_object(w, words);
+    } else if (strcmp(w[0], "record") == 0) {
+        return record(w);
     } else if (strcmp(w[0], "frames") == 0) {
         sender.frames = number(w[1]);
     } else if (strcmp(w[0], "send") == 0) {
