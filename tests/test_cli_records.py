@@ -366,3 +366,27 @@ def test_syslog_and_a_file_into_a_database(shell, ends):
     assert ("boiler/temp", "21.5", "latest") in found
     told = [one["message"] for one in both.sender.events("warning")]
     assert any("refused syslog/-/-" in text for text in told)  # 9,000 bytes
+
+
+def test_mqtt_3_1_1_with_filters_binary_payloads_and_a_prefix(broker, ends):
+    a, b = broker("a"), broker("b")
+    inside, outside = Client(a, ()), Client(b)
+    inside.publish("plant/kept", b"\x00\xff", retain=True)
+    both = ends()
+    source = f"mqtt://127.0.0.1:{a.port}/plant/+?version=3.1.1&topic=alarms/%23&qos=0"
+    both.sends(more=f'records = "{source}"\nevery = ["alarms/#"]')
+    both.receives(more=f'records-to = "mqtt://127.0.0.1:{b.port}/from/a?version=3.1.1"')
+    both.receiver.start()
+    both.sender.start()
+    outside.wait_for(lambda: outside.last("from/a/plant/kept") == b"\x00\xff")
+    for number in range(3):
+        inside.publish("alarms/fire/1", b"%d" % number)
+        inside.publish("plant/line/1", b"not asked for")
+    inside.publish("plant/giant", bytes(9000))
+    outside.wait_for(lambda: len(outside.of("from/a/alarms/fire/1")) == 3)
+    assert outside.of("from/a/alarms/fire/1") == [b"0", b"1", b"2"]
+    assert not outside.of("from/a/plant/line/1")
+    assert retained(b) == {"from/a/plant/kept": b"\x00\xff"}
+    wait_until(lambda: any("plant/giant" in w["message"] for w in both.sender.events("warning")))
+    for client in (inside, outside):
+        client.close()

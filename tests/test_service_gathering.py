@@ -17,7 +17,7 @@ from diode.outflow import Outflow
 from diode.plan import Link, Settings
 from diode.publish import Aging, serve
 from diode.record import EVERY, LATEST, Record
-from diode.service import gathering, record_delivery
+from diode.service import gathering, record_delivery, record_intake
 from diode.service.gathering import Gathering
 from diode.service.record_delivery import Delivery
 from diode.service.record_intake import Along, Intake
@@ -198,7 +198,7 @@ def intake_of(tmp_path, fake, quota=1 << 20):
 
 def test_an_intake_numbers_stores_and_answers(tmp_path):
     fake = Fake()
-    outflow, spool, intake = intake_of(tmp_path, fake, quota=250)
+    outflow, spool, intake = intake_of(tmp_path, fake, quota=1000)
     intake.start()
     log = [Reading(EVERY, b"log", b"%d" % n) for n in range(4)]
     bad = Reading(EVERY, b"a/#", b"")
@@ -219,6 +219,23 @@ def test_an_intake_numbers_stores_and_answers(tmp_path):
     assert intake.resumed == 3
     intake.poll()
     assert outflow.waiting == (0, 3)
+    spool.close()
+    fake.close()
+
+
+def test_topics_of_a_sender_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_intake, "TOPICS", 5)
+    fake = Fake()
+    outflow, spool, intake = intake_of(tmp_path, fake)
+    intake.start()
+    readings = [Reading(class_, b"t%d" % n, b"") for n in range(9) for class_ in (LATEST, EVERY)]
+    fake.far.send(Batch(1, readings))
+    assert fake.far.receive(20) == Taken(1, 9)
+    intake.poll()
+    assert outflow.waiting == (5, 5)
+    assert len(spool.topics()) == 5
+    assert "topics already" in intake.news()[0].text
+    intake.close()
     spool.close()
     fake.close()
 

@@ -31,6 +31,7 @@ def test_numbers_go_on_over_a_restart(tmp_path):
     assert pending[0][1].time == 3
     assert pending[0][1].quality == 1
     assert pending[0][1].retain is True
+    assert spool.topics() == {b"log", b"other"}
     spool.sent([token for token, _ in pending])
     assert spool.waiting == spool._held == 0
     assert [one.sequence for _, one in spool.add(readings(b"e"))] == [4]
@@ -38,7 +39,7 @@ def test_numbers_go_on_over_a_restart(tmp_path):
 
 
 def test_as_many_as_there_is_room_for(tmp_path):
-    spool = opened(tmp_path, quota=1000)
+    spool = opened(tmp_path, quota=2000)
     stored = spool.add(readings(*[bytes(200)] * 10))
     assert len(stored) == 4
     assert spool.add(readings(b"x")) == []

@@ -59,6 +59,17 @@ def test_beyond_the_quota_the_oldest_go_and_are_named(tmp_path):
     store.close()
 
 
+def test_places_are_bounded_and_those_heard_of_longest_ago_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_store, "POSITIONS", 10)
+    store = opened(tmp_path)
+    for turn in range(201):
+        store.keep([], [Position(7, b"%d" % turn, 1, 2), Position(7, b"often", 1, turn)])
+    there = {position.topic for position in store.positions()}
+    assert b"often" in there
+    assert len(there) <= 10 + 100
+    store.close()
+
+
 def test_damage_is_put_aside(tmp_path):
     opened(tmp_path).close()
     (tmp_path / record_store.NAME).write_bytes(b"no database" * 1000)

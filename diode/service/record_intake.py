@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from diode.supply import Supply
 
 TOPICS = 65_536
-"""Last values that a sender keeps in its table."""
+"""Topics of each class that a sender has."""
 SWEEP = 1.0
 """Seconds between two removals of what was sent for the last time."""
 TOLD = 10.0
@@ -81,7 +81,8 @@ class Intake:
         self._every: deque[tuple[int, Record]] = deque(spool.pending())
         self.resumed = len(self._every)
         """Records of earlier runs that are sent again."""
-        self._known: set[bytes] = set()
+        self._known: tuple[set[bytes], set[bytes]] = set(), spool.topics()
+        """Topics of each class: both tables, the one here and the one on disk, are bounded."""
         self._open = len(sources)
         self._news: deque[Said] = deque(maxlen=NEWS)
         self._stopping = threading.Event()
@@ -199,9 +200,9 @@ class Intake:
             why = "it is of no class and quality that there is"
         if not why and one.time is not None and not -(1 << 63) <= one.time < 1 << 63:
             why = "its time is beyond all that there is"
-        if not why and one.class_ == LATEST and one.topic not in self._known:
-            if len(self._known) < TOPICS:
-                self._known.add(one.topic)
+        if not why and one.topic not in (known := self._known[one.class_]):
+            if len(known) < TOPICS:
+                known.add(one.topic)
             else:
                 why = f"there are {TOPICS:,} topics already"
         if why:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 NAME = "records.db"
 QUOTA = 64 << 20
 """Bytes of records that wait; they are in memory, too."""
-OVERHEAD = 100
-"""Bytes that one takes besides its topic and payload, about."""
+OVERHEAD = 400
+"""Bytes that one takes in memory besides its topic and payload, about."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS stream (number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS topic (topic BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
@@ -82,6 +82,11 @@ class RecordSpool:
     def close(self) -> None:
         with self._one:
             self._db.close()
+
+    def topics(self) -> set[bytes]:
+        """Those that have had a number."""
+        with self._one:
+            return {topic for (topic,) in self._db.execute("SELECT topic FROM topic")}
 
     def pending(self) -> list[tuple[int, Record]]:
         """What earlier runs left, each with its token, in order."""

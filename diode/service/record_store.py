@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 NAME = "records-heard.db"
 QUOTA = 64 << 20
+POSITIONS = 65_536
+"""Topics whose places are remembered, of all senders."""
 OVERHEAD = 100
 """Bytes that a record takes besides its topic and payload, about."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS position (
   sender INTEGER NOT NULL, topic BLOB NOT NULL, stream INTEGER NOT NULL, next INTEGER NOT NULL,
-  PRIMARY KEY (sender, topic)) WITHOUT ROWID;
+  UNIQUE (sender, topic));
 CREATE TABLE IF NOT EXISTS sink (name TEXT PRIMARY KEY, taken INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS record (
   id INTEGER PRIMARY KEY AUTOINCREMENT, size INTEGER NOT NULL,
@@ -62,6 +64,7 @@ class RecordStore:
         """
         self._folder = folder
         self._quota = quota
+        self._kept = 0
         self._one = threading.Lock()
         try:
             opened = database.opened_or_anew(os.path.join(folder, NAME), _check)
@@ -107,6 +110,7 @@ class RecordStore:
                         self._insert(one)
                     if self._held > self._quota:
                         gone = self._make_room()
+                    self._forget()
             except sqlite3.Error as error:
                 self._held, self.waiting = held, waiting
                 raise self._trouble(error) from error
@@ -122,6 +126,22 @@ class RecordStore:
         self._db.execute(f"INSERT INTO record (size, {_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
         self._held += size
         self.waiting += 1
+
+    def _forget(self) -> None:
+        """Remove the topics that were heard of longest ago, where there are too many.
+
+        A row that is replaced gets a number behind all others.
+        """
+        self._kept += 1
+        if self._kept % 100 and self._kept > 1:
+            return
+        (count,) = self._db.execute("SELECT count(*) FROM position").fetchone()
+        if count > POSITIONS:
+            self._db.execute(
+                "DELETE FROM position WHERE rowid IN"
+                " (SELECT rowid FROM position ORDER BY rowid LIMIT ?)",
+                (count - POSITIONS,),
+            )
 
     def _make_room(self) -> Counter[bytes]:
         """Remove the oldest, a tenth of the quota, so that it is not for each one anew."""
