@@ -4,6 +4,8 @@
  *     begin | beat CODE  UPTIME INTERVAL RATE QUEUE PASS PASSES
  *     object NUMBER SYMBOL_SIZE K N PASSES DEPTH ANNOUNCE COMPACT TIME|- NAME CONTENT [FAILS_AT]
  *     frames SENT | send [MOST] | announce VOID | symbol BLOCK SYMBOL
+ *     reading TOPIC PAYLOAD SEQUENCE REPEATS QUALITY RETAIN TIME|-
+ *     records STREAM GROUP EVERY                  with the readings since the last time
  *     cobs FRAME | crc BYTES
  *
  * Each answer is bytes, a space and a status. `send` stops after MOST frames, or a million.
@@ -16,7 +18,7 @@
 
 #include "diode.h"
 
-enum { WORDS = 16, LONGEST = 1 << 20 };
+enum { WORDS = 16, LONGEST = 1 << 20, READINGS = 64 };
 
 struct content {
     uint8_t *bytes;
@@ -62,6 +64,9 @@ static struct diode_sender sender;
 static struct diode_object object;
 static struct content content;
 static uint8_t *name;
+static struct diode_record readings[READINGS];
+static uint8_t *held[2 * READINGS];
+static uint8_t count;
 
 static struct diode_counts counts(char **w) {
     const struct diode_counts c = {(uint32_t)number(w[0]), (uint32_t)number(w[1]), (uint32_t)number(w[2]),
@@ -115,6 +120,34 @@ static enum diode_status send(uint64_t most) {
     return status;
 }
 
+static void new_reading(char **w) {
+    struct diode_record *r = readings + count;
+    uint32_t length;
+    memset(r, 0xA5, sizeof *r);
+    r->topic = held[2 * count] = from_hex(w[1], &length);
+    r->topic_length = (uint8_t)length;
+    r->payload = held[2 * count + 1] = from_hex(w[2], &length);
+    r->payload_length = (uint16_t)length;
+    r->sequence = (uint32_t)number(w[3]);
+    r->repeats = (uint8_t)number(w[4]);
+    r->quality = (uint8_t)number(w[5]);
+    r->retain = number(w[6]) != 0;
+    r->has_time = strcmp(w[7], "-") != 0;
+    r->time = (uint64_t)strtoll(w[7], NULL, 10);
+    count++;
+}
+
+static enum diode_status send_readings(char **w) {
+    struct diode_stream stream = {(uint32_t)number(w[1]), (uint32_t)number(w[2]), number(w[3]) != 0};
+    const enum diode_status status = diode_records(&sender, &stream, readings, count);
+    while (count) {
+        count--;
+        free(held[2 * count]);
+        free(held[2 * count + 1]);
+    }
+    return status;
+}
+
 static int obey(char **w, int words) {
     if (strcmp(w[0], "sender") == 0) {
         new_sender(w);
@@ -134,6 +167,10 @@ static int obey(char **w, int words) {
         diode_announce(&sender, &object, number(w[1]) != 0);
     } else if (strcmp(w[0], "symbol") == 0) {
         return !diode_symbol(&sender, &object, (uint32_t)number(w[1]), (uint16_t)number(w[2]));
+    } else if (strcmp(w[0], "reading") == 0) {
+        new_reading(w);
+    } else if (strcmp(w[0], "records") == 0) {
+        return (int)send_readings(w);
     } else {
         uint32_t length;
         uint8_t *bytes = from_hex(w[1], &length);
