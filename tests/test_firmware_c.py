@@ -705,6 +705,31 @@ def test_size_on_a_cortex_m0(tmp_path, variant) -> None:
     assert told == pytest.approx([code, given, stack], rel=0.05)
 
 
+def test_on_an_avr(encoder, tmp_path) -> None:
+    """`int` of 16 bits, a simulated ATmega328P: the same frames, in the cycles that the page says."""
+    for tool, package in (("avr-gcc", "gcc-avr avr-libc"), ("simavr", "simavr")):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed (apt install {package})")
+    image = tmp_path / "avr"
+    flags = ["-mmcu=atmega328p", "-Os", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    flags += ["-DDIODE_PAYLOAD_MAX=112u", "-I", SOURCES]
+    sources = [SOURCES / "diode.c", HERE / "firmware/avr.c"]
+    subprocess.run(["avr-gcc", *flags, *sources, "-o", image], check=True)
+    command = ["simavr", "-m", "atmega328p", "-f", "16000000", image]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", ran.stdout + ran.stderr)
+    made = "".join(re.findall(r"^([0-9a-f]+)\.?$", said, re.MULTILINE))
+    content = bytes(i * 7 & 255 for i in range(300))
+    case = Case(content, b"log.csv", 48, 5, 7, passes=2, depth=2, announce=3, before=1)
+    case.mtime = 1700000000123456789
+    first = encoder([f"sender {SENDER} 0 0", "begin 1 2 3 4 5 6"])[-1][0]
+    assert bytes.fromhex(made) == first + case.line_bytes()
+    cycles = [int(text) for text in re.findall(r"^T(\d+)", said, re.MULTILINE)]
+    page = (HERE.parent / "firmware-notes/firmware.md").read_text()
+    told = re.findall(r"^ *\| [^|]+ \| ([\d,]+) \| [\d.]+ ms \|", page, re.MULTILINE)
+    assert [int(text.replace(",", "")) for text in told] == pytest.approx(cycles, rel=0.1)
+
+
 # The whole way ------------------------------------------------------------------------------------
 
 
