@@ -706,7 +706,7 @@ def test_size_on_a_cortex_m0(tmp_path, variant) -> None:
 
 
 def test_on_an_avr(encoder, tmp_path) -> None:
-    """`int` of 16 bits, a simulated ATmega328P: the same frames, in the cycles that the page says."""
+    """`int` of 16 bits, a simulated ATmega328P: the same frames, in the cycles the page says."""
     for tool, package in (("avr-gcc", "gcc-avr avr-libc"), ("simavr", "simavr")):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed (apt install {package})")
