@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow check coverage soak fuzz bench format vectors man hardware bundle clean
+.PHONY: help demo test test-slow test-recipes check coverage soak fuzz bench format vectors man hardware bundle clean
 
 help:
 	@echo 'make demo       a real file crosses a damaged one-way serial line'
 	@echo 'make test       the tests'
 	@echo 'make check      ruff and mypy'
 	@echo 'make test-slow  tests that take minutes: a gigabyte, long soaks'
+	@echo 'make test-recipes  the recipes, with the real programs from Debian (as root it installs them)'
 	@echo 'make soak       both ends of the service over a bad line for an hour'
 	@echo 'make fuzz       each fuzzing harness for a minute'
 	@echo 'make bench      speeds and overheads, as ratios measured in one run'
@@ -43,6 +44,10 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test-recipes: $(VENV)/installed
+	@recipes/install-packages
+	@PATH="$(CURDIR)/$(BIN):$$PATH" recipes/run
 
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest -q -n 2 -m 'not slow' --cov=diode --cov-branch --cov-report=term
