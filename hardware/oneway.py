@@ -171,11 +171,7 @@ def _lines(netlist: Netlist, sides: Sides) -> Iterator[str]:
 def _path(netlist: Netlist, source: str, sink: str) -> list[str]:
     """Rules 3 and 4: a way of signals from one port to the other, as pins and nets; none: []."""
     net_of = netlist.net_of()
-    supplies = {
-        name
-        for name, nodes in netlist.nets.items()
-        if any(netlist.kind(ref).type_of(pin) == "power" for ref, pin in nodes)
-    }
+    supplies = {name for name, nodes in netlist.nets.items() if _is_supply(netlist, nodes)}
     steps: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for ref in netlist.parts:
         for a, b in netlist.kind(ref).moves:
@@ -194,6 +190,12 @@ def _path(netlist: Netlist, source: str, sink: str) -> list[str]:
                 return [_called(netlist, first), *way, _called(netlist, ends[way[-1]])]
             ways += [[*way, ref, net] for ref, net in steps[way[-1]]]
     return []
+
+
+def _is_supply(netlist: Netlist, nodes: set[Node]) -> bool:
+    """Whether a net feeds parts; one that an output can move carries signals all the same."""
+    types = {netlist.kind(ref).type_of(pin) for ref, pin in nodes}
+    return "power" in types and not types & DRIVES
 
 
 def _pins_that(netlist: Netlist, ref: str, types: Iterable[str]) -> list[Node]:

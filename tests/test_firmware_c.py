@@ -421,6 +421,26 @@ def test_widest_blocks(encoder, k) -> None:
     compare(encoder, [Case(random.bytes(16 * k + 100), b"wide", 16, k, 256)])
 
 
+def test_blocks_beyond_what_compact_headers_reach(encoder) -> None:
+    """Sixteen million blocks of a byte: 24 bits of number in a compact header, 32 in a full one."""
+    size = (1 << 24) + 5
+    case = Case(b"\0", b"long", 9, 1, 3)
+    commands = case.commands
+    commands[1] = commands[1].replace(" 00", f" zeros:{size}")
+    assert commands[1].endswith(f"zeros:{size}")
+    case.content = bytes(size)
+    blocks = [0, 255, 65_536, (1 << 24) - 1, 1 << 24, size - 1]
+    asked = [(block_, symbol) for block_ in blocks for symbol in (0, 2)]
+    none = [(size, 0), (0, 256)]
+    commands += [f"symbol {block_} {symbol}" for block_, symbol in asked + none]
+    answers = encoder(commands)
+    assert answers[1] == (b"", MORE)
+    for at, (block_, symbol) in enumerate(asked):
+        case.compact = block_ < 1 << 24
+        assert answers[2 + at][0] == on_line(case.data(block_, [symbol]), at), (block_, symbol)
+    assert answers[-2:] == [(b"", "1")] * 2  # no such symbol: nothing is sent
+
+
 def test_without_parity(tmp_path) -> None:
     """Code `repeat`: source symbols only, numbers above 255 in full headers."""
     encoder = Encoder(tmp_path, "-DDIODE_PARITY=0")

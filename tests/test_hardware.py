@@ -219,6 +219,15 @@ def the_third_converter_at_the_receiver(n: Netlist) -> None:
     join(n, "U3.COPPER", "J2.LINK")
 
 
+def a_supply_that_is_driven(n: Netlist) -> None:
+    """The receiver's TXD feeds something, and a little of it gets on the line and off again."""
+    add(n, "U9", "7407", VCC="FED")
+    join(n, "J2.TXD", "U9.VCC")
+    add(n, "R8", "R", **{"1": "FED", "2": "LINE_A"})
+    add(n, "R9", "R", **{"1": "LINE_A", "2": "BACK"})
+    join(n, "J1.RXD", "R9.2")
+
+
 def no_buffer(n: Netlist) -> None:
     """A transformer parts grounds, and carries both ways."""
     join(n, "U1.1IN+", "U1.1OUT")
@@ -260,6 +269,7 @@ PLANTED = [
     ("cmos-coupler", a_capacitor_across, "a way back: J2.TXD"),
     ("rs422", a_transceiver_at_the_receiver, "a way back: J2.TXD"),
     ("rs422", a_receiver_beside_the_driver, "could listen"),
+    ("rs422", a_supply_that_is_driven, "a way back: J2.TXD"),
     ("fibre", a_second_fibre, "a way back: J2.LINK"),
     ("fibre", the_third_converter_at_the_receiver, "a way back: J2.LINK"),
     ("audio-buffer", no_buffer, "a way back: J2.TIP"),

@@ -414,7 +414,7 @@ static bool any_symbol(struct diode_sender *s, const struct diode_object *o, uin
 bool diode_symbol(struct diode_sender *s, const struct diode_object *o, uint32_t block, uint16_t symbol) {
     const struct header h = {.kind = DATA, .code = DIODE_PARITY ? ZFEC : REPEAT, .number = o->number,
                              .block = block, .symbol = symbol};
-    if (!any_symbol(s, o, block, symbol)) {
+    if (block >= o->blocks || symbol >= (DIODE_PARITY ? NUMBERS : o->k) || !any_symbol(s, o, block, symbol)) {
         return false;
     }
     if (o->compact && symbol < 256 && block < (uint32_t)1 << 24) {

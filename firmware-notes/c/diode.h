@@ -150,7 +150,7 @@ struct diode_stream {
 enum diode_status diode_records(struct diode_sender *s, struct diode_stream *stream,
                                 const struct diode_record *records, uint8_t count);
 
-/* Single frames, for a schedule of your own. */
+/* Single frames, for a schedule of your own. false: no such symbol, or `read` failed; nothing was sent. */
 void diode_announce(struct diode_sender *s, const struct diode_object *o, bool is_void);
 bool diode_symbol(struct diode_sender *s, const struct diode_object *o, uint32_t block, uint16_t symbol);
 

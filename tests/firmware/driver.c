@@ -8,7 +8,7 @@
  *     records STREAM GROUP EVERY                  with the readings since the last time
  *     cobs FRAME | crc BYTES
  *
- * Each answer is bytes, a space and a status. `send` stops after MOST frames, or a million.
+ * A CONTENT of the form zeros:SIZE is what it says. Each answer is bytes, a space and a status. `send` stops after MOST frames, or a million.
  */
 
 #include <inttypes.h>
@@ -38,7 +38,11 @@ static bool read_content(void *source, uint32_t offset, uint8_t *out, uint16_t l
     if (offset > c->size || length > c->size - offset) {
         abort();
     }
-    memcpy(out, c->bytes + offset, length);
+    if (c->bytes) {
+        memcpy(out, c->bytes + offset, length);
+    } else {
+        memset(out, 0, length);
+    }
     return offset + length <= c->fails_at;
 }
 
@@ -100,7 +104,11 @@ static enum diode_status new_object(char **w, int words) {
     object.time = number(w[9]);
     object.name = name = from_hex(w[10], &length);
     object.name_length = (uint16_t)length;
-    content.bytes = from_hex(w[11], &content.size);
+    content.bytes = NULL;
+    content.size = (uint32_t)number(w[11] + 6);
+    if (strncmp(w[11], "zeros:", 6) != 0) {
+        content.bytes = from_hex(w[11], &content.size);
+    }
     content.fails_at = words > 12 ? (uint32_t)number(w[12]) : UINT32_MAX;
     object.size = content.size;
     object.read = read_content;
