@@ -236,11 +236,17 @@ def _one(tree: list[Any], name: str) -> Any:
 
 
 def read_kicad(text: str) -> Netlist:
-    """A netlist as KiCad and SKiDL write it. ValueError where it is none."""
+    """A netlist as KiCad and SKiDL write it. ValueError where it is none.
+
+    A part is of the kind that its field `Oneway` names, or else of that of its symbol.
+    """
     tree = _tree(text)
     found = Netlist()
     for part in _of(_of(tree, "components")[0], "comp"):
         kind = _one(_of(part, "libsource")[0], "part")
+        fields = [field for group in _of(part, "fields") for field in _of(group, "field")]
+        told = [field[2] for field in fields if _one(field, "name") == "Oneway" and len(field) > 2]
+        kind = told[0] if told else kind
         found.parts[_one(part, "ref")] = (kind, _one(part, "value"))
     for net in _of(_of(tree, "nets")[0], "net"):
         nodes = {(_one(node, "ref"), str(_one(node, "pin"))) for node in _of(net, "node")}
@@ -299,23 +305,39 @@ def _merged(joined: list[set[Node]]) -> list[set[Node]]:
 
 
 def read(path: Path) -> Netlist:
-    text = path.read_text()
-    if path.suffix in {".yml", ".yaml"}:
-        import yaml
+    """A netlist or, by its suffix, a cable. ValueError where it is neither; OSError."""
+    text = path.read_text(errors="replace")
+    try:
+        if path.suffix in {".yml", ".yaml"}:
+            import yaml  # only cables need it
 
-        return read_cable(yaml.safe_load(text))
-    return read_kicad(text)
+            return read_cable(yaml.safe_load(text))
+        return read_kicad(text)
+    except ImportError as error:
+        raise ValueError("to read cables: pip install 'diode-fec[hardware]'") from error
+    except Exception as error:  # whatever is wrong with somebody's file, it is not a netlist
+        raise ValueError(
+            f"neither a netlist of KiCad's nor a cable of WireViz's: {error}"
+        ) from error
 
 
 def main(paths: list[str]) -> int:
+    if not paths:
+        print(__doc__.partition("One part with")[0].strip(), file=sys.stderr)
+        return 2
     worst = 0
     for path in map(Path, paths):
-        found = problems(read(path))
-        worst |= bool(found)
+        try:
+            found = problems(read(path))
+        except (OSError, ValueError) as error:
+            print(f"{path.name}: {error}", file=sys.stderr)
+            worst = 2
+            continue
+        worst = max(worst, bool(found))
         print(f"{path.name}: {'one-way' if not found else 'NOT PROVED ONE-WAY'}")
         for text in found:
             print(f"    {text}")
-    return worst
+    return int(worst)
 
 
 if __name__ == "__main__":

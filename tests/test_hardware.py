@@ -315,6 +315,42 @@ def test_names_in_a_circuit_stay_text() -> None:
         oneway.read_kicad("(export (components")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.net", "hello"),
+        ("a.net", ")("),
+        ("a.net", "(export (nets))"),
+        ("a.net", "(export (components (comp (ref))) (nets))"),
+        ("a.net", ""),
+        ("a.yml", "- 1"),
+        ("a.yml", "{"),
+        ("a.yml", "connectors: {X1: {type: DE-9}}"),
+    ],
+)
+def test_what_is_no_netlist_is_told(tmp_path: Path, name: str, text: str, capsys) -> None:
+    (tmp_path / name).write_text(text)
+    assert oneway.main([str(tmp_path / name), str(MADE / "led.net")]) == 2
+    told = capsys.readouterr()
+    assert told.out == "led.net: one-way\n"
+    assert told.err.startswith(f"{name}: ")
+    assert "Traceback" not in told.err
+    assert oneway.main([str(tmp_path / "nothing.net")]) == 2
+
+
+def test_a_board_of_somebody_else() -> None:
+    """Symbols of KiCad's own libraries, named by a field; without it they are not known."""
+    text = (MADE / "optocoupler.net").read_text()
+    text = text.replace('(part "TTL-232R")', '(part "Conn_01x06")')
+    assert problems(oneway.read_kicad(text)) == ["parts that are not known: Conn_01x06"]
+    field = '(fields\n        (field\n          (name "Oneway") "TTL-232R")'
+    before, found, after = text.partition('(ref "J1")')
+    named = before + found + after.replace("(fields", field, 1)
+    before, found, after = named.partition('(ref "J2")')
+    named = before + found + after.replace("(fields", field, 1)
+    assert problems(oneway.read_kicad(named)) == []
+
+
 # What is made of them -----------------------------------------------------------------------------
 
 
