@@ -317,7 +317,7 @@ def read(path: Path) -> Netlist:
         raise ValueError("to read cables: pip install 'diode-fec[hardware]'") from error
     except Exception as error:  # whatever is wrong with somebody's file, it is not a netlist
         raise ValueError(
-            f"neither a netlist of KiCad's nor a cable of WireViz's: {error}"
+            "neither a netlist (in KiCad: File, Export, Netlist) nor a cable of WireViz's (.yml)"
         ) from error
 
 
