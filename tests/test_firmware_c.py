@@ -7,6 +7,7 @@ It is built with all warnings as errors and with the sanitizers, as a filter tha
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -753,13 +754,43 @@ def test_on_an_avr(encoder, tmp_path) -> None:
 # The whole way ------------------------------------------------------------------------------------
 
 
-def test_a_sensor_into_recv(tmp_path) -> None:
-    """sensor.c, a process of its own, on a pair of terminals; its state goes on over a restart."""
+def built_sensor(folder: Path) -> Path:
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed (apt install gcc)")
+    sensor = folder / "sensor"
     sources = [SOURCES / "sensor.c", SOURCES / "diode.c"]
-    sensor = tmp_path / "sensor"
     subprocess.run(["gcc", *STRICT, *SANITIZED, *sources, "-o", sensor], check=True)
+    return sensor
+
+
+def test_a_sensor_of_records_into_recv(tmp_path) -> None:
+    """Of the log every line comes once, of the readings the newest; after a restart it goes on."""
+    pytest.importorskip("diode.record", reason="this version has no records")
+    sensor, out = built_sensor(tmp_path), tmp_path / "out.jsonl"
+    shell = Shell(tmp_path)
+    with socat_line(tmp_path) as (tx, rx):
+        try:
+            options = ["--records-to", f"file:{out}", "--idle", "5", "--json"]
+            receiver = shell.start("recv", "inbox", *options, "--from", f"serial:{rx}?baud=115200")
+            shell.listening(receiver)
+            for _ in range(2):
+                subprocess.run(
+                    [sensor, tx, tmp_path / "kept", "20", "records"], check=True, timeout=60
+                )
+            shell.finish(receiver)
+        finally:
+            shell.close()
+    heard = [json.loads(text) for text in out.read_text().splitlines()]
+    log = [one["payload"] for one in heard if one["topic"] == "plant/log"]
+    assert log == [f"round {n}" for n in range(1, 21)] * 2
+    newest = {one["topic"]: one["payload"] for one in heard}
+    assert newest["plant/boiler/temperature"] == "26.0"
+    assert newest["plant/boiler/pressure"] == "1020"
+
+
+def test_a_sensor_into_recv(tmp_path) -> None:
+    """sensor.c, a process of its own, on a pair of terminals; its state goes on over a restart."""
+    sensor = built_sensor(tmp_path)
     shell = Shell(tmp_path)
     with socat_line(tmp_path) as (tx, rx):
         try:
