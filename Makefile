@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow test-recipes check coverage soak fuzz bench format vectors man bundle clean
+.PHONY: help demo test test-slow test-recipes check coverage soak fuzz bench format vectors man hardware bundle clean
 
 help:
 	@echo 'make demo       a real file crosses a damaged one-way serial line'
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench      speeds and overheads, as ratios measured in one run'
 	@echo 'make vectors    write tests/vectors anew from the code'
 	@echo 'make bundle     dist/diode-offline-….tar, to install from without Internet; EXTRAS=audio,fast'
+	@echo 'make hardware   netlists, drawings, simulations and tables of hardware/; wants graphviz and ngspice'
 	@echo 'make man        write share/man anew from the command line and manual/'
 
 $(VENV)/installed: pyproject.toml
@@ -74,6 +75,11 @@ bundle: $(VENV)/installed
 
 man: $(VENV)/installed
 	$(BIN)/python manual/make_pages.py
+
+hardware: $(VENV)/installed
+	@command -v dot >/dev/null && command -v ngspice >/dev/null \
+	  || { echo 'sudo apt install graphviz ngspice'; exit 1; }
+	$(BIN)/python hardware/make.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -76,7 +76,8 @@ class Collector:
         self._suspects: dict[int, Suspect] = {}
         self._spent = Spent(geometry)
         self._touched: set[int] = set()
-        """Blocks in which something came since `unsaved` was last asked."""
+        self._due: set[int] = set()
+        """Blocks in which something came since `unsaved` was last asked, and before that."""
 
     @property
     def complete(self) -> bool:
@@ -212,16 +213,18 @@ class Collector:
         return numbers, symbols
 
     def unsaved(self) -> Iterator[tuple[int, I64, U8]]:
-        """Symbols of blocks in memory that came since the last time: block, (n,), (n, S).
+        """Symbols of blocks that were unfinished the last time too: block, (n,), (n, S).
 
         They count as handed out from now on, as if they had been parked and restored.
         """
-        while self._touched:  # whoever stops in the middle goes on there the next time
-            block = self._touched.pop()
+        while self._due:  # whoever stops in the middle goes on there the next time
+            block = self._due.pop()
+            self._touched.discard(block)
             if block in self._slots and len((kept := self._not_kept(block))[0]):
                 numbers, symbols = kept
                 self._keep(block, numbers)
                 yield block, numbers, symbols
+        self._due, self._touched = self._touched, self._due
 
     def not_saved(self, blocks: Iterable[int]) -> None:
         """Whoever keeps what was handed out has lost it: hand it out again."""
@@ -231,7 +234,7 @@ class Collector:
                 self._kept[slot, : self.geometry.source_symbols(block)] = False
                 if block in self._parity:
                     self._parity[block].kept.clear()
-                self._touched.add(block)
+                self._due.add(block)
 
     def restore(self, block: int, numbers: I64, symbols: U8) -> list[Recovered]:
         """Take back all that `park` handed out, perhaps long ago: (n,), (n, S)."""

@@ -26,19 +26,17 @@ import numpy as np
 
 from diode import frame
 from diode.frame import EMPTY, Frames, Kind, join
+from diode.on_air import OnAir
 from diode.supply import Given, Supplied
 
 if TYPE_CHECKING:
     from diode.frame import U8
-    from diode.group import Place
-    from diode.plan import Link, Settings
     from diode.supply import Supply
-    from diode.traffic import Progress
     from diode.transmitter import Transmitter
 
 
-class ConstantRate:
-    """A `Transmitter` to whoever sends (service/sender.py), which it has inside.
+class ConstantRate(OnAir):
+    """Turns of the same number of frames of the same length.
 
     The transmitter's settings and link are those of `slots.filled`.
     """
@@ -55,9 +53,8 @@ class ConstantRate:
         link = transmitter.link
         assert transmitter.settings.filled
         assert link.rate
-        self._transmitter = transmitter
+        super().__init__(transmitter, supply or Given())
         self._count = count
-        self._supply = supply or Given()
         slot = link.line_bytes(link.max_frame) / link.rate
         self._linger = math.inf if linger is None else math.ceil(linger / slot)
         self._idle = idle_rows(transmitter.sender, count, link.max_frame)
@@ -71,29 +68,9 @@ class ConstantRate:
         """Frames of the turns that have gone since there was something to send."""
 
     @property
-    def settings(self) -> Settings:
-        return self._transmitter.settings
-
-    @property
-    def link(self) -> Link:
-        return self._transmitter.link
-
-    @property
-    def progress(self) -> Progress:
-        return self._transmitter.progress
-
-    @property
-    def frames_sent(self) -> int:
-        return self._transmitter.frames_sent
-
-    @property
     def lanes(self) -> U8:
         """A constant rate has one lane."""
         return np.zeros(self._count, np.uint8)
-
-    @property
-    def place(self) -> Place | None:
-        return self._transmitter.place
 
     @property
     def resting(self) -> bool:
@@ -129,9 +106,8 @@ class ConstantRate:
 
     def stop(self) -> None:
         """Send nothing more but a turn with the last heartbeat."""
-        self._supply.stop()
-        self._transmitter.stop()
-        self._supply, self._linger = Given(), 0.0
+        super().stop()
+        self._linger = 0.0
 
     @property
     def _done(self) -> bool:

@@ -7,8 +7,8 @@ The alphabet is Crockford's base32: no I, L, O or U, and who types I or L for 1,
 understood. Letters are numbers of GF(32); a line with its number before it is a word of a
 Reed-Solomon code of two check letters. So each line that has one or two wrong letters is found,
 also two that changed places, a line in another's place, and one that is missing; and it is that
-line that is named. More than two wrong letters pass in one line of a thousand, and then what the
-letters mean has a check of its own.
+line that is named. More than two wrong letters pass in one line of a thousand, and so does a
+letter too many or too few in the last one; then what the letters mean has a check of its own.
 """
 
 from __future__ import annotations

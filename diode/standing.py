@@ -15,56 +15,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diode.frame import EMPTY
-from diode.supply import Given, Supplied
+from diode.on_air import OnAir
+from diode.supply import Supplied
 
 if TYPE_CHECKING:
-    from diode.frame import U8, Frames
-    from diode.group import Place
-    from diode.plan import Link, Settings
+    from diode.frame import Frames
     from diode.supply import Supply
-    from diode.traffic import Progress
     from diode.transmitter import Transmitter
 
 HEARTBEAT = 10.0
 
 
-class Standing:
-    """A `Transmitter` to whoever sends (service/sender.py), which it has inside."""
+class Standing(OnAir):
+    """Silence while there is nothing to send, but for heartbeats."""
 
     def __init__(
         self, transmitter: Transmitter, supply: Supply, heartbeat: float = HEARTBEAT
     ) -> None:
         """heartbeat: seconds between two while there is nothing to send."""
         transmitter.promise = heartbeat
-        self._transmitter = transmitter
-        self._supply = supply
+        super().__init__(transmitter, supply)
         self._heartbeat = heartbeat
         self._begun = self._stopping = self._over = False
         self._last_beat = 0.0
-
-    @property
-    def settings(self) -> Settings:
-        return self._transmitter.settings
-
-    @property
-    def link(self) -> Link:
-        return self._transmitter.link
-
-    @property
-    def progress(self) -> Progress:
-        return self._transmitter.progress
-
-    @property
-    def frames_sent(self) -> int:
-        return self._transmitter.frames_sent
-
-    @property
-    def lanes(self) -> U8:
-        return self._transmitter.lanes
-
-    @property
-    def place(self) -> Place | None:
-        return self._transmitter.place
 
     def wake_at(self) -> float:
         """When there is something to say though nothing is to be sent, in `step`'s time."""
@@ -94,10 +67,8 @@ class Standing:
 
     def stop(self) -> None:
         """Send nothing more but the last heartbeat."""
-        self._supply.stop()
-        self._supply = Given()
+        super().stop()
         self._stopping = True
-        self._transmitter.stop()
 
     def _beat(self, now: float) -> Frames | None:
         """A heartbeat if one is due, by what was sent or by the clock."""

@@ -49,7 +49,7 @@ PLACES = {
 }
 PROGRAM = f"/run/python/bin/python{sys.version_info.major}.{sys.version_info.minor} -m diode"
 """What starts `diode` there, with ENVIRONMENT."""
-ENVIRONMENT = "PYTHONPATH=/run/source:/run/packages"
+ENVIRONMENT = "PYTHONPATH=/run/source:/run/packages LD_LIBRARY_PATH=/run/python/lib"
 
 
 class Machine:

@@ -3,9 +3,9 @@
     low   tx, 10.9.0.1  ---- frames ---->  rx, 10.9.0.2   high
                         X--- dropped and counted ---
 
-Address resolution is off at both ends, and the sender has a permanent neighbour entry instead. The
-order matters: switching ARP off flushes the entry, after which frames go to the sender's own
-address and the receiver drops them without a word.
+hardware/host/diode-link sets both ends up. Address resolution is off, and the sender has a
+permanent neighbour entry instead. The order matters: switching ARP off flushes the entry, after
+which frames go to the sender's own address and the receiver drops them without a word.
 """
 
 from __future__ import annotations
@@ -17,20 +17,14 @@ import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 from typing import Self
 
 import pytest
 from cli import Ran, Shell
 
 ROOT_ONLY = "network namespaces are root's"
-TABLE = """
-table netdev diode {
-  chain back {
-    type filter hook egress device "rx" priority 0; policy accept;
-    counter drop
-  }
-}
-"""
+SCRIPT = Path(__file__).parents[1] / "hardware/host/diode-link"
 _names = (f"diode{os.getpid()}-{n}" for n in itertools.count())
 
 
@@ -62,37 +56,43 @@ class OneWay:
             raise
 
     def _wire(self, ipv6: bool) -> None:
+        """Both ends as an administrator sets them up, by the script that is there for it."""
         pair = ["type", "veth", "peer", "name", "rx", "netns", self.high]
         run("ip", "-n", self.low, "link", "add", "name", "tx", *pair)
-        self.inside(self.high, "nft", "-f", "-", text=TABLE)
-        for space, name, host in ((self.low, "tx", "1"), (self.high, "rx", "2")):
+        for space in (self.low, self.high):
             if not ipv6:
                 self.inside(space, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
             run("ip", "-n", space, "link", "set", "lo", "up")
-            run("ip", "-n", space, "address", "add", f"10.9.0.{host}/24", "dev", name)
+        common = {"MTU": str(self.mtu), "SPEED": "", "RMEM": ""}
+        for space, name, host, role in (
+            (self.high, "rx", "2", "receiver"),
+            (self.low, "tx", "1", "sender"),
+        ):
+            settings = {"ROLE": role, "ADDRESS": f"10.9.0.{host}/24", **common}
+            if role == "sender":
+                settings |= {"PEER": "10.9.0.2", "PEER_MAC": self.address()}
             if ipv6:
-                run("ip", "-n", space, "address", "add", f"fd09::{host}/64", "dev", name, "nodad")
-            run(
-                "ip",
-                "-n",
-                space,
-                "link",
-                "set",
-                "dev",
-                name,
-                "mtu",
-                str(self.mtu),
-                "up",
-                "arp",
-                "off",
-            )
-        self.neighbour()
+                settings |= {"ADDRESS6": f"fd09::{host}/64", "PEER6": "fd09::2"}
+            self.script(space, "up", name, **settings)
+        self.wait_for_carrier(there=True)
+
+    def script(self, space: str, verb: str, name: str, check: bool = True, **settings: str) -> str:
+        """Run hardware/host/diode-link there; what it has to say."""
+        words = [f"{key}={value}" for key, value in settings.items()]
+        command = ["ip", "netns", "exec", space, "env", *words, SCRIPT, verb, name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stderr
+
+    def address(self) -> str:
+        """The address of the receiver's card."""
+        (there,) = json.loads(run("ip", "-n", self.high, "-j", "link", "show", "dev", "rx"))
+        return there["address"]
 
     def neighbour(self) -> None:
         """The receiver's address, as an administrator enters it."""
-        (there,) = json.loads(run("ip", "-n", self.high, "-j", "link", "show", "dev", "rx"))
         for to in ("10.9.0.2", "fd09::2"):
-            entry = [to, "lladdr", there["address"], "dev", "tx", "nud", "permanent"]
+            entry = [to, "lladdr", self.address(), "dev", "tx", "nud", "permanent"]
             run("ip", "-n", self.low, "neigh", "replace", *entry, check=to != "fd09::2")
 
     @staticmethod

@@ -12,7 +12,7 @@ whatever happens:
 - nothing is delivered twice;
 - what came in sufficient pieces is delivered: an oracle of a few lines counts, from the
   frames that the line's decoder handed up, which symbols of which block a receiver holds
-  that has lost in a crash no more than what came after its last checkpoint;
+  that has lost in a crash no more than what came after its last checkpoint but one;
 - what nobody forged is not refused, and frames are neither invented nor lost between line and
   receiver;
 - memory stays inside its limits;
@@ -345,6 +345,8 @@ class Oracle:
         self.frames = 0
         self.manifests = dict(self._kept_manifests)
         self._heard = {}
+        self._before: dict[Key, dict[int, set[int]]] = {}
+        """What was at hand at the last checkpoint."""
         self._announcements = Announcements(1 << 20, lambda *_: None)
         self.early = 0
         self.early_bytes = 0
@@ -397,15 +399,20 @@ class Oracle:
         )
 
     def keep(self) -> None:
-        """A checkpoint: what was heard until now of known objects survives a crash."""
-        for key, manifest in self.manifests.items():
+        """A checkpoint: what was heard of known objects until the one before survives a crash."""
+        for key, blocks in self._before.items():
             held = self._kept.setdefault(key, {})
-            for block in range(manifest.geometry.blocks):
-                held.setdefault(block, set()).update(self._symbols(key, block))
+            for block, symbols in blocks.items():
+                held.setdefault(block, set()).update(symbols)
+        self._before = {
+            key: {b: self._symbols(key, b) for b in range(manifest.geometry.blocks)}
+            for key, manifest in self.manifests.items()
+        }
         self._kept_manifests = dict(self.manifests)
 
     def end(self, *, killed: bool) -> None:
         if not killed:
+            self.keep()
             self.keep()
         self._begin()
 

@@ -142,7 +142,7 @@ def test_sound_that_only_robust_gets_through(shell: Shell) -> None:
     samples, rate = soundfile.read(shell.folder / "x.wav")
     noise = np.random.default_rng(1).normal(0, 1.0, len(samples))
     soundfile.write(shell.folder / "y.wav", 0.02 * (samples + noise), rate)
-    arguments = ("--json", "--size", "1k", "--loss-target", "1e-2")
+    arguments = ("--json", "--size", "1k", "--want", "1e-2")
     ran = shell.run("linktest", "recv", "--from", "wav:y.wav", *arguments)
     (event,) = ran.events("linktest")
     assert event["modem"] == "robust"
@@ -154,7 +154,7 @@ def test_sound_too_loud(shell: Shell) -> None:
     shell.run("linktest", "send", "--to", "wav:x.wav?modem=telephone", "--seconds", "2")
     samples, rate = soundfile.read(shell.folder / "x.wav")
     soundfile.write(shell.folder / "y.wav", np.clip(4 * samples, -1, 1), rate)
-    ran = shell.run("linktest", "recv", "--from", "wav:y.wav", "--loss-target", "1e-2")
+    ran = shell.run("linktest", "recv", "--from", "wav:y.wav", "--want", "1e-2")
     assert "overdriven" in ran.out
     assert "lower the input level by" in ran.out
 

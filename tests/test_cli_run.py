@@ -7,10 +7,11 @@ import signal
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cli import Shell, make, wait_until
-from services import Ends, Service, drop
+from services import FOLDER, SENDER, Ends, Service, drop
 
 
 @pytest.fixture
@@ -171,19 +172,27 @@ def test_what_is_urgent_overtakes_a_large_file(shell: Shell) -> None:
         ends.close()
 
 
-def test_an_unplugged_line_is_an_alarm_and_costs_nothing(shell: Shell) -> None:
+@pytest.mark.parametrize(
+    ("silence", "away"),
+    [("1500ms", 0.0), pytest.param("10s", 30.0, id="30 s", marks=pytest.mark.slow)],
+)
+def test_an_unplugged_line_is_an_alarm_and_costs_nothing(
+    shell: Shell, silence: str, away: float
+) -> None:
     ends = Ends(shell, 460_800)
     try:
         alarm = shell.folder / "page-me"
         alarm.write_text('#!/bin/sh\necho "$DIODE_ALARM $DIODE_STATE" >> alarms\n')
         alarm.chmod(0o755)
-        ends.receives(f'silence = "1500ms"\non-alarm = "{alarm}"').start()
+        ends.receives(f'silence = "{silence}"\non-alarm = "{alarm}"').start()
         ends.sends(("out", 0), more="carousel = { last = 10 }").start()
         for number, unplugged in enumerate((False, True, False)):
             if unplugged:
                 ends.line.unplugged = True
+                since = time.monotonic()
                 drop(shell.folder / "out" / f"{number}", os.urandom(3000))
-                wait_until(lambda: raised(ends, "silent"), 20)
+                wait_until(lambda: raised(ends, "silent"), 40)
+                time.sleep(max(0.0, since + away - time.monotonic()))
                 ends.line.unplugged = False
                 wait_until(lambda: raised(ends, "silent") == 2, 20)
             else:
@@ -200,6 +209,44 @@ def test_an_unplugged_line_is_an_alarm_and_costs_nothing(shell: Shell) -> None:
 
 def raised(ends: Ends, name: str) -> int:
     return sum(event["name"] == name for event in ends.receiver.events("alarm"))
+
+
+def test_a_line_that_takes_nothing_does_not_hold_up_the_end(shell: Shell) -> None:
+    master, slave = os.openpty()  # nobody reads: a few kilobytes, and every write blocks
+    path = os.ttyname(slave)
+    (shell.folder / "out").mkdir()
+    content = os.urandom(200_000)
+    drop(shell.folder / "out" / "a", content)
+    sender = Service(shell, shell.folder / "sender.toml")
+    sender.path.write_text(
+        SENDER.format(tx=path, baud=1_000_000, more="")
+        + FOLDER.format(name="out", priority=0, settle="0s", after="move")
+    )
+    sender.start()
+    wait_until(lambda: blocked(sender))
+    assert sender.stop() == 0
+    assert any("in the middle of a write" in e["message"] for e in sender.events("warning"))
+    os.close(master)
+    os.close(slave)
+    ends = Ends(shell)  # the line is mended, and everything goes on
+    try:
+        ends.receives().start()
+        ends.sends(("out", 0), after="move").start()
+        wait_until(lambda: ends.inbox("a").exists(), 60)
+        assert ends.inbox("a").read_bytes() == content
+        assert ends.sender.stop() == 0
+    finally:
+        ends.close()
+
+
+def blocked(sender: Service) -> bool:
+    """Whether it is in a write for longer than writes take."""
+    assert sender.process is not None
+    calls = set()
+    for _ in range(5):
+        calls.add(Path(f"/proc/{sender.process.pid}/syscall").read_text())
+        time.sleep(0.1)
+    return len(calls) == 1 and calls.pop().split()[0] == "1"  # write, on x86-64
 
 
 def test_thousands_of_files_in_one_folder(shell: Shell) -> None:

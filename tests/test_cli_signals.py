@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 
 import pytest
 
@@ -37,3 +38,26 @@ def test_an_interrupt_that_got_lost_is_found_by_whoever_checks() -> None:
             signals.check()
     with signals.handled(signals.interrupt):
         signals.check()  # another time
+
+
+def test_an_end_that_takes_too_long_is_interrupted_and_so_are_its_last_words() -> None:
+    patience = signals.Patience(0.05)
+    before = signal.getsignal(signal.SIGALRM)
+    with signals.asking(lambda: None, patience):
+        assert not patience.over
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                time.sleep(60)
+        assert patience.over
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_an_end_in_time_is_left_alone() -> None:
+    patience = signals.Patience(60)
+    with signals.asking(lambda: None, patience):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert not patience.over
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -539,6 +539,30 @@ def test_what_was_kept_is_not_handed_out_twice():
     assert blocks.give((0, 5), (0, 250)) == [0] and blocks.right
 
 
+def saved(blocks):
+    return [(block, numbers.tolist()) for block, numbers, _ in blocks.collector.unsaved()]
+
+
+def test_saved_is_what_was_there_the_time_before_and_is_not_whole_yet():
+    blocks = Blocks(2, 3)
+    blocks.give((0, 0), (1, 1))
+    assert saved(blocks) == []
+    blocks.give((0, 1), (0, 2), (1, 50))  # the first one is whole, and needs no keeping
+    assert saved(blocks) == [(1, [1, 50])]
+    assert saved(blocks) == []  # it is kept
+    blocks.collector.not_saved([1])
+    assert saved(blocks) == [(1, [1, 50])]
+
+
+def test_saving_that_is_broken_off_goes_on_there():
+    blocks = Blocks(3, 3)
+    blocks.give((0, 0), (1, 0), (2, 0))
+    assert saved(blocks) == []
+    (first, *_), blocks_left = next(blocks.collector.unsaved()), {0, 1, 2}
+    blocks_left.discard(first)
+    assert {block for block, _ in saved(blocks)} == blocks_left
+
+
 def test_restoring_can_complete_a_block():
     blocks = Blocks(1, 4)
     blocks.give((0, 0), (0, 9), (0, 3))

@@ -223,3 +223,33 @@ def test_what_ethtool_says() -> None:
         pytest.skip("ethtool is not installed (apt install ethtool)")
     features = network.fields("lo", "-k")
     assert features.get("generic-receive-offload", "").startswith(("on", "off"))
+
+
+def test_what_a_configuration_uses_is_looked_at(shell: Shell) -> None:
+    assert shell.run("keygen", "plant").code == 0
+    (shell.folder / "tx").mkdir(mode=0o700)
+    (shell.folder / "out").mkdir()
+    (shell.folder / "s.toml").write_text(
+        '[sender]\nto = ["serial:/dev/nosuch1", "serial:/dev/nosuch2"]\nstate = "tx"\n'
+        'sign = "plant"\n[[sender.drop]]\nfolder = "out"\n'
+    )
+    (shell.folder / "r.toml").write_text(
+        '[receiver]\nfrom = "serial:/dev/nosuch1"\ninbox = "in"\nverify = "plant.pub"\n'
+    )
+    ran = shell.run("doctor", "s.toml", "--json")
+    assert ran.code == 3
+    found = {(check["name"], check["status"]) for check in ran.events("check")}
+    assert sum("/dev/nosuch" in check["found"] for check in ran.events("check")) == 2
+    assert {("port", "bad"), ("state", "ok"), ("python", "ok")} <= found
+    assert any(check["name"].startswith("key ") for check in ran.events("check"))
+    said = shell.run("doctor", "r.toml").out
+    assert f"{shell.folder}/in/.diode" in said
+    assert "plant.pub" in said
+
+
+def test_a_configuration_is_looked_at_by_itself(shell: Shell) -> None:
+    assert shell.run("doctor", "nosuch.toml").code == 14
+    (shell.folder / "r.toml").write_text('[receiver]\nfrom = "udp://:5000"\ninbox = "in"\n')
+    ran = shell.run("doctor", "r.toml", "--state", "elsewhere")
+    assert ran.code == 2
+    assert "doctor r.toml" in ran.err

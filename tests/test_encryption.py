@@ -271,6 +271,7 @@ def test_symbols_are_parked_and_saved_as_they_were_heard():
     first = listening().hear(frames[:half])
     (event,) = first.of(ObjectAnnounced)
     announcement = event.announcement
+    assert not list(first.receiver.save())  # all of it came just now
     saved = list(first.receiver.save())
     first.take(first.receiver.park_all())
     assert saved and not any((s.symbols == 0).all(axis=1).any() for s in saved)

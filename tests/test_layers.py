@@ -30,6 +30,7 @@ LAYERS = [
         "sent",
         "child",
         "database",
+        "wake",
     },
     {"events", "keytext", "lettering", "wording"},
     {"ordering"},
@@ -60,6 +61,7 @@ LAYERS = [
     {"parking", "passes", "ahead", "flow"},
     {"traffic"},
     {"transmitter", "receiver", "inspection"},
+    {"on_air"},
     {"constant_rate", "standing"},
 ]
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
@@ -69,6 +71,7 @@ NOT_BELOW_RECEIVER = {
     "passes",
     "schedule",
     "lanes",
+    "on_air",
     "constant_rate",
     "flow",
     "traffic",
@@ -120,6 +123,7 @@ RECEIVING = (
 TRANSMITTING = (
     "transmitter",
     "ahead",
+    "on_air",
     "constant_rate",
     "assembly",
     "passes",
@@ -146,7 +150,7 @@ MAX_FILE = 400
 MAX_FUNCTION = 60
 LONG_FILES = {
     "diode/receiver.py": (503, "every kind of frame meets the same objects and bounds"),
-    "diode/collector.py": (432, "whole, suspect and parked blocks share the same slots"),
+    "diode/collector.py": (433, "whole, suspect and parked blocks share the same slots"),
     "diode/frame.py": (435, "both directions of both headers, and the batches they lie in"),
     "diode/sink/parts.py": (424, "the journal makes sense only beside the part that it speaks of"),
 }

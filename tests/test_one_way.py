@@ -534,7 +534,7 @@ def test_what_only_looks_can_write_its_result_and_nothing_else(shell: Shell, ver
         "inspect": ("inspect", "capture", "--json", "--sandbox", "required"),
         "linktest": (
             *("linktest", "recv", "--from", "file:test", "--save", "result", "--json"),
-            *("--loss-target", "1e-2", "--sandbox", "required"),
+            *("--want", "1e-2", "--sandbox", "required"),
         ),
     }
     found = attempts(shell, LOOKER, os.devnull, *arguments[verb])

@@ -147,6 +147,25 @@ def test_two_wrong_letters_in_a_line_are_found() -> None:
         assert "line 2 is" in named("\n".join([LINES[0], "".join(typed), *LINES[2:]]))
 
 
+def test_a_letter_too_many_anywhere_makes_no_receipt() -> None:
+    """Some pass the check of the last line; none passes that of the receipt."""
+    passed = 0
+    for size in range(1, 40):
+        receipt = Receipt(7, 1, 10_000, GAPS[: size % 6], ((10_000, 10_000),)).unsigned()
+        for data in (receipt, bytes(range(size, 2 * size))):
+            last = lettering.lines(data)[-1]
+            for at, letter in itertools.product(range(2, len(last)), lettering.ALPHABET):
+                typed = "\n".join([*lettering.lines(data)[:-1], last[:at] + letter + last[at:]])
+                try:
+                    taken = lettering.parse(typed)
+                except ReceiptError:
+                    continue
+                passed += 1
+                with pytest.raises(ReceiptError):
+                    opened(taken, None)
+    assert passed  # or this test asks nothing
+
+
 def test_lines_that_are_missing_doubled_or_in_another_order() -> None:
     assert "lines 2, 3" in named("\n".join([LINES[0], *LINES[2:]]))
     assert "lines 2, 3" in named("\n".join([LINES[0], LINES[2], LINES[1], *LINES[3:]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from ptys import socat_line
 
 OUT, IN = "/var/spool/diode/out", "/var/spool/diode/in"
 SENDER, RECEIVER = "diode-sender@sender", "diode-receiver@receiver"
+FIRST = re.compile(r"serial:/dev/diode-[rt]x\?baud=\d+")
+"""The carrier of a configuration as it is installed."""
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +31,25 @@ def machine(line: tuple[str, str]) -> Iterator[Machine]:
     """With both roles installed; the ports are the ends of a line, in their direction each."""
     with started() as machine:
         ends = [os.path.realpath(end) for end in line]
-        verbs = (
-            f"send {OUT} --passes 0 --state /var/lib/diode/sender --to serial:{ends[0]}",
-            f"recv {IN} --from serial:{ends[1]}",
-        )
-        for role, verb, port, access in zip(("sender", "receiver"), verbs, ends, "wr", strict=True):
-            install = ["env", ENVIRONMENT, *PROGRAM.split(), "service", "install", "--role", role]
+        for role, port, access in zip(("sender", "receiver"), ends, "wr", strict=True):
+            install = [
+                "env",
+                *ENVIRONMENT.split(),
+                *PROGRAM.split(),
+                "service",
+                "install",
+                "--role",
+                role,
+            ]
             machine.run(*install)
+            path = f"/etc/diode/{role}.toml"
+            text = machine.run("cat", path).stdout
+            text, changed = FIRST.subn(f"serial:{port}?baud=1000000", text)
+            assert changed == 1
+            machine.write(path, text)
             machine.write(
                 f"/etc/systemd/system/diode-{role}@.service.d/test.conf",
-                f"[Service]\nExecStart=\nExecStart={PROGRAM} {verb}?baud=1000000\n"
+                f"[Service]\nExecStart=\nExecStart={PROGRAM} run /etc/diode/%i.toml\n"
                 f"Environment={ENVIRONMENT}\n"
                 f"DeviceAllow=\nDeviceAllow={port} {access}\nWatchdogSec=3\n"
                 f"StandardError=append:/run/{role}.log\n",
@@ -65,12 +77,12 @@ def test_a_file_crosses(machine: Machine) -> None:
     start(machine, RECEIVER)  # returns when it said that it is ready
     assert machine.shows(RECEIVER)["SubState"] == "running"
     start(machine, SENDER)
-    there = ("test", "-s", f"{IN}/out/hello")
+    there = ("test", "-s", f"{IN}/hello")
     wait_until(lambda: machine.run(*there, check=False).returncode == 0)
-    said = machine.run("stat", "-c", "%U %G %a", f"{IN}/out/hello").stdout.split()
+    said = machine.run("stat", "-c", "%U %G %a", f"{IN}/hello").stdout.split()
     assert said == ["diode-receiver", "diode", "440"]
     wait_until(lambda: "1 delivered" in machine.shows(RECEIVER)["StatusText"])
-    wait_until(lambda: machine.shows(SENDER)["StatusText"].startswith("pass "))
+    wait_until(lambda: machine.shows(SENDER)["StatusText"] == "0 objects to send")
 
 
 @pytest.mark.parametrize("unit", [SENDER, RECEIVER])

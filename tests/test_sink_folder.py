@@ -446,9 +446,29 @@ def test_state_that_is_a_link_is_refused(around: Path) -> None:
 def test_state_on_another_file_system(around: Path) -> None:
     state = Path("/dev/shm") / f"diode-test-{os.getpid()}"
     try:
-        assert "own file system" in refused(around / "inbox", state=str(state)).hint
+        assert "renamed over" in refused(around / "inbox", state=str(state)).hint
     finally:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def test_state_by_another_mount_of_the_same_file_system(around: Path) -> None:
+    """As a service manager mounts each path that may be written to: one device, and no renames."""
+    for name in ("inbox", "state", "mounted"):
+        (around / name).mkdir()
+    bind = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    places = str(around / "state"), str(around / "mounted")
+    begin = ["unshare", "-m", "sh", "-c", bind, "sh", *places]
+    if subprocess.run([*begin, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mounts of one's own here: needs root and unshare")
+    recv = [sys.executable, "-m", "diode", "recv", str(around / "inbox"), "--from", "-"]
+    done = subprocess.run(
+        [*begin, *recv, "--state", places[1]],
+        input=b"",
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 13
+    assert b"another file system or mount" in done.stderr
 
 
 def test_second_receiver_is_locked_out(around: Path, inbox: Inbox) -> None:

@@ -80,6 +80,12 @@ def test_every_file_arrives_once_and_right(
     assert sum(e["name"] == "silent" for e in receiver.events("alarm")) >= (outage > 2)
     assert sender.stop() == 0
     assert receiver.stop() in (0, 130)
+    (status,) = ends.shell.run("status", "in", "--json").events("status")
+    health = status["health"]
+    assert (status["missing_objects"], health["unfinished_objects"]) == (0, 0)
+    assert health["line"]["lost"] > 0
+    assert health["repair"]["worst"] > 0
+    assert ends.shell.run("verify", "in", "--json").code == 0
 
 
 def all_there(ends: Ends, sent: dict[str, bytes]) -> bool:

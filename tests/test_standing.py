@@ -14,10 +14,11 @@ from diode.events import Key
 from diode.frame import EMPTY, Beat, Kind
 from diode.plan import Link, Settings
 from diode.service.lanes import Lane, Lanes
-from diode.service.sender import Wake, transmit
+from diode.service.sender import transmit
 from diode.standing import Standing
 from diode.supply import Supplied
 from diode.transmitter import Transmitter
+from diode.wake import Wake
 
 
 class Given:
@@ -140,7 +141,7 @@ def test_the_loop_rests_goes_on_when_rung_and_holds_nothing_back(lanes: int) -> 
     each = [Lane(line.encoder("cobs"), carrier, batch=1 << 20) for carrier in carriers]
     outlet = each[0] if lanes == 1 else Lanes([(str(n), e) for n, e in enumerate(each)], print)
     wake, shown = Wake(), []
-    arguments = {"wake": wake, "shown": lambda: shown.append(1), "clock": time.monotonic}
+    arguments = {"rest": wake, "shown": lambda: shown.append(1), "clock": time.monotonic}
     thread = threading.Thread(target=transmit, args=(turns, outlet), kwargs=arguments)
     thread.start()
     try:

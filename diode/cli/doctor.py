@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -15,13 +17,46 @@ from diode.doctor import Check, Status, keys, storage
 from diode.doctor.machine import Machine
 from diode.errors import Partial, UsageError
 from diode.objects import escape
+from diode.service import config
 from diode.service import state as states
+from diode.sink.place import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be looked at, besides the machine itself."""
+
+    to: tuple[str, ...] = ()
+    from_: tuple[str, ...] = ()
+    """URLs of carriers."""
+    inbox: str | None = None
+    state: str | None = None
+    keys: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, path: str) -> Asked:
+        """What a configuration of `diode run` uses. Raises ConfigurationError."""
+        found = config.read(path)
+        if (sender := found.sender) is not None:
+            named = (sender.sign, sender.link_key, *sender.recipients)
+            return cls(to=sender.urls, state=sender.state, keys=_given(*named))
+        receiver = found.receiver
+        assert receiver is not None
+        named = (receiver.link_key, *receiver.verifiers, *receiver.identities)
+        inbox = None if "://" in receiver.inbox else receiver.inbox
+        state = receiver.state or os.path.join(receiver.inbox, STATE)
+        return cls((), receiver.urls, inbox, state, _given(*named))
+
+
+def _given(*values: str | None) -> tuple[str, ...]:
+    return tuple(value for value in values if value is not None)
+
+
 @click.command(short_help="check how this machine is set up")
+@click.argument("path", required=False, metavar="[CONFIG.toml]", shell_complete=complete.files)
 @click.option(
     "--to",
     "to",
@@ -62,6 +97,7 @@ if TYPE_CHECKING:
 @click.option("--one-way", is_flag=True, help="With --to serial: send, and see if it comes back.")
 @options.manners
 def command(
+    path: str | None,
     to: str | None,
     from_: str | None,
     inbox: str | None,
@@ -78,6 +114,7 @@ def command(
       diode doctor
       diode doctor --to serial:/dev/ttyUSB0 --key plant7
       diode doctor --from 'udp://10.9.0.2:5000?interface=eth1' --inbox in --state /var/lib/diode
+      diode doctor /etc/diode/sender.toml            what this configuration of diode run uses
       diode doctor --one-way --to serial:/dev/ttyUSB0
 
     It looks and changes nothing, and never sends anything on the link; it times the disk with a
@@ -90,34 +127,31 @@ def command(
         raise UsageError(
             "doctor looks at one end", hint="diode doctor --to URL, or diode doctor --from URL"
         )
-    machine = Machine()
-    if one_way:
-        found = _tried(to)
-    else:
-        found = [
-            *_link(to, from_, machine),
-            *_named(inbox, state, key_files, machine),
-            *doctor.examine_machine(machine),
-        ]
+    asked = Asked(_given(to), _given(from_), inbox, state, key_files)
+    if path is not None:
+        if asked != Asked():
+            raise UsageError(
+                "a configuration says all that there is to be looked at",
+                hint=f"diode doctor {shlex.quote(path)}",
+            )
+        asked = Asked.of(path)
+    found = _tried(to) if one_way else list(_looked(asked, Machine()))
     return _tell(report, found)
 
 
-def _link(to: str | None, from_: str | None, machine: Machine) -> list[Check]:
-    url = to or from_
-    return [] if url is None else doctor.examine(url, machine, sends=to is not None)
-
-
-def _named(
-    inbox: str | None, state: str | None, key_files: tuple[str, ...], machine: Machine
-) -> Iterator[Check]:
-    """Checks of folders and keys. A sender's own state folder is looked at where there is one."""
+def _looked(asked: Asked, machine: Machine) -> Iterator[Check]:
+    """All checks. A sender's own state folder is looked at where there is one."""
+    for url in (*asked.to, *asked.from_):
+        yield from doctor.examine(url, machine, sends=url in asked.to)
+    state = asked.state
     if state is None and os.path.isdir(own := states.default_folder()):
         state = own
-    for path, purpose in ((inbox, "inbox"), (state, "state")):
+    for path, purpose in ((asked.inbox, "inbox"), (state, "state")):
         if path is not None:
             yield from storage.checks(path, purpose, machine)
-    for path in key_files:
+    for path in asked.keys:
         yield from keys.checks(path, machine)
+    yield from doctor.examine_machine(machine)
 
 
 def _tell(report: Report, found: list[Check]) -> int:

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 @click.option("--idle", type=options.Duration(), help="Stop after that much silence.")
 @click.option(
     "--want",
-    "--loss-target",
     "target",
     type=float,
     default=1e-9,

@@ -106,32 +106,14 @@ class Text:
         error.show()
 
 
-class _Lines:
+class Lines:
     """Lines for programs. When nobody reads them any more the work goes on without."""
 
     live = False
 
-    def message(
-        self, level: Level, text: str, *, hint: str = "", style: str = "", **fields: Any
-    ) -> None:
-        raise NotImplementedError
-
-    def refused(self, error: click.ClickException) -> None:
-        context = getattr(error, "ctx", None)
-        hint = f"{context.command_path} --help" if context else ""
-        self.message(ERROR, error.format_message(), hint=hint, code=error.exit_code)
-
-    def _write(self, lines: str) -> None:
-        try:
-            sys.stderr.write(lines)
-            sys.stderr.flush()
-        except BrokenPipeError:
-            # What is left in the buffer must not fail again when Python flushes it at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-class Journal(_Lines):
-    """For the journal, which takes the priority of each line from its beginning."""
+    def __init__(self, form: Callable[[Level, str, str, dict[str, Any]], str]) -> None:
+        """form: makes the lines of level, text, hint and what else is known."""
+        self._form = form
 
     def message(
         self,
@@ -139,12 +121,27 @@ class Journal(_Lines):
         text: str,
         *,
         hint: str = "",
-        style: str = "",  # noqa: ARG002  the journal has colours of its own
-        **_fields: Any,
+        style: str = "",  # noqa: ARG002  programs see no colours, and the journal has its own
+        **fields: Any,
     ) -> None:
-        lines = [f"<{level.priority}>{line}\n" for line in text.splitlines()]
-        lines += [f"<{HINT}>hint: {line}\n" for line in hint.splitlines()]
-        self._write("".join(lines))
+        try:
+            sys.stderr.write(self._form(level, text, hint, fields))
+            sys.stderr.flush()
+        except BrokenPipeError:
+            # What is left in the buffer must not fail again when Python flushes it at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+    def refused(self, error: click.ClickException) -> None:
+        context = getattr(error, "ctx", None)
+        hint = f"{context.command_path} --help" if context else ""
+        self.message(ERROR, error.format_message(), hint=hint, code=error.exit_code)
+
+
+def _journal(level: Level, text: str, hint: str, _fields: dict[str, Any]) -> str:
+    """For the journal, which takes the priority of each line from its beginning."""
+    lines = [f"<{level.priority}>{line}\n" for line in text.splitlines()]
+    lines += [f"<{HINT}>hint: {line}\n" for line in hint.splitlines()]
+    return "".join(lines)
 
 
 def _now() -> str:
@@ -153,20 +150,10 @@ def _now() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 10**6:03d}Z"
 
 
-class Json(_Lines):
+def _json(level: Level, text: str, hint: str, fields: dict[str, Any]) -> str:
     """One object a line."""
-
-    def message(
-        self,
-        level: Level,
-        text: str,
-        *,
-        hint: str = "",
-        style: str = "",  # noqa: ARG002  programs see no colours
-        **fields: Any,
-    ) -> None:
-        said = {"time": _now(), "level": level.name, "message": text, "hint": hint, **fields}
-        self._write(json.dumps(said) + "\n")
+    said = {"time": _now(), "level": level.name, "message": text, "hint": hint, **fields}
+    return json.dumps(said) + "\n"
 
 
 FORMATS = ("text", "json", "journal")
@@ -197,5 +184,5 @@ def opened(console: Callable[[], Console], *, events: bool) -> Log:
         if events:
             return Mute()
         name = "journal" if is_journal() else "text"
-    logs: dict[str, Log] = {"text": Text(console), "json": Json(), "journal": Journal()}
+    logs: dict[str, Log] = {"text": Text(console), "json": Lines(_json), "journal": Lines(_journal)}
     return logs[name]

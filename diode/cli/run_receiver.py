@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 from diode.cli import hooking, recv
@@ -19,6 +20,7 @@ from diode.service.hook_process import resolved
 from diode.service.hooks import Called, Hooks, Trouble
 from diode.service.receiver import Stop
 from diode.sink.place import STATE
+from diode.wake import Wake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from diode.service.receiver import Session
 
 ALARM = "alarm"
+HOUR = 3600.0
 
 
 def run(report: Report, path: str, receiver: Receiver) -> int:
@@ -87,7 +90,10 @@ class Service:
     def __init__(
         self, report: Report, path: str, receiver: Receiver, stack: contextlib.ExitStack
     ) -> None:
-        """Starts the process that runs the hook for alarms, to be ended with the stack."""
+        """Starts the process that runs the hook for alarms, to be ended with the stack.
+
+        From here on SIGHUP says what of a changed configuration takes a restart.
+        """
         self._report = report
         self._path = path
         self._receiver = receiver
@@ -97,6 +103,11 @@ class Service:
             commands[ALARM] = resolved(shlex.join(command), "receiver.on-alarm")
         self._hooks = Hooks.start(commands)
         stack.callback(self._hooks.close)
+        self._wake = Wake()
+        stack.callback(self._wake.close)
+        self._asked = self._over = False
+        before = signal.signal(signal.SIGHUP, lambda *_: self._reload())
+        stack.callback(signal.signal, signal.SIGHUP, before)
 
     def alarm(self, alarm: Alarm, raised: bool) -> None:
         """An alarm was raised, or cleared."""
@@ -112,14 +123,29 @@ class Service:
 
     @contextlib.contextmanager
     def listening(self, session: Session) -> Iterator[None]:  # noqa: ARG002
-        """While it listens: SIGHUP says what of a changed configuration takes a restart."""
+        """While it listens."""
         self._hooks.begin()
-        before = signal.signal(signal.SIGHUP, lambda *_: self._reread())
+        reloading = threading.Thread(target=self._reloading, name="reloading", daemon=True)
+        reloading.start()
         try:
             yield
         finally:
-            signal.signal(signal.SIGHUP, before)
+            self._over = True
+            self._wake.ring()
+            reloading.join()
             self._tell()
+
+    def _reload(self) -> None:
+        """Nothing may be said in a signal handler: it may have interrupted somebody's words."""
+        self._asked = True
+        self._wake.ring()
+
+    def _reloading(self) -> None:
+        while not self._over:
+            if self._asked:
+                self._asked = False
+                self._reread()
+            self._wake.wait(HOUR)
 
     def _reread(self) -> None:
         """A receiver has opened what it needs, and can no more: every change takes a restart."""

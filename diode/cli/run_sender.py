@@ -25,13 +25,14 @@ from diode.service.building import Workbench
 from diode.service.coders import Coders
 from diode.service.feeding import Feed
 from diode.service.queues import Queues
-from diode.service.sender import Wake, transmit
+from diode.service.sender import transmit
 from diode.service.spool import Spool
 from diode.service.state import SenderState, default_folder
 from diode.source.bundle import StandingSpool
 from diode.source.watch import watch
 from diode.standing import Standing
 from diode.transmitter import Transmitter
+from diode.wake import Wake
 from diode.wording import plural
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from diode.service.lanes import Outlet
     from diode.service.notify import Notifier
     from diode.service.turns import Turns
-    from diode.source.watch import Watch
 
     class Closes(Protocol):
         """What has to be closed."""
@@ -54,6 +54,10 @@ if TYPE_CHECKING:
 
 STATUS = 5.0
 """Seconds between two states that a service manager is told."""
+WITHIN = 1.5
+"""Seconds after a signal in which what is on the way to the line is finished, whole frames and a
+heartbeat. A line that is away takes nothing, and a service manager waits for two seconds.
+"""
 LEAP = 1 << 32
 """Frames that count as sent while it runs: one that was killed goes on behind them (wire 3.4)."""
 
@@ -80,7 +84,7 @@ def run(report: Report, path: str, sender: Sender) -> int:
         notifier = opened(notify.opened())
         told = opened(Told(report, folder, sender.urls, scraped))
         spool = opened(Spool(folder, state.sender, state.number, report.warn))
-        small, watching = opened(StandingSpool()), opened(watch())
+        small, watching, wake = opened(StandingSpool()), opened(watch()), opened(Wake())
         _confine(report, path, sender, folder, scraped.folders)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(max(1, sender.jobs), "ahead"))
@@ -102,14 +106,29 @@ def run(report: Report, path: str, sender: Sender) -> int:
         )
         state.count_frames(transmitter.frames_sent + LEAP)
         kept = not sender.carousel_kept.empty
-        bench = Workbench(transmitter.settings, link, small, kept=kept)
-        service = Service(report, path, sender, notifier, told)
-        turns = service.on_air(
-            transmitter, state, spool, queues, bench, watching, named[0].facts.batch
+        feed = Feed(
+            transmitter,
+            state,
+            spool,
+            queues,
+            Workbench(transmitter.settings, link, small, kept=kept),
+            watching,
+            ring=wake.ring,
+            each_second=lambda feed: told.tell(feed, transmitter),
+            reread=Reread(report, path, sender, notifier),
         )
-        service.send(turns, outlet)
+        turns = _on_air(sender, transmitter, feed, named[0].facts.batch)
+        Service(report, sender, transmitter, turns, feed, notifier).send(outlet, wake)
         state.count_frames(transmitter.frames_sent)
         return Partial.exit_code if lanes.missed(report, outlet) else 0
+
+
+def _on_air(sender: Sender, transmitter: Transmitter, feed: Feed, batch: int) -> Turns:
+    """What gives frames, fed from the drop folders. batch: of the carrier."""
+    if sender.cbr:
+        count = slots.in_turn(transmitter.link, batch)
+        return ConstantRate(transmitter, count, supply=feed, linger=None)
+    return Standing(transmitter, feed, sender.heartbeat)
 
 
 def _confine(
@@ -133,91 +152,73 @@ def _skipped(report: Report) -> Callable[[str, str], None]:
 
 
 class Service:
-    """A sender on air, and what comes from outside meanwhile: signals, a changed configuration."""
+    """A sender on air, and the signals that end it."""
 
     def __init__(
-        self, report: Report, path: str, sender: Sender, notifier: Notifier, told: Told
+        self,
+        report: Report,
+        sender: Sender,
+        transmitter: Transmitter,
+        turns: Turns,
+        feed: Feed,
+        notifier: Notifier,
     ) -> None:
+        """turns: the transmitter's, fed by the feed."""
         self._report = report
-        self._path = path
         self._sender = sender
+        self._transmitter = transmitter
+        self._turns = turns
+        self._feed = feed
         self._notifier = notifier
-        self._told = told
-        self._wake = Wake()
         self._asked = self._stopped = False
         self._status = Interval(STATUS)
 
-    def on_air(
-        self,
-        transmitter: Transmitter,
-        state: SenderState,
-        spool: Spool,
-        queues: Queues,
-        bench: Workbench,
-        watching: Watch,
-        batch: int,
-    ) -> Standing | ConstantRate:
-        """What gives frames, fed from the drop folders. batch: of the carrier."""
-        self._transmitter = transmitter
-        self._feed = feed = Feed(
-            transmitter,
-            state,
-            spool,
-            queues,
-            bench,
-            watching,
-            ring=self._wake.ring,
-            each_second=lambda: self._told.tell(feed, transmitter, running=not self._over),
-            reread=self._reread,
-        )
-        self._over = False
-        if self._sender.cbr:
-            count = slots.in_turn(transmitter.link, batch)
-            self._turns: Turns = ConstantRate(transmitter, count, supply=feed, linger=None)
-        else:
-            self._turns = Standing(transmitter, feed, self._sender.heartbeat)
-        return self._turns
+    def send(self, outlet: Outlet, wake: Wake) -> None:
+        """Until a signal says that it is enough. wake: rung when there is more to send."""
 
-    def send(self, turns: Turns, outlet: Outlet) -> None:
-        """Until a signal says that it is enough."""
-        folders = plural(len(self._sender.drop), "drop folder")
-        urls = " ".join(self._sender.urls)
-        self._report.event("sending", url=urls, folders=[d.folder for d in self._sender.drop])
-        self._report.say(f"on air; what comes into {folders} is sent")
+        def stop() -> None:
+            self._asked = True
+            wake.ring()
+
+        patience = signals.Patience(WITHIN)
         try:
-            with self._signals():
-                self._feed.start()
-                self._notifier.begin("on air")
+            with self._reloading(), signals.asking(stop, patience):
+                self._begin()
                 transmit(
-                    turns,
+                    self._turns,
                     outlet,
                     log=self._feed.leaving,
-                    wake=self._wake,
+                    rest=wake,
                     shown=self._shown,
                     clock=time.monotonic,
                 )
                 self._feed.leaving.drained()
+        except KeyboardInterrupt:
+            if not patience.over:
+                raise
+            self._report.warn("stopped in the middle of a write that the line did not take")
         finally:
             self._notifier.stop()
             self._feed.see(self._transmitter.events())
-            self._over = True
             self._feed.close()
             self._tell()
         self._report.say("stopped; what was not sent in every pass goes on at the next start")
 
+    def _begin(self) -> None:
+        folders = [drop.folder for drop in self._sender.drop]
+        self._report.event("sending", url=" ".join(self._sender.urls), folders=folders)
+        self._report.say(f"on air; what comes into {plural(len(folders), 'drop folder')} is sent")
+        self._feed.start()
+        self._notifier.begin("on air")
+
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end it, SIGHUP has the configuration read again."""
+    def _reloading(self) -> Iterator[None]:
+        """SIGHUP has the configuration read again."""
         before = signal.signal(signal.SIGHUP, lambda *_: self._feed.reload())
         try:
-            with signals.asking(self._stop):
-                yield
+            yield
         finally:
             signal.signal(signal.SIGHUP, before)
-
-    def _stop(self) -> None:
-        self._asked = True
-        self._wake.ring()
 
     def _shown(self) -> None:
         """After every write, and now and then in silence."""
@@ -240,8 +241,19 @@ class Service:
             else:
                 self._report.detail(news.text)
 
-    def _reread(self) -> Sequence[Drop] | None:
-        """The drop folders of the configuration as it is now; None where it is not to be used."""
+
+class Reread:
+    """The configuration, read again at SIGHUP. Called by the feed's thread."""
+
+    def __init__(self, report: Report, path: str, sender: Sender, notifier: Notifier) -> None:
+        """sender: as it is in use."""
+        self._report = report
+        self._path = path
+        self._sender = sender
+        self._notifier = notifier
+
+    def __call__(self) -> Sequence[Drop] | None:
+        """The drop folders as it has them now; None where it is not to be used."""
         self._notifier.reloading()
         try:
             new = config.read(self._path).sender

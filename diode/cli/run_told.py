@@ -81,9 +81,9 @@ class Told:
         self._started = time.time()
         self._trouble = False
 
-    def tell(self, feed: Feed, transmitter: Transmitter, *, running: bool) -> None:
+    def tell(self, feed: Feed, transmitter: Transmitter) -> None:
         """Leave it there. Called by one thread at a time. What the disk does not take is left."""
-        sending = self._sending(feed, transmitter, running)
+        sending = self._sending(feed, transmitter)
         try:
             snapshots.write(self._folder, snapshots.SENDING, sending)
         except OSError as error:
@@ -98,7 +98,7 @@ class Told:
     def close(self) -> None:
         os.close(self._folder)
 
-    def _sending(self, feed: Feed, transmitter: Transmitter, running: bool) -> Sending:
+    def _sending(self, feed: Feed, transmitter: Transmitter) -> Sending:
         now = time.time()
         alarms = [Alarm("disk", now, escape(feed.trouble))] if feed.trouble else []
         progress, settling = transmitter.progress, feed.settling
@@ -108,7 +108,7 @@ class Told:
             started=self._started,
             sender=f"{transmitter.sender:08x}",
             to=self._to,
-            running=running,
+            running=feed.running,
             frames=transmitter.frames_sent,
             line_bytes=progress.line_bytes,
             rate=int(transmitter.link.rate or 0),

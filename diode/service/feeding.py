@@ -86,7 +86,7 @@ class Feed:
         watch: Watch,
         *,
         ring: Callable[[], object],
-        each_second: Callable[[], object] = lambda: None,
+        each_second: Callable[[Feed], object] = lambda _feed: None,
         reread: Callable[[], Sequence[Drop] | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -112,7 +112,9 @@ class Feed:
         self._over: deque[int] = deque()
         """Objects that the transmitter has no planned passes of any more."""
         self._flows: list[Flow] | None = None
-        self._reload = self._stopping = False
+        self.running = True
+        """Whether it has not been closed."""
+        self._reload = False
         self._broken: BaseException | None = None
         self._levels: list[int] = []
         """Priorities of the flows that objects are being built for, one inside the other."""
@@ -180,19 +182,19 @@ class Feed:
 
     def close(self) -> None:
         """Settle what has left, and end."""
-        self._stopping = True
+        self.running = False
         self._watch.wake()
         if self._thread.is_alive():
             self._thread.join()
         self._settle()
-        self._each_second()
+        self._each_second(self)
 
     # Its own thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             self._take_up()
-            while not self._stopping:
+            while self.running:
                 self._turn()
                 self.queues.came(self._watch.wait(self._pause()))
         except Stopped:
@@ -224,11 +226,11 @@ class Feed:
                 self._feed(waiting)
         if now - self._ticked >= TICK:
             self._ticked = now
-            self._each_second()
+            self._each_second(self)
 
     def _meanwhile(self, _count: int) -> None:
         """While something long is read: see to what is more urgent."""
-        if self._stopping:
+        if not self.running:
             raise Stopped
         now = self._clock()
         if now - self._looked < PROMPT:
@@ -243,7 +245,7 @@ class Feed:
             self._feed(waiting)
         if now - self._ticked >= TICK:
             self._ticked = now
-            self._each_second()
+            self._each_second(self)
 
     def _see_over(self) -> None:
         """Make room in flows for what has been sent."""

@@ -49,8 +49,9 @@ PIECE = 1 << 20
 counts, and so few that a processor's cache holds them."""
 TOLD = 60.0
 """Seconds between two reports of trouble with the disk."""
-CHECKPOINT = 1.0
-"""Seconds between two checkpoints of unfinished objects."""
+CHECKPOINT = 0.5
+"""Seconds between two checkpoints of unfinished objects. What came is kept by the second one at the
+latest: so a kill costs what came in the last second."""
 WAIT = 0.5
 SOON = 0.02
 """Seconds to wait for the carrier while the disk has something to tell."""

@@ -1,16 +1,15 @@
 """The sending loop: transmitter -> lanes, each a line and a carrier, paced by the carriers.
 
 A transmitter that stays on air (standing.py) may have nothing to send for now. Then what waits for
-a batch to be full is sent as it is, and the loop rests until the `Wake` rings or a heartbeat is
-due.
+a batch to be full is sent as it is, and the loop rests until there is more (`diode.wake.Wake`) or a
+heartbeat is due.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -25,24 +24,22 @@ if TYPE_CHECKING:
     from diode.service.logbook import Log
     from diode.service.turns import Turns
 
-REST = 1.0
+LONGEST = 1.0
 """Seconds of a rest at most, after which `shown` is called again and a signal has been seen."""
 
 
-class Wake:
-    """What whoever brings objects rings, so that a loop that rests goes on."""
+class Rest(Protocol):
+    """How the loop rests while there is nothing to send."""
 
-    def __init__(self) -> None:
-        self._rung = threading.Event()
+    def wait(self, seconds: float) -> object:
+        """Return after so long, or when there is something to be done."""
 
-    def ring(self) -> None:
-        """There is something to be done. May be called by any thread, and by a signal handler."""
-        self._rung.set()
+
+class Sleep:
+    """Nobody brings anything meanwhile."""
 
     def wait(self, seconds: float) -> None:
-        """Return when it was rung since the last time, or after so long."""
-        self._rung.wait(max(0.0, seconds))
-        self._rung.clear()
+        time.sleep(max(0.0, seconds))
 
 
 def transmit(
@@ -50,13 +47,13 @@ def transmit(
     outlet: Outlet,
     *,
     log: Log | None = None,
-    wake: Wake | None = None,
+    rest: Rest | None = None,
     shown: Callable[[], object] = lambda: None,
     clock: Callable[[], float] | None = None,
 ) -> None:
     """Send everything a transmitter has, and drain the carriers. `shown` is called now and then.
 
-    log: keeps how far the sending has come. wake: ends a rest.
+    log: keeps how far the sending has come. rest: how it waits for more to send.
 
     Without a rate nothing runs on a clock unless one is given, so that the same objects and state
     give the same bytes; what stays on air needs one. KeyboardInterrupt comes through after the last
@@ -64,7 +61,7 @@ def transmit(
     """
     if clock is None:
         clock = time.monotonic if outlet.rate else lambda: 0.0
-    log, wake = log or Unlogged(), wake or Wake()
+    log, rest = log or Unlogged(), rest or Sleep()
     progress = transmitter.progress
     with contextlib.closing(outlet):
         outlet.begin(transmitter)
@@ -74,7 +71,7 @@ def transmit(
                     outlet.flush()
                     log.wrote(outlet.taken)
                     shown()
-                    wake.wait(min(REST, transmitter.wake_at() - clock()))
+                    rest.wait(min(LONGEST, transmitter.wake_at() - clock()))
                     continue
                 log.going(transmitter.frames_sent)
                 log.handed(progress.line_frames, transmitter.place)

@@ -30,7 +30,7 @@ from diode.sink.files import OpenFiles, folder_key, folder_name
 from diode.sink.ledger import Ledger, must_exist
 from diode.sink.memory import Remembering
 from diode.sink.parts import Part
-from diode.sink.place import DIRECTORY, STATE, Places, rename_beside, where_lies
+from diode.sink.place import DIRECTORY, STATE, Places, may_rename, rename_beside, where_lies
 from diode.sink.tables import LEDGER
 from diode.sink.trouble import Lost, explained, lock, lost, sync
 from diode.sink.unpack import INODE, Unsure, unpack
@@ -97,10 +97,10 @@ class Inbox(Remembering):
             opened.callback(os.close, lock(self._state, path))
             self._store = os.open("parts", DIRECTORY, dir_fd=self._state)
             opened.callback(os.close, self._store)
-            if os.fstat(self._store).st_dev != os.fstat(self._root).st_dev:
+            if not may_rename(self._store, self._root):
                 raise DestinationError(
-                    f"{escape(state)} is on another file system than {escape(path)}",
-                    hint="--state must be on the inbox's own file system: files are renamed over",
+                    f"{escape(state)} is on another file system or mount than {escape(path)}",
+                    hint="files are renamed over: leave out --state, and it is in the inbox",
                 )
             self._ledger = Ledger(ledger, required)
             opened.callback(self._ledger.close)

@@ -33,6 +33,24 @@ def sync_folder(folder: int) -> None:
     os.fsync(folder)
 
 
+def may_rename(one: int, other: int) -> bool:
+    """Whether files can be renamed from one folder into another. Two mounts of one file system are
+    as far apart as two file systems; a service manager makes one for each path that it lets be
+    written to.
+    """
+    apart = os.fstat(one).st_dev != os.fstat(other).st_dev
+    return not apart and _mount(one) == _mount(other)
+
+
+def _mount(folder: int) -> str:
+    """The number of the mount by which it was opened; nothing where the system does not tell."""
+    try:
+        with open(f"/proc/self/fdinfo/{folder}", encoding="ascii") as lines:
+            return next((line for line in lines if line.startswith("mnt_id:")), "")
+    except OSError:
+        return ""
+
+
 def siblings(name: str) -> Iterator[str]:
     """`report.pdf`, `report.2.pdf`, `report.3.pdf` …, none longer than a name may be."""
     yield name

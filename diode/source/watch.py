@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from diode.wake import Wake
 
 if TYPE_CHECKING:
     from diode.source.drop import Parts
@@ -40,32 +41,20 @@ class Scans:
     """Where nothing tells: `wait` waits."""
 
     def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
+        self._wake = Wake()
 
     def add(self, folder: str, parts: Parts) -> None:
         """Nothing is watched."""
 
     def wait(self, timeout: float) -> list[News]:
-        return self._news() if self._woken(timeout) else []
+        self._wake.wait(timeout)
+        return []
 
     def wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write, b"\0")
+        self._wake.ring()
 
     def close(self) -> None:
-        os.close(self._read)
-        os.close(self._write)
-
-    def _woken(self, timeout: float, *others: Any) -> bool:
-        """Wait; whether another than the pipe has something to read."""
-        ready, _, _ = select.select([self._read, *others], [], [], max(0.0, timeout))
-        if self._read in ready:
-            os.read(self._read, 4096)
-        return any(other in ready for other in others)
-
-    def _news(self) -> list[News]:
-        return []
+        self._wake.close()
 
 
 class Inotify(Scans):
@@ -92,7 +81,7 @@ class Inotify(Scans):
             self._known[folder, parts] = watch
 
     def wait(self, timeout: float) -> list[News]:
-        return self._news() if self._woken(timeout, self._inotify) else []
+        return self._news() if self._wake.wait(timeout, self._inotify) else []
 
     def close(self) -> None:
         self._inotify.close()
