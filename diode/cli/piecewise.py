@@ -23,11 +23,11 @@ from diode import mtree
 from diode.errors import SourceError
 from diode.mtree import Entry
 from diode.objects import wire_name
-from diode.service.sender import Wake
 from diode.source.specification import SUFFIX
 from diode.source.stream import PieceSource, pieces
 from diode.standing import Standing
 from diode.supply import Supplied
+from diode.wake import Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from diode.cli.preparing import Preparation
     from diode.errors import DiodeError
     from diode.plan import Link
+    from diode.service.sender import Rest
 
 LARGEST = 16 << 20
 """Bytes of a piece."""
@@ -140,9 +141,9 @@ class Piecewise:
         name: str,
         abort_file: str | None,
     ) -> None:
-        self.wake = Wake()
+        self.rest: Rest | None = Wake()  # never closed: the thread that reads may ring at any time
         self.clock: Callable[[], float] | None = time.monotonic
-        self._supply = Pieces(preparation, reserve, name, abort_file, self.wake.ring)
+        self._supply = Pieces(preparation, reserve, name, abort_file, self.rest.ring)
         self.turns = Standing(preparation.transmitter, self._supply)
 
     def __enter__(self) -> Self:

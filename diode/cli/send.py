@@ -317,4 +317,4 @@ def _transmit(
                 )
             sending.report_events()
 
-        transmit(way.turns, outlet, log=sending.course, wake=way.wake, shown=shown, clock=way.clock)
+        transmit(way.turns, outlet, log=sending.course, rest=way.rest, shown=shown, clock=way.clock)

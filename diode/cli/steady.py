@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from diode.cli.preparing import Preparation
     from diode.cli.report import Report
-    from diode.service.sender import Wake
+    from diode.service.sender import Rest
 
 
 class AsItComes:
@@ -30,7 +30,7 @@ class AsItComes:
         """Raises what the preparation raises."""
         preparation.now()
         self.turns = preparation.transmitter
-        self.wake: Wake | None = None
+        self.rest: Rest | None = None
         self.clock: Callable[[], float] | None = None
 
     def __enter__(self) -> Self:
@@ -60,7 +60,7 @@ class Steady:
         self.turns = ConstantRate(
             preparation.transmitter, count, supply=self._supply, linger=linger
         )
-        self.wake: Wake | None = None
+        self.rest: Rest | None = None
         self.clock: Callable[[], float] | None = None
         self._signals = contextlib.ExitStack()
         self._asked = False
