@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """A serial line for the recipes' tests: two terminals, from one to the other, and never back.
 
 line.py TX RX makes both and links to them, and carries bytes until it is ended. As on a wire
