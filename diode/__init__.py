@@ -17,6 +17,7 @@ Layers, one file each, pure (no input, no output, time is an argument):
     keytext        keys as lines of text            cipher      blocks under a cipher
     bucket         a share of the time              tag         frames that need a key
     slots          frames of one size               limits      bounds on what is held
+    mtree          what a folder has in it, as text
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol

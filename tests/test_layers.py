@@ -143,6 +143,7 @@ TRANSMITTING = (
     "lanes",
     "cli.send",
     "cli.sending",
+    "cli.piecewise",
 )
 
 MAX_FILE = 400
@@ -365,6 +366,7 @@ TESTED_IN = {
     "diode.cli.preparing": "test_cli_send_recv.py",
     "diode.cli.steady": "test_cli_cbr.py",
     "diode.cli.sending": "test_cli_send_recv.py",
+    "diode.cli.piecewise": "test_cli_streaming.py",
     "diode.source.specification": "test_cli_manifest.py",
     "diode.cli.streaming": "test_cli_streaming.py",
     "diode.forecast": "test_plan.py",

@@ -23,6 +23,7 @@ from diode.cli import (
     streaming,
 )
 from diode.cli.course import Course
+from diode.cli.piecewise import Piecewise
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report
 from diode.cli.sending import Sending
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from diode.service.notify import Notifier
     from diode.tag import Tagger
 
+Way = Steady | AsItComes | Piecewise
 LEAP = 1 << 32
 """Frames that count as sent while nobody writes down how many are: a sender killed while it read
 its files goes on behind them (wire 3.4). A multiple of 2^16, so that sequence numbers go on."""
@@ -163,7 +165,7 @@ def command(
     )
     _check(urls, json_, cbr, linger)
     given = receipting.given(paths, asked)
-    stream.check(used=preparing.STDIN in paths)
+    stream.check(paths, passes, cbr=cbr)
     keys = signing.keys(report, key_file, encrypt_to)
     tagger, folder = options.tagging(link_key), state or default_folder()
     how = How(
@@ -240,11 +242,15 @@ def _send(
         transmitter = _transmitter(state, frames, settings, link, keys, how, Beside(pool, coder))
         preparation = preparing.Preparation(report, listed, course, transmitter)
         sending = Sending(report, preparation, course)
-        way: Steady | AsItComes
+        way: Way
         if how.cbr:
             state.count_frames(transmitter.frames_sent + LEAP)
             turn = slots.in_turn(link, named[0].facts.batch)
             way = Steady(report, preparation, pool, turn, how.linger)
+        elif how.stream.in_pieces:
+            course.begin(transmitter)
+            abort_file = how.stream.abort_file
+            way = Piecewise(preparation, state.reserve, listed.stdin or "", abort_file)
         else:
             way = AsItComes(preparation)
         finished = False
@@ -281,7 +287,7 @@ def _listed(
 def _transmit(
     report: Report,
     sending: Sending,
-    way: Steady | AsItComes,
+    way: Way,
     outlet: Outlet,
     notifier: Notifier,
 ) -> None:
@@ -311,4 +317,4 @@ def _transmit(
                 )
             sending.report_events()
 
-        transmit(way.turns, outlet, log=sending.course, shown=shown)
+        transmit(way.turns, outlet, log=sending.course, rest=way.rest, shown=shown, clock=way.clock)

@@ -1,4 +1,4 @@
-"""The two ways in which `diode send` uses the line.
+"""Two of the ways in which `diode send` uses the line; the third is piecewise.py.
 
 `AsItComes`: what is to be sent is read first, then sent, and the line is silent before, behind and
 wherever a disk is slow. `Steady`: the line carries turns of a constant rate (constant_rate.py)
@@ -15,10 +15,12 @@ from diode.cli import signals
 from diode.constant_rate import ConstantRate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from diode.cli.preparing import Preparation
     from diode.cli.report import Report
+    from diode.service.sender import Rest
 
 
 class AsItComes:
@@ -28,6 +30,8 @@ class AsItComes:
         """Raises what the preparation raises."""
         preparation.now()
         self.turns = preparation.transmitter
+        self.rest: Rest | None = None
+        self.clock: Callable[[], float] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -56,6 +60,8 @@ class Steady:
         self.turns = ConstantRate(
             preparation.transmitter, count, supply=self._supply, linger=linger
         )
+        self.rest: Rest | None = None
+        self.clock: Callable[[], float] | None = None
         self._signals = contextlib.ExitStack()
         self._asked = False
         self._stopped = False
