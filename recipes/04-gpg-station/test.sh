@@ -42,7 +42,7 @@ office=$process
 sed "s|^to = .*|to = \"$TX\"\nimpair = \"$IMPAIR\"|" "$HERE/station-out.toml" >station/station-out.toml
 (cd station && exec diode run station-out.toml --json >"$WORK/out.said" 2>&1) &
 out=$!
-started+=($out)
+started+=("$out")
 heard $office
 until_true 60 grep -q '"skipped".*hidden.sig.*not allowed' out.said
 until_true 60 grep -q '"skipped".*secret.key.*not allowed' out.said
