@@ -19,6 +19,7 @@ Layers, one file each, pure (no input, no output, time is an argument):
     slots          frames of one size               limits      bounds on what is held
     record         readings and their bytes         record_group  parity across their frames
     topics         names of readings                endpoint    where they come from and go to
+    mtree          what a folder has in it, as text
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol

@@ -6,7 +6,7 @@ circuits.py gives netlists, schematics.py drawings, cables/ WireViz drawings and
 material, spice.py the simulations. Tables stand in the pages between `<!-- table NAME -->` and
 `<!-- end -->`. With a FOLDER nothing else is touched: that is how the tests look whether
 the files that are checked in are those that come out. `made-with.txt` names the versions of the
-programs, since another version of them may draw a line elsewhere.
+programs and the font, since with others a line may be drawn elsewhere.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ def versions() -> str:
         ran = subprocess.run([name, option], capture_output=True, text=True, check=False)
         found = re.search(r"\d+(\.\d+)*", ran.stdout + ran.stderr)
         said[name] = found[0] if found else "?"
+    # Graphviz makes boxes as wide as their text is in the font that stands in for Arial here.
+    ran = subprocess.run(["fc-match", "-f", "%{file}", "arial"], capture_output=True, check=False)
+    said["arial"] = Path(ran.stdout.decode()).name
     return "".join(f"{name} {version}\n" for name, version in sorted(said.items()))
 
 

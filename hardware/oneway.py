@@ -171,11 +171,7 @@ def _lines(netlist: Netlist, sides: Sides) -> Iterator[str]:
 def _path(netlist: Netlist, source: str, sink: str) -> list[str]:
     """Rules 3 and 4: a way of signals from one port to the other, as pins and nets; none: []."""
     net_of = netlist.net_of()
-    supplies = {
-        name
-        for name, nodes in netlist.nets.items()
-        if any(netlist.kind(ref).type_of(pin) == "power" for ref, pin in nodes)
-    }
+    supplies = {name for name, nodes in netlist.nets.items() if _is_supply(netlist, nodes)}
     steps: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for ref in netlist.parts:
         for a, b in netlist.kind(ref).moves:
@@ -194,6 +190,12 @@ def _path(netlist: Netlist, source: str, sink: str) -> list[str]:
                 return [_called(netlist, first), *way, _called(netlist, ends[way[-1]])]
             ways += [[*way, ref, net] for ref, net in steps[way[-1]]]
     return []
+
+
+def _is_supply(netlist: Netlist, nodes: set[Node]) -> bool:
+    """Whether a net feeds parts; one that an output can move carries signals all the same."""
+    types = {netlist.kind(ref).type_of(pin) for ref, pin in nodes}
+    return "power" in types and not types & DRIVES
 
 
 def _pins_that(netlist: Netlist, ref: str, types: Iterable[str]) -> list[Node]:
@@ -234,11 +236,17 @@ def _one(tree: list[Any], name: str) -> Any:
 
 
 def read_kicad(text: str) -> Netlist:
-    """A netlist as KiCad and SKiDL write it. ValueError where it is none."""
+    """A netlist as KiCad and SKiDL write it. ValueError where it is none.
+
+    A part is of the kind that its field `Oneway` names, or else of that of its symbol.
+    """
     tree = _tree(text)
     found = Netlist()
     for part in _of(_of(tree, "components")[0], "comp"):
         kind = _one(_of(part, "libsource")[0], "part")
+        fields = [field for group in _of(part, "fields") for field in _of(group, "field")]
+        told = [field[2] for field in fields if _one(field, "name") == "Oneway" and len(field) > 2]
+        kind = told[0] if told else kind
         found.parts[_one(part, "ref")] = (kind, _one(part, "value"))
     for net in _of(_of(tree, "nets")[0], "net"):
         nodes = {(_one(node, "ref"), str(_one(node, "pin"))) for node in _of(net, "node")}
@@ -297,23 +305,39 @@ def _merged(joined: list[set[Node]]) -> list[set[Node]]:
 
 
 def read(path: Path) -> Netlist:
-    text = path.read_text()
-    if path.suffix in {".yml", ".yaml"}:
-        import yaml
+    """A netlist or, by its suffix, a cable. ValueError where it is neither; OSError."""
+    text = path.read_text(errors="replace")
+    try:
+        if path.suffix in {".yml", ".yaml"}:
+            import yaml  # only cables need it
 
-        return read_cable(yaml.safe_load(text))
-    return read_kicad(text)
+            return read_cable(yaml.safe_load(text))
+        return read_kicad(text)
+    except ImportError as error:
+        raise ValueError("to read cables: pip install 'diode-fec[hardware]'") from error
+    except Exception as error:  # whatever is wrong with somebody's file, it is not a netlist
+        raise ValueError(
+            "neither a netlist (in KiCad: File, Export, Netlist) nor a cable of WireViz's (.yml)"
+        ) from error
 
 
 def main(paths: list[str]) -> int:
+    if not paths:
+        print(__doc__.partition("One part with")[0].strip(), file=sys.stderr)
+        return 2
     worst = 0
     for path in map(Path, paths):
-        found = problems(read(path))
-        worst |= bool(found)
+        try:
+            found = problems(read(path))
+        except (OSError, ValueError) as error:
+            print(f"{path.name}: {error}", file=sys.stderr)
+            worst = 2
+            continue
+        worst = max(worst, bool(found))
         print(f"{path.name}: {'one-way' if not found else 'NOT PROVED ONE-WAY'}")
         for text in found:
             print(f"    {text}")
-    return worst
+    return int(worst)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,10 @@ from sheet import (
 def driver(d: Any, j1: Any, at: tuple[float, float]) -> Any:
     """One gate of the 7407, from TXD."""
     gate = d.add(
-        logic.Buf().at(at).right().label("U1  7407", "bottom", fontsize=SMALL, ofst=(0, -0.3))
+        logic.Buf()
+        .at(at)
+        .right()
+        .label("U1  7407: 1 in, 2 out", "bottom", fontsize=SMALL, ofst=(0, -0.3))
     )
     wire(d, j1.TXD, (gate.in1[0], j1.TXD[1]), gate.in1)
     return gate
@@ -202,6 +205,12 @@ def audio_buffer() -> Any:
         .label("U1\nTLC272", "center", fontsize=SMALL - 2, ofst=(-0.15, 0))
     )
     y = amp.in2[1]
+    for pin, at in (("3", amp.in2), ("2", amp.in1), ("1", amp.out)):
+        d.add(
+            e.Label()
+            .at((at[0] - 0.25 if pin != "1" else at[0] - 0.1, at[1] + 0.3))
+            .label(pin, fontsize=SMALL)
+        )
     wire(d, j1.TIP, (0.7, j1.TIP[1]), (0.7, y))
     d.add(e.Capacitor().at((0.7, y)).right().length(1.8).label("C2  1 uF", fontsize=SMALL))
     wire(d, (2.5, y), amp.in2)
@@ -229,7 +238,7 @@ def audio_buffer() -> Any:
         .theta(0)
         .at((end[0] + 0.9, end[1]))
         .anchor("p1")
-        .label("T1  600:600", "top", fontsize=SMALL, ofst=(1.5, 0.1))
+        .label("T1  600:600", "top", fontsize=SMALL, ofst=(1.5, 0.45))
     )
     wire(d, end, t.p1)
     low = (t.p2[0], t.p2[1] - 0.4)
@@ -354,7 +363,7 @@ def fibre() -> Any:
     d.add(e.Line(**glow).at(c.TX).to((bend, c.TX[1])))
     d.add(e.Line(**glow).at((bend, c.TX[1])).to((bend, a.RX[1])))
     d.add(e.Line(arrow="->", **glow).at((bend, a.RX[1])).to(a.RX))
-    barrier(d, 9.4, 2.6, -4.2, "one strand, and no other")
+    barrier(d, 9.0, 2.6, -4.2, "one strand, and no other")
     d.add(e.Label().at((b.TX[0] - 1.0, b.TX[1] - 0.3)).label("blind plug", fontsize=SMALL))
     return d
 

@@ -28,6 +28,8 @@ GOOD = 0.10
 BYTES = 24
 STEPS = 40
 """Time steps a bit, at least."""
+LONGEST_STEP = 0.5e-6
+"""Seconds: edges must not fall between two of them."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def simulate(way: Way, rate: int) -> Run:
     circuit = (HERE / "spice" / way.file).read_text()
     for name, value in way.parameters:
         circuit = circuit.replace(f"{{{name}}}", value)
-    end, step = len(bits) * bit, bit / STEPS
+    end, step = len(bits) * bit, min(bit / STEPS, LONGEST_STEP)
     control = (
         f".tran {step:.6e} {end:.6e} 0 {step:.6e}{' uic' if 'IC=' in circuit else ''}\n"
         ".control\nset wr_vecnames\nset wr_singlescale\nrun\n"

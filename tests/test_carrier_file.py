@@ -166,3 +166,58 @@ def test_a_sender_loads_no_serial_code(tmp_path):
         "sys.exit(any('serial' in m or 'impair' in m for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class BadMedium:
+    """Stands for os.read of a file some pages of which cannot be read."""
+
+    def __init__(self, monkeypatch, bad, partial):
+        """partial: whether a read ends before a bad page, or fails as a whole."""
+        self.bad, self.partial, self.real = bad, partial, os.read
+        self.calls = 0
+        monkeypatch.setattr(os, "read", self.read)
+
+    def read(self, fd, most):
+        self.calls += 1
+        here = os.lseek(fd, 0, os.SEEK_CUR)
+        hit = [page for page in self.bad if page * 4096 < here + most and here < (page + 1) * 4096]
+        if not hit or here >= os.fstat(fd).st_size:
+            return self.real(fd, most)
+        before = min(hit) * 4096 - here
+        if self.partial and before > 0:
+            return self.real(fd, before)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("partial", [True, False])
+@pytest.mark.parametrize("bad", [[0], [3], [3, 4, 9], [99], [0, 50, 99], [*range(100)]], ids=len)
+def test_what_cannot_be_read_is_left_out(tmp_path, monkeypatch, bad, partial):
+    content = os.urandom(99 * 4096 + 1000)
+    (tmp_path / "cap").write_bytes(content)
+    pages = [content[start : start + 4096] for start in range(0, len(content), 4096)]
+    told = []
+    carrier = open_receiving(f"file:{tmp_path}/cap", notice=told.append)
+    medium = BadMedium(monkeypatch, bad, partial)
+    parts = []
+    while (data := carrier.read(None)) != b"":
+        parts.append(data or b"")
+        assert medium.calls < 1000
+    assert b"".join(parts) == b"".join(p for n, p in enumerate(pages) if n not in bad)
+    assert len(told) == 1 and told[0].endswith("cap could not be read")
+    carrier.close()
+
+
+def test_a_pipe_that_fails_has_no_place_behind_it(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "fifo")
+    writer = os.open(tmp_path / "fifo", os.O_RDWR)
+    carrier = open_receiving(f"file:{tmp_path}/fifo")
+    os.write(writer, b"x")
+
+    def fails(_fd, _most):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "read", fails)
+    with pytest.raises(CarrierError, match="cannot be read"):
+        carrier.read(None)
+    carrier.close()
+    os.close(writer)

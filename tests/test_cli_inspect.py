@@ -4,6 +4,7 @@ import os
 
 import pytest
 from cli import Shell, make
+from faults import need_strace
 
 
 @pytest.mark.parametrize("line", ["cobs", "rs"])
@@ -99,3 +100,18 @@ def test_keyed_frames(shell: Shell) -> None:
     ran = shell.run("inspect", "plain", "cap", "--link-key", "ours", "--json")
     (capture,) = ran.events("capture")
     assert capture["rejected"]["untagged"] > 0 and capture["frames"] == len(lines)
+
+
+def test_a_capture_with_sectors_that_cannot_be_read(shell: Shell) -> None:
+    """A real process whose reads of the capture fail, twice as a whole and then at one page."""
+    need_strace()
+    content = make(shell.folder / "x", 100_000)
+    sent = shell.run("send", "x", "--to", "file:cap", "--redundancy", "50%", "--symbol-size", "100")
+    assert sent.code == 0
+    path = (shell.folder / "cap").resolve()
+    options = ("-f", "-o", "trace", "-P", str(path), "-e", "inject=read:error=EIO:when=1..2")
+    process = shell.start("recv", "inbox", "--from", "file:cap", prefix=("strace", *options))
+    ran = shell.finish(process)
+    assert ran.code == 0, ran.err
+    assert "4.1 kB of cap could not be read" in ran.err
+    assert (shell.folder / "inbox/x").read_bytes() == content

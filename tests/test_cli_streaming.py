@@ -104,3 +104,88 @@ def test_one_that_is_stopped_is_void_at_the_other_end(
     (incomplete,) = ran.events("object_incomplete")
     assert (incomplete["name"], incomplete["reason"]) == ("dump", "void: its source failed")
     assert not (shell.folder / "inbox/dump").exists()
+
+
+# Without a spool ---------------------------------------------------------------------------------
+
+
+def joined(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+
+
+def test_a_stream_in_pieces(shell: Shell) -> None:
+    """It goes out while it is still being written, and its list is its end."""
+    content = make(shell.folder / "x", 20 << 20)
+    command = ["send", "-", "--no-spool", "--name", "a/dump", "--to", "file:cap"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diode", *command],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=shell.folder,
+        env=shell.environment,
+    )
+    shell.processes.append(process)
+    assert process.stdin is not None
+    process.stdin.write(content[: 17 << 20])
+    process.stdin.flush()
+    wait_until(lambda: cap_size(shell) > 16 << 20, 60)
+    process.stdin.write(content[17 << 20 :])
+    process.stdin.close()
+    process.stdin = None
+    assert process.wait(60) == 0
+    ran = shell.run("recv", "inbox", "--from", "file:cap")
+    assert ran.code == 0, ran.err
+    assert joined(shell.folder / "inbox/a/dump") == content
+    assert len(list((shell.folder / "inbox/a/dump").iterdir())) == 2, "of 16 MiB each"
+    ran = shell.run("verify", "inbox/a/dump", "--against", "inbox/a/dump.mtree")
+    assert ran.code == 0, ran.out
+
+
+def test_many_pieces_with_passes_signed_and_encrypted(shell: Shell) -> None:
+    content = make(shell.folder / "x", 35_000_000)
+    assert shell.run("keygen", "me").code == 0
+    assert shell.run("keygen", "you", "--encrypt").code == 0
+    arguments = ("--sign", "me", "--encrypt-to", "you.pub", "--passes", "2", "--redundancy", "60%")
+    impaired = ("--to", "file:cap", "--impair", "drop=10%,seed=2")
+    ran = shell.run("send", "-", "--no-spool", *arguments, *impaired, stdin=content)
+    assert ran.code == 0, ran.err
+    ran = shell.run(
+        "recv", "inbox", "--from", "file:cap", "--verify", "me.pub", "--identity", "you"
+    )
+    assert ran.code == 0, ran.err
+    assert joined(shell.folder / "inbox/stdin") == content
+    assert shell.run("verify", "inbox/stdin", "--against", "inbox/stdin.mtree").code == 0
+
+
+def test_an_empty_stream_in_pieces(shell: Shell) -> None:
+    assert shell.run("send", "-", "--no-spool", "--to", "file:cap", stdin=b"").code == 0
+    assert shell.run("recv", "inbox", "--from", "file:cap").code == 0
+    assert (shell.folder / "inbox/stdin.mtree").read_bytes() == b"#mtree v2.0\n"
+
+
+def test_pieces_that_were_given_up_have_no_end(shell: Shell) -> None:
+    pipeline = (
+        f"(head -c 100000 /dev/zero; false || touch abort) | "
+        f"{sys.executable} -m diode send - --no-spool --abort-file abort --to 'file:cap?rate=1M'"
+    )
+    done = subprocess.run(
+        ["sh", "-c", pipeline],
+        cwd=shell.folder,
+        env=shell.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "given up by its writer: abort is there" in done.stderr
+    shell.run("recv", "inbox", "--from", "file:cap")
+    assert not (shell.folder / "inbox/stdin.mtree").exists()
+
+
+@pytest.mark.parametrize(
+    "more", [["--cbr"], ["--passes", "0"], ["--max-spool", "1G"], ["another"]], ids=str
+)
+def test_what_does_not_go_with_pieces(shell: Shell, more: list[str]) -> None:
+    ran = shell.run("send", "-", "--no-spool", *more, "--to", "file:cap?rate=1M", stdin=b"")
+    assert ran.code == 2
+    assert "--no-spool" in ran.err

@@ -7,6 +7,7 @@ It is built with all warnings as errors and with the sanitizers, as a filter tha
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -23,12 +24,10 @@ from vectorfile import load
 from diode import block, frame, line
 from diode.block import CRC
 from diode.code import by_id
-from diode.events import RecordsHeard
 from diode.frame import Frames, Kind
 from diode.geometry import Geometry
 from diode.objects import Announcement, Manifest, Status
 from diode.receiver import Receiver
-from diode.record import Record, pack
 from diode.schedule import symbol_numbers
 
 HERE = Path(__file__).parent
@@ -39,7 +38,7 @@ STRICT = [
     *("-Wcast-qual", "-Wvla"),
 ]
 SANITIZED = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-MORE, NAME, GEOMETRY, NUMBER, SOURCE = "1", "2", "3", "4", "5"
+MORE, NAME, GEOMETRY, NUMBER, SOURCE, LEFT_OUT = "1", "2", "3", "4", "5", "6"
 DONE = "0"
 SENDER = 0x0D10DE07
 
@@ -423,6 +422,26 @@ def test_widest_blocks(encoder, k) -> None:
     compare(encoder, [Case(random.bytes(16 * k + 100), b"wide", 16, k, 256)])
 
 
+def test_blocks_beyond_what_compact_headers_reach(encoder) -> None:
+    """Sixteen million blocks of a byte: 24 bits of number in a compact header, 32 in a full one."""
+    size = (1 << 24) + 5
+    case = Case(b"\0", b"long", 9, 1, 3)
+    commands = case.commands
+    commands[1] = commands[1].replace(" 00", f" zeros:{size}")
+    assert commands[1].endswith(f"zeros:{size}")
+    case.content = bytes(size)
+    blocks = [0, 255, 65_536, (1 << 24) - 1, 1 << 24, size - 1]
+    asked = [(block_, symbol) for block_ in blocks for symbol in (0, 2)]
+    none = [(size, 0), (0, 256)]
+    commands += [f"symbol {block_} {symbol}" for block_, symbol in asked + none]
+    answers = encoder(commands)
+    assert answers[1] == (b"", MORE)
+    for at, (block_, symbol) in enumerate(asked):
+        case.compact = block_ < 1 << 24
+        assert answers[2 + at][0] == on_line(case.data(block_, [symbol]), at), (block_, symbol)
+    assert answers[-2:] == [(b"", "1")] * 2  # no such symbol: nothing is sent
+
+
 def test_without_parity(tmp_path) -> None:
     """Code `repeat`: source symbols only, numbers above 255 in full headers."""
     encoder = Encoder(tmp_path, "-DDIODE_PARITY=0")
@@ -449,6 +468,105 @@ def test_checks(tmp_path, tables) -> None:
         assert made[2:6] == frame.crc32c(body).to_bytes(4, "big")
         assert made[6:] == crc64.xz(body).to_bytes(8, "big")
         assert block.check(np.frombuffer(body, np.uint8)) == made[:5:-1]
+
+
+# Records ------------------------------------------------------------------------------------------
+
+
+def reading(one) -> str:
+    """The command for a record of the package's."""
+    words = (one.topic.hex(), one.payload.hex() or "-", one.sequence, one.repeats, one.quality)
+    words += (int(one.retain), "-" if one.time is None else one.time)
+    return "reading " + " ".join(map(str, words))
+
+
+@pytest.mark.parametrize("name", ["smallest", "together", "every", "stream"])
+def test_record_vectors(encoder, name) -> None:
+    record = pytest.importorskip("diode.record", reason="this version has no records")
+    vector = VECTORS[f"records-{name}"]
+    commands, wanted = [], []
+    for raw in unstuffed(vector.data):
+        stream, group, symbol = np.frombuffer(raw[8:20], "<u4").tolist()
+        if symbol & 0xFF:  # not the first of its group: here each frame is a group of its own
+            continue
+        commands.append(f"sender {int.from_bytes(raw[4:8], 'little')} {raw[2] + 256 * raw[3]} 0")
+        commands += [reading(one) for one in record.unpacked(raw[20:-4]).records]
+        commands.append(f"records {stream} {group} {symbol >> 8}")
+        wanted.append((len(commands) - 1, raw))
+    assert wanted
+    answers = encoder(commands)
+    assert [unstuffed(answers[at][0]) for at, _ in wanted] == [[raw] for _, raw in wanted]
+
+
+def in_common(before: bytes, topic: bytes) -> int:
+    """How many bytes up to a `/` both topics begin with."""
+    same = 0
+    while same < min(len(before), len(topic)) and before[same] == topic[same]:
+        same += 1
+    return topic[:same].rfind(b"/") + 1
+
+
+def test_random_records_are_the_same_bytes(encoder) -> None:
+    """And a receiver's unpacking has them all, in their order."""
+    record = pytest.importorskip("diode.record", reason="this version has no records")
+    random = np.random.default_rng(11)
+    parts = ["plant", "boiler 3", "kettle", "°C", "bar", "x" * 40, ""]
+    for case in range(200):
+        readings = [
+            record.Record(
+                topic="/".join(random.choice(parts, random.integers(1, 4))).encode() or b"t",
+                payload=random.bytes(random.choice([0, 4, 8, 60])),
+                time=None if random.random() < 0.5 else int(random.integers(-(1 << 62), 1 << 62)),
+                quality=int(random.integers(0, 3)),
+                retain=bool(random.random() < 0.5),
+                sequence=int(random.integers(0, 1 << 32)),
+                repeats=int(random.integers(0, 10)),
+            )
+            for _ in range(int(random.integers(1, 40)))
+        ]
+        payloads, before = [b""], b""
+        for one in readings:
+            shared = in_common(before, one.topic) if payloads[-1] else 0
+            made = record.packed(one, one.sequence, one.repeats, shared)
+            if len(payloads[-1]) + len(made) > 210:
+                payloads.append(b"")
+                made = record.packed(one, one.sequence, one.repeats)
+            payloads[-1] += made
+            before = one.topic
+        pieces = []
+        for group, body in enumerate(payloads, 7):
+            rows = frame.blank_rows(1, len(body))
+            place = {"sender": SENDER, "number": 9, "block": group, "symbol": 256 * (case % 2)}
+            frame.fill_full(rows, Kind.RECORD, code=0, **place)
+            frame.payload(rows)[:] = np.frombuffer(body, np.uint8)
+            pieces.append(rows.tobytes())
+        commands = [f"sender {SENDER} {case} 0", *map(reading, readings), f"records 9 7 {case % 2}"]
+        made, status = encoder(commands)[-1]
+        assert status == DONE
+        assert made == on_line(pieces, case)
+        heard = [one for body in payloads for one in record.unpacked(body).records]
+        assert [(h.topic, h.payload, h.sequence) for h in heard] == [
+            (r.topic, r.payload, r.sequence) for r in readings
+        ]
+
+
+def test_the_smallest_sender_of_records(encoder) -> None:
+    """The frame that wire 11.5 prints; what can never fit is left out, and the others go."""
+    commands = ["sender 219209223 0 0", "reading 742f31 32312e35 1 0 0 0 -", "records 0 1 0"]
+    made, status = encoder(commands)[-1]
+    assert status == DONE
+    (raw,) = unstuffed(b"\0" + made)
+    assert raw[:20].hex() == "15000000" + "07de100d" + "00000000" + "01000000" + "00000000"
+    assert raw[20:-4].hex() == "8000030400" + "01000000" + "742f31" + "32312e35"
+    wide = f"reading 74 {'00' * 201} 1 0 0 0 -"
+    last = "reading 742f32 33 1 0 0 0 -"
+    made, status = encoder([commands[0], commands[1], wide, last, "records 0 1 0"])[-1]
+    assert status == LEFT_OUT
+    (raw,) = unstuffed(b"\0" + made)
+    assert raw[20:-4].hex() == "800003040001000000742f3132312e35" + "800201010001000000" + "3233"
+    fits = f"reading 74 {'00' * 200} 1 0 0 0 -"
+    assert encoder([commands[0], fits, "records 0 1 0"])[-1][1] == DONE
+    assert encoder([commands[0], "reading - 33 1 0 0 0 -", "records 0 1 0"])[-1] == (b"", LEFT_OUT)
 
 
 # What goes wrong ----------------------------------------------------------------------------------
@@ -506,6 +624,8 @@ ENTRY = """
 #include "diode.h"
 static struct diode_sender sender;
 static struct diode_object object;
+static struct diode_stream stream;
+static struct diode_record record;
 void start(void);
 void *memset(void *out, int value, unsigned length);
 void start(void) {
@@ -514,6 +634,7 @@ void start(void) {
     if (diode_open(&sender, &object) == DIODE_MORE) {
         while (diode_step(&sender, &object) == DIODE_MORE) { }
     }
+    diode_records(&sender, &stream, &record, 1);
 }
 void *memset(void *out, int value, unsigned length) {
     volatile uint8_t *bytes = out;
@@ -522,12 +643,23 @@ void *memset(void *out, int value, unsigned length) {
 }
 """
 
+RECORDS_ALONE = """
+#include "diode.h"
+static struct diode_sender sender;
+static struct diode_stream stream;
+static struct diode_record record;
+void start(void);
+void start(void) { diode_records(&sender, &stream, &record, 1); }
+"""
+
 
 NODE = r'node: \{ title: "([^"]+)" label: "[^"]*\\n(\d+) bytes'
 
 
-def deepest(graph: str) -> int:
-    """Bytes of stack of the longest chain of calls, from gcc's call graph."""
+def deepest(graph: str, within: str) -> int:
+    """Bytes of stack of the longest chain of calls, from gcc's call graph; from functions whose
+    names have `within` in them.
+    """
     frames = {
         name: int(size)
         for name, size in re.findall(
@@ -541,13 +673,13 @@ def deepest(graph: str) -> int:
         return frames.get(name, 0) + max(below, default=0)
 
     assert frames
-    return max(depth(name) for name in frames)
+    return max(depth(name) for name in frames if within in name)
 
 
-def arm(folder: Path, *options: str) -> tuple[int, int, int]:
+def arm(folder: Path, main: str, *options: str) -> tuple[int, int, int]:
     """Bytes of code and constants with all that is linked, of the two structures, of stack."""
     entry, image = folder / "entry.c", folder / "image"
-    entry.write_text(ENTRY)
+    entry.write_text(main)
     compiler = ["arm-none-eabi-gcc", *CORTEX_M0, *options, "-I", SOURCES]
     link = ["-nostdlib", "-Wl,--gc-sections,-e,start", "-Wl,--defsym,__aeabi_unwind_cpp_pr0=0"]
     graph = ["-fcallgraph-info=su", "-c", SOURCES / "diode.c", "-o", folder / "diode.o"]
@@ -557,7 +689,11 @@ def arm(folder: Path, *options: str) -> tuple[int, int, int]:
     said = subprocess.run(["arm-none-eabi-size", image], check=True, capture_output=True, text=True)
     text, data, bss = map(int, said.stdout.splitlines()[1].split()[:3])
     assert data == 0  # nothing writable of its own
-    return text, bss, deepest((folder / "diode.ci").read_text())
+    return (
+        text,
+        bss,
+        deepest((folder / "diode.ci").read_text(), "records" if main == RECORDS_ALONE else ""),
+    )
 
 
 VARIANTS = {
@@ -569,6 +705,7 @@ VARIANTS = {
         "-DDIODE_PARITY=0",
         "-DDIODE_TABLES=0",
     ),
+    "records alone": (),
 }
 
 
@@ -577,7 +714,8 @@ def test_size_on_a_cortex_m0(tmp_path, variant) -> None:
     """Code with the library's divisions, RAM with the stack; the page says the same."""
     if shutil.which("arm-none-eabi-gcc") is None:
         pytest.skip("arm-none-eabi-gcc is not installed (apt install gcc-arm-none-eabi)")
-    code, given, stack = arm(tmp_path, *VARIANTS[variant])
+    main = RECORDS_ALONE if variant == "records alone" else ENTRY
+    code, given, stack = arm(tmp_path, main, *VARIANTS[variant])
     print(f"{variant}: {code} bytes of code, {given} + {stack} of RAM")
     assert code <= CODE
     assert given + stack <= RAM
@@ -588,16 +726,71 @@ def test_size_on_a_cortex_m0(tmp_path, variant) -> None:
     assert told == pytest.approx([code, given, stack], rel=0.05)
 
 
+def test_on_an_avr(encoder, tmp_path) -> None:
+    """`int` of 16 bits, a simulated ATmega328P: the same frames, in the cycles the page says."""
+    for tool, package in (("avr-gcc", "gcc-avr avr-libc"), ("simavr", "simavr")):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed (apt install {package})")
+    image = tmp_path / "avr"
+    flags = ["-mmcu=atmega328p", "-Os", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    flags += ["-DDIODE_PAYLOAD_MAX=112u", "-I", SOURCES]
+    sources = [SOURCES / "diode.c", HERE / "firmware/avr.c"]
+    subprocess.run(["avr-gcc", *flags, *sources, "-o", image], check=True)
+    command = ["simavr", "-m", "atmega328p", "-f", "16000000", image]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", ran.stdout + ran.stderr)
+    made = "".join(re.findall(r"^([0-9a-f]+)\.?$", said, re.MULTILINE))
+    content = bytes(i * 7 & 255 for i in range(300))
+    case = Case(content, b"log.csv", 48, 5, 7, passes=2, depth=2, announce=3, before=1)
+    case.mtime = 1700000000123456789
+    first = encoder([f"sender {SENDER} 0 0", "begin 1 2 3 4 5 6"])[-1][0]
+    assert bytes.fromhex(made) == first + case.line_bytes()
+    cycles = [int(text) for text in re.findall(r"^T(\d+)", said, re.MULTILINE)]
+    page = (HERE.parent / "firmware-notes/firmware.md").read_text()
+    told = re.findall(r"^ *\| [^|]+ \| ([\d,]+) \| [\d.]+ ms \|", page, re.MULTILINE)
+    assert [int(text.replace(",", "")) for text in told] == pytest.approx(cycles, rel=0.1)
+
+
 # The whole way ------------------------------------------------------------------------------------
+
+
+def built_sensor(folder: Path) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed (apt install gcc)")
+    sensor = folder / "sensor"
+    sources = [SOURCES / "sensor.c", SOURCES / "diode.c"]
+    subprocess.run(["gcc", *STRICT, *SANITIZED, *sources, "-o", sensor], check=True)
+    return sensor
+
+
+def test_a_sensor_of_records_into_recv(tmp_path) -> None:
+    """Of the log every line comes once, of the readings the newest; after a restart it goes on."""
+    pytest.importorskip("diode.record", reason="this version has no records")
+    sensor, out = built_sensor(tmp_path), tmp_path / "out.jsonl"
+    shell = Shell(tmp_path)
+    with socat_line(tmp_path) as (tx, rx):
+        try:
+            options = ["--records-to", f"file:{out}", "--idle", "5", "--json"]
+            receiver = shell.start("recv", "inbox", *options, "--from", f"serial:{rx}?baud=115200")
+            shell.listening(receiver)
+            for _ in range(2):
+                subprocess.run(
+                    [sensor, tx, tmp_path / "kept", "20", "records"], check=True, timeout=60
+                )
+            shell.finish(receiver)
+        finally:
+            shell.close()
+    heard = [json.loads(text) for text in out.read_text().splitlines()]
+    log = [one["payload"] for one in heard if one["topic"] == "plant/log"]
+    assert log == [f"round {n}" for n in range(1, 21)] * 2
+    newest = {one["topic"]: one["payload"] for one in heard}
+    assert newest["plant/boiler/temperature"] == "26.0"
+    assert newest["plant/boiler/pressure"] == "1020"
 
 
 def test_a_sensor_into_recv(tmp_path) -> None:
     """sensor.c, a process of its own, on a pair of terminals; its state goes on over a restart."""
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed (apt install gcc)")
-    sources = [SOURCES / "sensor.c", SOURCES / "diode.c"]
-    sensor = tmp_path / "sensor"
-    subprocess.run(["gcc", *STRICT, *SANITIZED, *sources, "-o", sensor], check=True)
+    sensor = built_sensor(tmp_path)
     shell = Shell(tmp_path)
     with socat_line(tmp_path) as (tx, rx):
         try:
@@ -620,59 +813,3 @@ def test_a_sensor_into_recv(tmp_path) -> None:
         assert lines == [
             f"{number};{i};{2100 + (number * 7919 + i * 104729) % 100}" for i in range(20)
         ]
-
-
-# Records --------------------------------------------------------------------------------------
-
-
-RECORDS = [
-    (0, 0, Record(b"t/1", b"21.5", sequence=1)),
-    (9, 1, Record("Öl/°C".encode(), b"", 1_700_000_000_123_456_789, 2, True, 0xFFFFFFFF, 7)),
-    (1, 1, Record(b"a" * 200, b"x", sequence=2)),
-    (1, 0, Record(b"t", bytes(200), sequence=3, repeats=3)),
-]
-
-
-def record_command(stream, class_, one):
-    time_ = "-" if one.time is None else one.time
-    words = (stream, one.sequence, one.quality, one.repeats, class_, int(one.retain), time_)
-    texts = (one.topic.hex() or "-", one.payload.hex() or "-")
-    return "record " + " ".join(map(str, (*words, *texts)))
-
-
-def test_records_are_those_of_the_package_and_are_heard(encoder):
-    commands = [f"sender {SENDER} 70000 0", *(record_command(*each) for each in RECORDS)]
-    answers = encoder(commands)[1:]
-    assert [status for _, status in answers] == ["0"] * len(RECORDS)
-    receiver, heard = Receiver(records=True), []
-    decoder = line.decoder("cobs")
-    for count, ((made, _), (stream, class_, one)) in enumerate(zip(answers, RECORDS, strict=True)):
-        (rows,) = decoder.feed(made)
-        parsed = frame.parse_full(rows)
-        assert parsed.payload[0].tobytes() == pack([one])[0]
-        assert (parsed.number[0], parsed.symbol[0]) == (stream, class_ << 8)
-        assert (parsed.block[0], parsed.sequence[0]) == (70_000 + count, (70_000 + count) & 0xFFFF)
-        for event in receiver.receive([rows], 0.0):
-            if isinstance(event, RecordsHeard):
-                heard += event.records
-    receiver.tick(100.0)
-    assert [one.topic for one in heard] == [RECORDS[0][2].topic, RECORDS[3][2].topic]
-    assert heard[0] == RECORDS[0][2]
-    assert not receiver.rejected
-
-
-def test_the_smallest_record_is_the_vector(encoder):
-    (vector,) = [v for v in load() if v.name == "records-smallest"]
-    made = encoder([f"sender {SENDER} 0 0", record_command(*RECORDS[0])])[1][0]
-    ((rows,), (wanted,)) = (line.decoder("cobs").feed(data) for data in (made, vector.data))
-    assert rows[0, 20:-4].tobytes() == wanted[0, 20:-4].tobytes()
-    assert rows[0, 4:12].tobytes() == wanted[0, 4:12].tobytes()
-
-
-@pytest.mark.parametrize(
-    "one",
-    [Record(b"", b""), Record(b"a" * 202, b""), Record(b"a", bytes(201)), Record(b"a", b"", 0, 3)],
-)
-def test_what_is_no_record_is_not_sent(encoder, one):
-    made, status = encoder([f"sender {SENDER} 0 0", record_command(0, 0, one)])[1]
-    assert (made, status) == (b"", "1")

@@ -161,6 +161,7 @@ TRANSMITTING = (
     "lanes",
     "cli.send",
     "cli.sending",
+    "cli.piecewise",
 )
 
 MAX_FILE = 400
@@ -383,6 +384,8 @@ TESTED_IN = {
     "diode.ahead": "test_constant_rate.py",
     "diode.cli.preparing": "test_cli_send_recv.py",
     "diode.cli.steady": "test_cli_cbr.py",
+    "diode.cli.sending": "test_cli_send_recv.py",
+    "diode.cli.piecewise": "test_cli_streaming.py",
     "diode.source.specification": "test_cli_manifest.py",
     "diode.cli.streaming": "test_cli_streaming.py",
     "diode.forecast": "test_plan.py",
@@ -422,7 +425,6 @@ TESTED_IN = {
     "diode.broker": "test_cli_records.py",
     "diode.cli.recording": "test_cli_records.py",
     "diode.cli.publishing": "test_cli_records.py",
-    "diode.cli.sending": "test_cli_send_recv.py",
     "diode.service.turns": "test_standing.py",
     "diode.supply": "test_constant_rate.py",
     "diode.traffic": "test_transmitter.py",

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diode.cli import hooking, run_receiver
+from diode.cli.report import Report
 from diode.errors import ConfigurationError
 from diode.service import config
 
@@ -53,6 +55,35 @@ def test_a_sender():
     first, second = sender.drop
     assert (first.priority, first.weight, first.settle, first.after) == (5, 2.0, 0.5, "move")
     assert (second.subfolders, second.settle, second.after) == ("priorities", 2.0, "keep")
+
+
+def test_what_may_leave_a_drop_folder():
+    lists = """
+only = ["*.sig", "*.asc"]
+max-size = "16k"
+at-most = { files = 2, per = "1min" }
+"""
+    sender = config.parse(
+        SENDER.replace('after = "move"\n', 'after = "move"\n' + lists).encode(), "x"
+    ).sender
+    first, second = (drop.allowed for drop in sender.drop)
+    assert first.refusal("a.sig", 16_000) == second.refusal("secret", 10**9) == ""
+    assert "16 kB" in first.refusal("a.sig", 16_001)
+    assert "*.sig *.asc" in first.refusal("a.sig.exe", 1)
+    assert first.rationed and not second.rationed
+    for _ in range(2):
+        assert first.wait(0.0) == ""
+        first.took()
+    assert first.wait(0.0) == "it waits: no more than 2 files in 60 s"
+    assert first.wait(31.0) == ""
+
+
+def test_how_commands_of_a_receiver_run():
+    text = RECEIVER + 'hook-timeout = "5s"\nhook-folder = "/srv"\nordered = true\n'
+    receiver = config.parse(text.encode(), "x").receiver
+    asked = run_receiver.asked(Report(), receiver)
+    assert asked.hook == hooking.Asked("/usr/bin/ingest --name 'a b'", 5.0, False, "/srv")
+    assert asked.ordered
 
 
 def test_a_receiver():

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,9 +25,12 @@ from diode.limits import Limits
 from diode.receiver import Receiver
 from diode.seal import SecretKey
 from diode.service import receiver
+from diode.service.disk import Beside
 from diode.service.receiver import Short, Stop
 from diode.sink.folder import Inbox
 from diode.sink.stream import Output
+
+NO_ROOM = DestinationError("No space left on device")
 
 
 @pytest.fixture
@@ -150,6 +154,24 @@ def test_symbols_of_unfinished_blocks_survive_a_restart(inbox: Inbox) -> None:
         if not half:
             assert session.short()[0].blocks_short == session.short()[0].blocks
     assert session.observer.said == [("delivered", 1, "1")]
+
+
+def test_what_a_power_cut_took_of_a_whole_object_is_heard_again_at_once(
+    tmp_path: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the disk is to find out: nothing is read before it has."""
+    with monkeypatch.context() as crash:
+        crash.setattr(inbox, "deliver", lambda *_: (_ for _ in ()).throw(NO_ROOM))
+        run(session_of(inbox, *cut(capture(BIG))))
+    (data,) = (tmp_path / "inbox/.diode/parts").glob("*/data")
+    with data.open("r+b") as file:  # the journal survived, and what it speaks of did not
+        file.write(bytes(len(BIG)))
+    real = inbox.deliver
+    monkeypatch.setattr(inbox, "deliver", lambda *arguments: (time.sleep(0.2), real(*arguments))[1])
+    session = session_of(inbox, capture(BIG))
+    with closing(Beside()) as session.disk:
+        assert ("delivered", 1, "1") in run(session)
+    assert (tmp_path / "inbox/1").read_bytes() == BIG
 
 
 def test_checkpoints_come_twice_a_second_and_at_the_end(

@@ -35,7 +35,7 @@ def write_all(fd: int, data: memoryview) -> None:
             writable.poll()
 
 
-def read_some(fd: int, timeout: float | None) -> bytes | None:
+def read_some(fd: int, timeout: float | None, most: int = READ) -> bytes | None:
     """What can be read, b'' at the end, None when nothing came within `timeout` seconds.
 
     Raises OSError as the system gives it.
@@ -45,7 +45,7 @@ def read_some(fd: int, timeout: float | None) -> bytes | None:
     if not readable.poll(None if timeout is None else max(0.0, timeout) * 1000):
         return None
     try:
-        return os.read(fd, READ)
+        return os.read(fd, most)
     except BlockingIOError:  # another process that shares the descriptor was faster
         return None
 

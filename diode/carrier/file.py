@@ -5,19 +5,24 @@ several senders or passes share one capture. Receiving reads to the end of the f
 ends. The path may as well be a named pipe. `?rate=` (bits per second) makes the sender
 write at the pace of a line; without it, as fast as the disk takes it.
 
-Nothing is synchronised to disk: a capture is a medium, not a delivery.
+Nothing is synchronised to disk: a capture is a medium, not a delivery. Media wear out: where a
+sector cannot be read, receiving goes on behind it, and says at the end how much that was. It is one
+gap more to the line, which finds its frames again.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import TYPE_CHECKING
 
-from diode.carrier.descriptor import open_file, read_some, write_all, write_failed
+from diode.carrier.descriptor import READ, open_file, read_some, write_all, write_failed
 from diode.carrier.pace import pace_at
 from diode.carrier.url import CarrierFacts, CarrierUrl
 from diode.errors import CarrierError
+from diode.objects import escape
+from diode.wording import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from diode.frame import Frames
 
 KEYS = frozenset({"append", "rate"})
+STEP = 4096
+"""Bytes that are given up where one cannot be read: a page, which systems read at a time."""
 
 
 def facts(url: CarrierUrl) -> CarrierFacts:
@@ -47,8 +54,8 @@ def receiving(
     url: CarrierUrl, *, notice: Callable[[str], None], clock: Clock, sleep: Sleep
 ) -> FileReceiver:
     """Open the file to read line bytes."""
-    del notice, clock, sleep
-    return FileReceiver(url.path, rate=url.line_rate())
+    del clock, sleep
+    return FileReceiver(url.path, rate=url.line_rate(), notice=notice)
 
 
 class FileSender:
@@ -99,18 +106,53 @@ class FileSender:
 class FileReceiver:
     """Reads line bytes from a file, to its end."""
 
-    def __init__(self, path: str, *, rate: float | None = None) -> None:
-        """Raises CarrierError."""
+    def __init__(
+        self,
+        path: str,
+        *,
+        rate: float | None = None,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """notice: is told of what cannot be read. Raises CarrierError."""
         self.rate = rate
         self._path = path
+        self._notice = notice
+        self._unreadable = 0
+        self._careful = 0
+        """Bytes to be read in small steps, since something near them could not be read."""
         self._fd = open_file(path, os.O_RDONLY, "file")
 
     def read(self, timeout: float | None) -> bytes | None:
-        """Up to 1 MiB; b'' at the end of the file."""
+        """Up to 1 MiB; b'' at the end of the file, None after a stretch that cannot be read."""
         try:
-            return read_some(self._fd, timeout)
+            data = read_some(self._fd, timeout, STEP if self._careful else READ)
         except OSError as error:
-            raise CarrierError(f"{self._path}: cannot be read: {error.strerror}") from error
+            if error.errno != errno.EIO or not self._skip():
+                why = error.strerror
+                raise CarrierError(f"{self._path}: cannot be read: {why}") from error
+            return None
+        self._careful = max(0, self._careful - len(data or b""))
+        if data == b"" and self._unreadable:
+            self._notice(f"{size(self._unreadable)} of {escape(self._path)} could not be read")
+            self._unreadable = 0
+        return data
+
+    def _skip(self) -> bool:
+        """Look closer at a stretch that cannot be read, or go on behind it where that is done.
+        False for what has no place to go on from.
+        """
+        try:
+            here = os.lseek(self._fd, 0, os.SEEK_CUR)
+            if self._careful:
+                there = min(here - here % STEP + STEP, os.lseek(self._fd, 0, os.SEEK_END))
+                os.lseek(self._fd, there, os.SEEK_SET)
+                if there <= here:  # it fails at its end
+                    return False
+                self._unreadable += there - here
+        except OSError:
+            return False
+        self._careful = READ
+        return True
 
     def close(self) -> None:
         """Close the file."""

@@ -11,7 +11,7 @@ import click
 
 from diode import mtree
 from diode.cli import complete, options
-from diode.cli.progress import progress
+from diode.cli.progress import NullProgress, progress
 from diode.cli.report import Report
 from diode.errors import Partial, SourceError, UsageError
 from diode.mtree import Entry
@@ -65,7 +65,7 @@ def command(
     if comparing:
         one, other = (of(report, path) for path in what)
         return compared(report, mtree.compare(one, other))
-    walk = Walk(report, what[0])
+    walk = Walk(report, what[0], bar=not sys.stdout.isatty())
     if json_:
         for entry in walk:
             facts = {"size": entry.size, "sha256": entry.sha256, "directory": entry.directory}
@@ -103,16 +103,17 @@ def read(path: str) -> dict[bytes, Entry]:
 class Walk:
     """What is in a folder, hashed as it is asked for; what is left out is warned of."""
 
-    def __init__(self, report: Report, path: str) -> None:
-        """SourceError where it is no folder."""
+    def __init__(self, report: Report, path: str, *, bar: bool = True) -> None:
+        """bar: show how far it is. SourceError where it is no folder."""
         if not os.path.isdir(path):
             raise SourceError(f"{escape(path)} is no folder", hint="diode manifest DIR")
         self._report, self._path = report, path
+        self._bar = bar
         self.unreadable = 0
 
     def __iter__(self) -> Iterator[Entry]:
         done = 0
-        with progress(self._report, "reading") as bar:
+        with progress(self._report, "reading") if self._bar else NullProgress() as bar:
 
             def hashed(count: int) -> None:
                 nonlocal done

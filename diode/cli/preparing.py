@@ -105,7 +105,7 @@ def spool(
     if listed.trees or (settings.bundle and len(listed.found) > 1):
         listed.bundles = Spool()
         stack.callback(listed.bundles.close)
-    if listed.stdin is None:
+    if listed.stdin is None or stream.in_pieces:
         return
     source = stream.source(report, listed.stdin)
     stack.callback(source.discard)

@@ -169,7 +169,11 @@ class Intake:
         paths: list[str] = []
         for sent in self._receipted.missing() if self._receipted else ():
             if not sent.files:
-                self._cannot(listed, sent, "it came from standard input: give it again")
+                self._cannot(
+                    listed,
+                    sent,
+                    "it was no file here (standard input, or a list of --manifest): give it again",
+                )
             group: list[folder.Found] = []
             for path, name in sent.files:
                 try:

@@ -107,6 +107,8 @@ def record_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def gathered(sources: tuple[str, ...], every: tuple[str, ...], **rest: Any) -> Any:
         asked = Asked(sources, every)
+        if sources and rest["stream"].in_pieces:
+            raise UsageError("--no-spool sends a stream alone, without records")
         required = rest["asked"].source is None
         asked.check(rest["paths"], rest["encrypt_to"], required=required)
         return command(records=asked, **rest)

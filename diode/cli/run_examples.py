@@ -24,6 +24,9 @@ settle = "0s"
 folder = "out"
 after = "move"                           # to out/sent when it is sent no more; or "delete", "keep"
 settle = "2s"                            # unchanged for so long, or renamed in: then it is whole
+# only = ["*.sig", "*.asc"]              # nothing else crosses
+# max-size = "16k"
+# at-most = { files = 20, per = "1h" }
 """
 RECEIVER = """\
 # diode run receiver.toml: what crosses the line is verified and put into the inbox.
@@ -35,7 +38,7 @@ silence = "60s"                          # nothing for so long is an alarm
 quota = "2GB"                            # for what is not whole yet
 # records-to = ["mqtt://localhost"]      # where readings go: diode-records(7)
 # verify = ["plant7.pub"]                # then unsigned objects are refused
-# on-delivery = "/usr/local/bin/ingest"  # DIODE_PATH and others tell of the file
+# on-delivery = "/usr/local/bin/ingest {path}"   # DIODE_PATH and others tell of the file, too
 # on-alarm = "/usr/local/bin/page-me"    # DIODE_ALARM, DIODE_STATE, DIODE_TEXT, DIODE_HINT
 # metrics = { textfile = "/var/lib/node_exporter/diode.prom", listen = "127.0.0.1:9780" }
 """

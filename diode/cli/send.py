@@ -24,6 +24,7 @@ from diode.cli import (
     streaming,
 )
 from diode.cli.course import Course
+from diode.cli.piecewise import Piecewise
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report
 from diode.cli.sending import Sending
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from diode.service.notify import Notifier
     from diode.tag import Tagger
 
+Way = Steady | WithRecords | AsItComes | Piecewise
 LEAP = 1 << 32
 """Frames that count as sent while nobody writes down how many are: a sender killed while it read
 its files goes on behind them (wire 3.4). A multiple of 2^16, so that sequence numbers go on."""
@@ -103,8 +105,8 @@ class Beside(NamedTuple):
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs did not finish.")
 @signing.options
 @receipting.receipt_options
-@recording.record_options
 @streaming.stream_options
+@recording.record_options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
@@ -165,7 +167,7 @@ def command(
     planned = (code, redundancy, loss, passes, burst, symbol_size)
     settings = options.settings(*planned, keep_order=keep_order, bundle=not no_bundle)
     _check(urls, json_, cbr, linger)
-    stream.check(used=preparing.STDIN in paths)
+    stream.check(paths, passes, cbr=cbr)
     with contextlib.ExitStack() as stack:
         sources = records.started(report, sandbox, stack)  # before there are keys
         keys = signing.keys(report, key_file, encrypt_to)
@@ -223,9 +225,8 @@ def _send(
     named, settings, link = lanes.planned(named, settings, how.tagger.extra, cbr=how.cbr)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
-        records = how.records
         intake, listed, read = _listed(report, state, paths, name, how, stack)
-        if not (read or records):
+        if not (read or how.records):
             return receipting.nothing(report, listed)
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
@@ -242,16 +243,19 @@ def _send(
         lines = " ".join(one.line for one in named)
         course.named(paths, name, " ".join(urls), lines, settings, link, keys.names)
         frames = max(state.frames, course.frames)
-        beside = Beside(pool, coder, records)
+        beside, records = Beside(pool, coder, how.records), how.records
         transmitter = _transmitter(state, frames, settings, link, keys, how, beside)
         preparation = preparing.Preparation(report, listed, course, transmitter, bool(records))
         sending = Sending(report, preparation, course, records)
         if how.cbr or records:
             state.count_frames(transmitter.frames_sent + LEAP)
-        way: Steady | WithRecords | AsItComes
+        way: Way
         if how.cbr:
             turn = slots.in_turn(link, named[0].facts.batch)
             way = Steady(report, preparation, pool, turn, how.linger, records)
+        elif how.stream.in_pieces:
+            course.begin(transmitter)
+            way = Piecewise(preparation, state.reserve, listed.stdin or "", how.stream.abort_file)
         else:
             way = WithRecords(preparation, records) if records else AsItComes(preparation)
         finished = False
@@ -288,7 +292,7 @@ def _listed(
 def _transmit(
     report: Report,
     sending: Sending,
-    way: Steady | WithRecords | AsItComes,
+    way: Way,
     outlet: Outlet,
     notifier: Notifier,
 ) -> None:
@@ -318,6 +322,4 @@ def _transmit(
                 )
             sending.report_events()
 
-        wake = sending.records.wake  # records come at any time, and their repeats by the clock
-        clock = time.monotonic if wake else None
-        transmit(way.turns, outlet, log=sending.course, rest=wake, shown=shown, clock=clock)
+        transmit(way.turns, outlet, log=sending.course, rest=way.rest, shown=shown, clock=way.clock)

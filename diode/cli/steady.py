@@ -1,4 +1,4 @@
-"""The ways in which `diode send` uses the line.
+"""The ways in which `diode send` uses the line, but for one, which is piecewise.py.
 
 `AsItComes`: what is to be sent is read first, then sent, and the line is silent before, behind and
 wherever a disk is slow. `WithRecords`: it stays on air for as long as there are records. `Steady`:
@@ -10,6 +10,7 @@ whole, and is a failure only where something was left to send.
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Self
 
 from diode.cli import signals
@@ -18,11 +19,13 @@ from diode.standing import Standing
 from diode.supply import Given
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from diode.cli.preparing import Preparation
     from diode.cli.recording import NoSources, Sources
     from diode.cli.report import Report
+    from diode.service.sender import Rest
 
 
 class AsItComes:
@@ -32,6 +35,8 @@ class AsItComes:
         """Raises what the preparation raises."""
         preparation.now()
         self.turns = preparation.transmitter
+        self.rest: Rest | None = None
+        self.clock: Callable[[], float] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +57,8 @@ class WithRecords:
             preparation.now()
         self._records = records
         self.turns = Standing(preparation.transmitter, records.along(Given()))
+        self.rest: Rest | None = records.wake
+        self.clock: Callable[[], float] | None = time.monotonic  # repeats go by it
 
     def __enter__(self) -> Self:
         self._records.begin()
@@ -83,6 +90,8 @@ class Steady:
         self._supply = preparation.beside(pool)
         supply = records.along(self._supply)
         self.turns = ConstantRate(preparation.transmitter, count, supply=supply, linger=linger)
+        self.rest: Rest | None = records.wake
+        self.clock: Callable[[], float] | None = time.monotonic if records else None
         self._signals = contextlib.ExitStack()
         self._asked = False
         self._stopped = False

@@ -33,15 +33,26 @@ if TYPE_CHECKING:
     from diode.source.stream import StreamSource
 
 
+STDIN = "-"
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the command line says about standard input."""
 
     abort_file: str | None = None
     most: int | None = None
+    in_pieces: bool = False
 
-    def check(self, *, used: bool) -> None:
-        """UsageError where it says something and standard input is not sent."""
+    def check(self, paths: tuple[str, ...], passes: int, *, cbr: bool) -> None:
+        """UsageError where it says something that cannot be done."""
+        used = STDIN in paths
+        if self.in_pieces:
+            if len(paths) != 1 or not used:
+                raise UsageError("--no-spool goes with standard input alone")
+            if cbr or not passes or self.most is not None:
+                other = "--cbr" if cbr else "--max-spool" if passes else "--passes 0"
+                raise UsageError(f"--no-spool and {other} contradict each other")
         for option, value in (("--abort-file", self.abort_file), ("--max-spool", self.most)):
             if value is not None and not used:
                 raise UsageError(
@@ -75,8 +86,8 @@ def stream_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of `send` about standard input, as one argument: `stream`."""
 
     @functools.wraps(command)
-    def gathered(abort_file: str | None, max_spool: int | None, **rest: Any) -> Any:
-        return command(stream=Asked(abort_file, max_spool), **rest)
+    def gathered(abort_file: str | None, max_spool: int | None, no_spool: bool, **rest: Any) -> Any:
+        return command(stream=Asked(abort_file, max_spool, no_spool), **rest)
 
     abort = click.option(
         "--abort-file",
@@ -86,7 +97,10 @@ def stream_options(command: Callable[..., Any]) -> Callable[..., Any]:
     most = click.option(
         "--max-spool", type=options.Size(), help="Refuse a standard input of more bytes."
     )
-    return abort(most(gathered))
+    pieces = click.option(
+        "--no-spool", is_flag=True, help="Send standard input as it comes, in pieces in a folder."
+    )
+    return abort(most(pieces(gathered)))
 
 
 def named(template: str | None) -> str | None:

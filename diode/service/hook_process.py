@@ -270,7 +270,7 @@ class _Call:
                 start_new_session=True,
             )
         except OSError as error:
-            self._say(f"{error.filename}: {error.strerror}")
+            self._say(f"{os.fsdecode(error.filename or command[0])}: {error.strerror}")
             self._answer([CANNOT, 0.0, False, 0])
             return
         timed_out = self._watch(process, began + self.timeout)

@@ -140,6 +140,9 @@ class Session:
         self.sink.first_to_go(unwanted)
         self._pass_on_notices()
         try:
+            # What an earlier run had whole is held against its digest before anything is heard:
+            # what a power cut took of it comes again with what is heard now.
+            self.disk.settle(wait=True)
             while not self._at_end():
                 data = self.carrier.read(self._patience())
                 if isinstance(data, bytes) and not data:

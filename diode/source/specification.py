@@ -1,4 +1,4 @@
-"""The specification of a folder that is sent, made from what was read of it and sent behind it.
+"""The specification of a folder that is sent, made from what was read of it and sent with it.
 
 It says what was sent, not what is there: what could not be read, or is no regular file, is not in
 it. `photos` goes with `photos.mtree`, whose paths begin in `photos`.

@@ -1,26 +1,29 @@
 """Standard input as an object.
 
 A pipe can be read once, while passes and the manifest's digest need the content several times, so
-it is spooled to an unnamed temporary file first. Only a clean end of file makes an object: a read
-error is a SourceError and nothing is sent. An end looks clean too when the writer has failed; with
-an abort file, the writer can say so, before the end or, while passes are sent, after it: then the
-object is made void.
+it is spooled to an unnamed temporary file first, or cut into pieces that are objects each. Only a
+clean end of file makes an object: a read error is a SourceError and nothing is sent. An end looks
+clean too when the writer has failed; with an abort file, the writer can say so, before the end or,
+while passes are sent, after it: then the object is made void.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from typing import TYPE_CHECKING
 
 from diode.errors import DestinationError, SourceError
-from diode.objects import escape
+from diode.objects import Type, escape
 from diode.source.files import FileSource
 from diode.wording import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from diode.frame import U8
 
 PIECE = 1 << 20
 
@@ -61,11 +64,7 @@ class StreamSource(FileSource):
         super().check()
 
     def _not_aborted(self) -> None:
-        if self._abort_file is not None and os.path.lexists(self._abort_file):
-            raise SourceError(
-                f"standard input was given up by its writer: {escape(self._abort_file)} is there",
-                hint="remove that file before the next run",
-            )
+        not_aborted(self._abort_file)
 
     def discard(self) -> None:
         """Remove the spool; the object cannot be read any more."""
@@ -74,13 +73,7 @@ class StreamSource(FileSource):
 
     def _fill(self, descriptor: int) -> None:
         done = 0
-        while True:
-            try:
-                piece = os.read(descriptor, PIECE)
-            except OSError as error:
-                raise SourceError(f"standard input: {os.strerror(error.errno or 0)}") from error
-            if not piece:
-                break
+        while piece := _read(descriptor, PIECE):
             done += len(piece)
             if self._most is not None and done > self._most:
                 raise DestinationError(
@@ -92,6 +85,61 @@ class StreamSource(FileSource):
             self._read(len(piece))
         with no_room():
             self._spool.flush()
+
+
+class PieceSource:
+    """A piece of a stream that is not spooled: in memory until it is discarded."""
+
+    type = Type.FILE
+    mtime: int | None = None
+
+    def __init__(self, name: bytes, data: bytes, abort_file: str | None = None) -> None:
+        self.name = name
+        self.size = len(data)
+        self.digest = hashlib.sha256(data).digest()
+        self._data = data
+        self._abort_file = abort_file
+
+    def read(self, offset: int, into: U8) -> None:
+        into.data[:] = self._data[offset : offset + len(into)]
+
+    def check(self) -> None:
+        not_aborted(self._abort_file)
+
+    def close(self) -> None:
+        """Another pass may come."""
+
+    def discard(self) -> None:
+        """It is not sent any more."""
+        self._data = b""
+
+
+def pieces(descriptor: int, size: int) -> Iterator[bytes]:
+    """The stream in pieces of that size, the last shorter. SourceError where it breaks off."""
+    held = bytearray()
+    while piece := _read(descriptor, min(PIECE, size - len(held))):
+        held += piece
+        if len(held) == size:
+            yield bytes(held)
+            held.clear()
+    if held:
+        yield bytes(held)
+
+
+def _read(descriptor: int, most: int) -> bytes:
+    try:
+        return os.read(descriptor, most)
+    except OSError as error:
+        raise SourceError(f"standard input: {os.strerror(error.errno or 0)}") from error
+
+
+def not_aborted(abort_file: str | None) -> None:
+    """Raise SourceError where the writer of the stream has left that file."""
+    if abort_file is not None and os.path.lexists(abort_file):
+        raise SourceError(
+            f"standard input was given up by its writer: {escape(abort_file)} is there",
+            hint="remove that file before the next run",
+        )
 
 
 @contextlib.contextmanager

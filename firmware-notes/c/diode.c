@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Numbers such as "wire 3.2" are sections of ../wire-format.md. From top to bottom: checks, SHA-256,
- * the field of the code, line, frames, records, blocks and symbols, announcements, the order on air.
+ * the field of the code, line, frames, blocks and symbols, announcements, records, the order on air.
  */
 
 #include "diode.h"
@@ -21,6 +21,28 @@ static void put(uint8_t *out, uint64_t value, uint8_t length) {
         *out++ = (uint8_t)value;
         value >>= 8;
     }
+}
+
+static uint8_t *copied(uint8_t *out, const uint8_t *bytes, uint16_t length) {
+    while (length--) {
+        *out++ = *bytes++;
+    }
+    return out;
+}
+
+/* For cores without a divider: the compiler's library would take five times the room. */
+static uint32_t divided(uint32_t value, uint32_t by, uint32_t *rest) {
+    uint32_t quotient = 0;
+    *rest = 0;
+    for (uint8_t bit = 32; bit-- > 0;) {
+        *rest = *rest << 1 | (value >> bit & 1u);
+        quotient <<= 1;
+        if (*rest >= by) {
+            *rest -= by;
+            quotient |= 1;
+        }
+    }
+    return quotient;
 }
 
 /* Checks ------------------------------------------------------------------------------------------
@@ -322,40 +344,6 @@ void diode_begin(struct diode_sender *s, const struct diode_counts *counts) {
     diode_heartbeat(s, DIODE_FIRST, counts);
 }
 
-/* Records (wire 11) ------------------------------------------------------------------------------- */
-
-bool diode_record(struct diode_sender *s, const struct diode_record *r) {
-    /* Each frame is a group of its own: what counts up with every frame numbers them. */
-    const struct header h = {.kind = RECORD,
-                             .number = r->stream,
-                             .block = (uint32_t)s->frames,
-                             .symbol = (uint16_t)(r->every ? 0x100u : 0u)};
-    const uint8_t head = r->has_time ? 17 : 9;
-    const uint32_t whole = (uint32_t)head + r->topic_length + r->length;
-    uint8_t *p = payload(s);
-    if (!r->topic_length || whole > DIODE_PAYLOAD_MAX || r->quality > 2) {
-        return false;
-    }
-    p[0] = (uint8_t)(0x80u | (r->repeats < 7 ? r->repeats : 7u) << 4 | (r->has_time ? 8u : 0u) |
-                     (unsigned)r->quality << 1 | (r->retain ? 1u : 0u));
-    p[1] = 0;
-    p[2] = r->topic_length;
-    put(p + 3, r->length, 2);
-    put(p + 5, r->sequence, 4);
-    if (r->has_time) {
-        put(p + 9, r->time, 8);
-    }
-    p += head;
-    for (uint16_t i = 0; i < r->topic_length; i++) {
-        *p++ = r->topic[i];
-    }
-    for (uint16_t i = 0; i < r->length; i++) {
-        *p++ = r->value[i];
-    }
-    send_full(s, &h, (uint16_t)whole);
-    return true;
-}
-
 /* Blocks and symbols (wire 4) --------------------------------------------------------------------- */
 
 static uint32_t block_data(const struct diode_object *o) {
@@ -370,7 +358,8 @@ static uint32_t block_length(const struct diode_object *o, uint32_t block) {
 /* Source symbols of that block that are not zero by definition. */
 static uint16_t source_symbols(const struct diode_object *o, uint32_t block) {
     const uint32_t whole = block_length(o, block) + DIODE_BLOCK_CHECK;
-    return (uint16_t)((whole + o->symbol_size - 1u) / o->symbol_size);
+    uint32_t rest;
+    return (uint16_t)divided(whole + o->symbol_size - 1u, o->symbol_size, &rest);
 }
 
 /* Source symbol `symbol` of a block into `out`, which serves to compute the check before. */
@@ -425,7 +414,7 @@ static bool any_symbol(struct diode_sender *s, const struct diode_object *o, uin
 bool diode_symbol(struct diode_sender *s, const struct diode_object *o, uint32_t block, uint16_t symbol) {
     const struct header h = {.kind = DATA, .code = DIODE_PARITY ? ZFEC : REPEAT, .number = o->number,
                              .block = block, .symbol = symbol};
-    if (!any_symbol(s, o, block, symbol)) {
+    if (block >= o->blocks || symbol >= (DIODE_PARITY ? NUMBERS : o->k) || !any_symbol(s, o, block, symbol)) {
         return false;
     }
     if (o->compact && symbol < 256 && block < (uint32_t)1 << 24) {
@@ -445,13 +434,13 @@ static uint8_t *pack(uint8_t *out, uint64_t value) {
         *out = (uint8_t)value;
         return out + 1;
     }
-    while (width < 8 && value >> (8u * width)) {
-        width = (uint8_t)(2 * width);
+    for (uint64_t most = 0xFF; value > most; width = (uint8_t)(2 * width)) {
+        most = width == 4 ? UINT64_MAX : (width == 2 ? UINT32_MAX : 0xFFFF);
         mark++;
     }
     *out++ = mark;
-    for (uint8_t i = 0; i < width; i++) {
-        out[i] = (uint8_t)(value >> (8 * (width - 1 - i)));
+    for (uint8_t i = width; i-- > 0; value >>= 8) {
+        out[i] = (uint8_t)value;
     }
     return out + width;
 }
@@ -462,10 +451,7 @@ static uint8_t *pack_bytes(uint8_t *out, const uint8_t *bytes, uint16_t length) 
         *out++ = (uint8_t)(length >> 8);
     }
     *out++ = (uint8_t)length;
-    while (length--) {
-        *out++ = *bytes++;
-    }
-    return out;
+    return copied(out, bytes, length);
 }
 
 void diode_announce(struct diode_sender *s, const struct diode_object *o, bool is_void) {
@@ -491,6 +477,64 @@ void diode_announce(struct diode_sender *s, const struct diode_object *o, bool i
     put(p, length - 2u, 2);
     h.block = diode_crc32c(0, p, length); /* the tag */
     send_full(s, &h, length);
+}
+
+/* Records (wire 11) -------------------------------------------------------------------------------
+ *
+ * Each frame is a group of its own. In it a topic leaves out what it has in common with the one before,
+ * up to its last `/`. */
+
+static uint8_t shared(const struct diode_record *a, const struct diode_record *b) {
+    uint8_t same = 0, level = 0;
+    while (same < a->topic_length && same < b->topic_length && a->topic[same] == b->topic[same]) {
+        if (b->topic[same++] == '/') {
+            level = same;
+        }
+    }
+    return level;
+}
+
+static void send_records(struct diode_sender *s, struct diode_stream *stream, uint16_t length) {
+    const struct header h = {.kind = RECORD, .number = stream->number, .block = stream->group++,
+                             .symbol = stream->every ? 0x100 : 0};
+    send_full(s, &h, length);
+}
+
+enum diode_status diode_records(struct diode_sender *s, struct diode_stream *stream,
+                                const struct diode_record *records, uint8_t count) {
+    enum diode_status status = DIODE_DONE;
+    const struct diode_record *before = 0; /* in this frame */
+    uint16_t used = 0;
+    for (const struct diode_record *r = records; r < records + count; r++) {
+        const uint32_t length = (r->has_time ? 17u : 9u) + r->topic_length + r->payload_length;
+        if (r->topic_length == 0 || length > DIODE_PAYLOAD_MAX) {
+            status = DIODE_RECORD;
+            continue;
+        }
+        uint8_t common = before ? shared(before, r) : 0;
+        if (used + length - common > DIODE_PAYLOAD_MAX) {
+            send_records(s, stream, used);
+            used = common = 0;
+        }
+        uint8_t *out = payload(s) + used;
+        const unsigned sent = r->repeats < 7 ? r->repeats : 7u;
+        out[0] = (uint8_t)(0x80u | sent << 4 | (r->quality & 3u) << 1 | (r->retain ? 1u : 0u));
+        out[1] = common;
+        out[2] = (uint8_t)(r->topic_length - common);
+        put(out + 3, r->payload_length, 2);
+        put(out + 5, r->sequence, 4);
+        if (r->has_time) {
+            out[0] |= 8u;
+            put(out + 9, r->time, 8);
+        }
+        out = copied(out + (r->has_time ? 17 : 9), r->topic + common, out[2]);
+        used = (uint16_t)(copied(out, r->payload, r->payload_length) - payload(s));
+        before = r;
+    }
+    if (used) {
+        send_records(s, stream, used);
+    }
+    return status;
 }
 
 /* The order on air (wire 4.4) ---------------------------------------------------------------------
@@ -529,7 +573,9 @@ enum diode_status diode_open(struct diode_sender *s, struct diode_object *o) {
     o->pass = o->sent = o->first = 0;
     o->turn = o->place = o->since = 0;
     o->announced = false;
-    o->blocks = o->size / block_data(o) + (o->size % block_data(o) ? 1 : 0);
+    uint32_t rest;
+    o->blocks = divided(o->size, block_data(o), &rest);
+    o->blocks += rest != 0;
     sha256_begin(&hash);
     for (uint32_t at = 0; at < o->size;) {
         const uint32_t left = o->size - at;
@@ -553,8 +599,9 @@ enum diode_status diode_open(struct diode_sender *s, struct diode_object *o) {
 static uint16_t symbol_number(const struct diode_object *o, uint32_t block, uint16_t turn) {
     const uint16_t known = (uint16_t)(o->k - source_symbols(o, block)), count = (uint16_t)(o->n - known);
     const uint16_t there = (uint16_t)((DIODE_PARITY ? NUMBERS : o->k) - known);
-    /* passes repeat after at most `there` of them, which keeps the product small */
-    const uint32_t walk = ((o->pass % there) * count + turn) % there;
+    uint32_t walk;
+    divided(o->pass, there, &walk); /* passes repeat after `there` of them: a small product */
+    divided(walk * count + turn, there, &walk);
     return (uint16_t)(walk < (uint32_t)(o->k - known) ? walk : walk + known);
 }
 

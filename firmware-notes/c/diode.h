@@ -1,4 +1,4 @@
-/* A sender of small files for microcontrollers: the wire format of ../wire-format.md in C99.
+/* A sender of records and small files for microcontrollers: ../wire-format.md in C99.
  *
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
@@ -12,15 +12,14 @@
  *     diode_begin(&sender, &counts);             the first heartbeat
  *     diode_open(&sender, &object);              reads the content once, for its SHA-256
  *     while (diode_step(&sender, &object) == DIODE_MORE) { }       one frame each
+ *     diode_records(&sender, &stream, readings, count);            readings, without an object
  *     diode_heartbeat(&sender, DIODE_LAST, &counts);
  *
  * Two things are yours to keep, and the receiver relies on both (../firmware.md says how): an id that
  * no other sender has, and object numbers that are never used twice.
  *
- * Readings need no object: `diode_record` sends one in a frame (wire 11.5).
- *
- * What is not here: several records in a frame, parity for them, signatures, encryption, tagged frames (wire 3.9), the line `rs`, and
- * announcements of several frames (so names end at DIODE_PAYLOAD_MAX - 67 bytes).
+ * What is not here: signatures, encryption, tagged frames (wire 3.9), the line `rs`, parity of records
+ * (wire 11.3), and announcements of several frames (so names end at DIODE_PAYLOAD_MAX - 67 bytes).
  */
 
 #ifndef DIODE_H
@@ -55,6 +54,7 @@ enum diode_status {
     DIODE_GEOMETRY, /* k, n, symbol_size and size do not go together (wire 4.1) */
     DIODE_NUMBER,   /* object number 0 */
     DIODE_SOURCE,   /* `read` failed: the object has been announced void and will never be delivered */
+    DIODE_RECORD,   /* a record was left out: it has no topic, or does not fit into a frame */
 };
 
 /* Bytes for the line, in order. Blocks until they are taken: nothing is tried again. */
@@ -125,26 +125,32 @@ enum diode_status diode_open(struct diode_sender *s, struct diode_object *o);
 /* Send its next frame. DIODE_DONE when there was none left; DIODE_SOURCE is the end too. */
 enum diode_status diode_step(struct diode_sender *s, struct diode_object *o);
 
-/* One reading (wire 11.1). */
+/* A reading (wire 11.1). One for each topic: its sequence counts up with every new value. */
 struct diode_record {
-    uint32_t stream;      /* counts the starts of this sender; 0 where nothing counts them */
-    uint32_t sequence;    /* of this topic: 1, 2, ...; the same when it is sent again */
-    const uint8_t *topic; /* UTF-8 without control characters, '+' and '#' */
-    const uint8_t *value;
-    uint16_t length; /* of the value */
+    const uint8_t *topic; /* UTF-8, levels parted by `/`; no `+`, no `#`, no control characters */
     uint8_t topic_length;
-    uint8_t quality; /* 0 good, 1 uncertain, 2 bad */
-    uint8_t repeats; /* how often it was sent before */
-    bool every;      /* each one matters, in order; else the newest does */
-    bool retain;
-    bool has_time; /* `time` is known */
-    uint64_t time; /* nanoseconds since 1970 */
+    uint8_t quality;      /* 0 good, 1 uncertain, 2 bad */
+    uint8_t repeats;      /* how often this value was sent before */
+    bool retain;          /* to be given to whoever asks later */
+    bool has_time;        /* `time` is known */
+    uint16_t payload_length;
+    const uint8_t *payload;
+    uint32_t sequence;    /* from 1 on, of this topic */
+    uint64_t time;        /* nanoseconds since 1970 */
 };
 
-/* Send it, a frame of its own. False where it is too long, or is none. */
-bool diode_record(struct diode_sender *s, const struct diode_record *r);
+/* What records of one class go on in (wire 11.2). */
+struct diode_stream {
+    uint32_t number; /* higher after each start; 0 where nothing is kept over a restart */
+    uint32_t group;  /* frames sent in it */
+    bool every;      /* each record matters; else only the newest of a topic */
+};
 
-/* Single frames, for a schedule of your own. */
+/* Send records, as many in a frame as fit. DIODE_RECORD when one was left out that never fits. */
+enum diode_status diode_records(struct diode_sender *s, struct diode_stream *stream,
+                                const struct diode_record *records, uint8_t count);
+
+/* Single frames, for a schedule of your own. false: no such symbol, or `read` failed; nothing was sent. */
 void diode_announce(struct diode_sender *s, const struct diode_object *o, bool is_void);
 bool diode_symbol(struct diode_sender *s, const struct diode_object *o, uint32_t block, uint16_t symbol);
 

@@ -30,8 +30,8 @@ mkdir jobs
 for n in $(seq 50); do
   echo "payload $n" | fspl prepare -s seq -i - -- "$n" >"jobs/$(printf %02d "$n").fspl"
 done
-diode send -q jobs --no-bundle --passes 10 --redundancy 0% --to 'file:jobs.cap?rate=10M' \
-  --impair drop=30%,reorder=40,seed=3
+diode send -q jobs --no-bundle --passes 10 --redundancy 0% --to 'file:jobs.cap?rate=1M' \
+  --impair drop=30%,burst=300ms/3s,reorder=40,seed=${SEED:-3}
 head -c $(($(stat -c %s jobs.cap) / 10)) jobs.cap >first-pass.cap
 expect 3 diode recv first --from file:first-pass.cap --json >first.said
 late=$((50 - $(grep -c '"object_delivered"' first.said)))

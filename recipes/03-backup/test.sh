@@ -33,6 +33,17 @@ grep -q 'given up by its writer' failed.said || fail "$(cat failed.said)"
 [ ! -s 3.cap ] || fail "nothing should have been sent"
 mv away src
 
+# Once through, without a spool: pieces, and their list as the end of the stream.
+rm snapshot
+"$HERE/backup" src | diode send -q - --no-spool --name whole --abort-file failed --to file:whole.cap \
+  "${SPARE[@]}" --impair drop=5%,seed=1
+expect 0 diode recv pieces --from file:whole.cap -q >/dev/null
+expect 0 diode verify pieces/whole --against pieces/whole.mtree -q
+cat pieces/whole/* >whole.tar.zst.gpg
+mkdir from-pieces
+"$HERE/restore" from-pieces whole.tar.zst.gpg
+same src from-pieces
+
 # Over a serial line that loses, other writers of streams: dar, and borg.
 coupled line
 listen there streams --from "$RX" --count 2

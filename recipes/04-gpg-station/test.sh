@@ -10,6 +10,17 @@ gpg --batch --quiet --passphrase '' --quick-generate-key 'Station <station@examp
 gpg --armor --export >office/station.asc
 printf '*.txt 1000\n' >station/policy
 
+# Without a policy requests wait, and somebody is asked.
+mv station/policy kept
+printf 'evil \033[2J\n' >station/harmless; printf 'other\n' >station/other
+(cd station && "$HERE/sign" harmless out && "$HERE/sign" other out) >waits.said
+printf 'yes\nno\n' | (cd station && "$HERE/ask" out) >asked.said
+grep -q 'evil ^\[\[2J' asked.said || fail "control characters should be shown: $(cat -v asked.said)"
+[ "$(ls station/out)" = harmless.sig ] || fail "signed: $(ls station/out)"
+[ -z "$(ls station/pending)" ] || fail "still waiting: $(ls station/pending)"
+rm station/out/harmless.sig
+mv kept station/policy
+
 # Requests in.
 coupled in
 listen station station/in --from "$RX" --on-delivery "$HERE/sign {path} $WORK/station/out" --hook-folder station --count 3
@@ -31,7 +42,7 @@ office=$process
 sed "s|^to = .*|to = \"$TX\"\nimpair = \"$IMPAIR\"|" "$HERE/station-out.toml" >station/station-out.toml
 (cd station && exec diode run station-out.toml --json >"$WORK/out.said" 2>&1) &
 out=$!
-started+=($out)
+started+=("$out")
 heard $office
 until_true 60 grep -q '"skipped".*hidden.sig.*not allowed' out.said
 until_true 60 grep -q '"skipped".*secret.key.*not allowed' out.said

@@ -4,10 +4,11 @@
  *     begin | beat CODE  UPTIME INTERVAL RATE QUEUE PASS PASSES
  *     object NUMBER SYMBOL_SIZE K N PASSES DEPTH ANNOUNCE COMPACT TIME|- NAME CONTENT [FAILS_AT]
  *     frames SENT | send [MOST] | announce VOID | symbol BLOCK SYMBOL
- *     record STREAM SEQUENCE QUALITY REPEATS EVERY RETAIN TIME|- TOPIC VALUE
+ *     reading TOPIC PAYLOAD SEQUENCE REPEATS QUALITY RETAIN TIME|-
+ *     records STREAM GROUP EVERY                  with the readings since the last time
  *     cobs FRAME | crc BYTES
  *
- * Each answer is bytes, a space and a status. `send` stops after MOST frames, or a million.
+ * A CONTENT of the form zeros:SIZE is what it says. Each answer is bytes, a space and a status. `send` stops after MOST frames, or a million.
  */
 
 #include <inttypes.h>
@@ -17,7 +18,7 @@
 
 #include "diode.h"
 
-enum { WORDS = 16, LONGEST = 1 << 20 };
+enum { WORDS = 16, LONGEST = 1 << 20, READINGS = 64 };
 
 struct content {
     uint8_t *bytes;
@@ -37,7 +38,11 @@ static bool read_content(void *source, uint32_t offset, uint8_t *out, uint16_t l
     if (offset > c->size || length > c->size - offset) {
         abort();
     }
-    memcpy(out, c->bytes + offset, length);
+    if (c->bytes) {
+        memcpy(out, c->bytes + offset, length);
+    } else {
+        memset(out, 0, length);
+    }
     return offset + length <= c->fails_at;
 }
 
@@ -63,6 +68,9 @@ static struct diode_sender sender;
 static struct diode_object object;
 static struct content content;
 static uint8_t *name;
+static struct diode_record readings[READINGS];
+static uint8_t *held[2 * READINGS];
+static uint8_t count;
 
 static struct diode_counts counts(char **w) {
     const struct diode_counts c = {(uint32_t)number(w[0]), (uint32_t)number(w[1]), (uint32_t)number(w[2]),
@@ -96,7 +104,11 @@ static enum diode_status new_object(char **w, int words) {
     object.time = number(w[9]);
     object.name = name = from_hex(w[10], &length);
     object.name_length = (uint16_t)length;
-    content.bytes = from_hex(w[11], &content.size);
+    content.bytes = NULL;
+    content.size = (uint32_t)number(w[11] + 6);
+    if (strncmp(w[11], "zeros:", 6) != 0) {
+        content.bytes = from_hex(w[11], &content.size);
+    }
     content.fails_at = words > 12 ? (uint32_t)number(w[12]) : UINT32_MAX;
     object.size = content.size;
     object.read = read_content;
@@ -116,27 +128,32 @@ static enum diode_status send(uint64_t most) {
     return status;
 }
 
-static int record(char **w) {
-    uint32_t topic_length, length;
-    uint8_t *topic = from_hex(w[8], &topic_length), *value = from_hex(w[9], &length);
-    struct diode_record r;
-    memset(&r, 0xA5, sizeof r);
-    r.stream = (uint32_t)number(w[1]);
-    r.sequence = (uint32_t)number(w[2]);
-    r.quality = (uint8_t)number(w[3]);
-    r.repeats = (uint8_t)number(w[4]);
-    r.every = number(w[5]) != 0;
-    r.retain = number(w[6]) != 0;
-    r.has_time = w[7][0] != '-';
-    r.time = number(w[7]);
-    r.topic = topic;
-    r.topic_length = (uint8_t)topic_length;
-    r.value = value;
-    r.length = (uint16_t)length;
-    const bool sent = diode_record(&sender, &r);
-    free(topic);
-    free(value);
-    return !sent;
+static void new_reading(char **w) {
+    struct diode_record *r = readings + count;
+    uint32_t length;
+    memset(r, 0xA5, sizeof *r);
+    r->topic = held[2 * count] = from_hex(w[1], &length);
+    r->topic_length = (uint8_t)length;
+    r->payload = held[2 * count + 1] = from_hex(w[2], &length);
+    r->payload_length = (uint16_t)length;
+    r->sequence = (uint32_t)number(w[3]);
+    r->repeats = (uint8_t)number(w[4]);
+    r->quality = (uint8_t)number(w[5]);
+    r->retain = number(w[6]) != 0;
+    r->has_time = strcmp(w[7], "-") != 0;
+    r->time = (uint64_t)strtoll(w[7], NULL, 10);
+    count++;
+}
+
+static enum diode_status send_readings(char **w) {
+    struct diode_stream stream = {(uint32_t)number(w[1]), (uint32_t)number(w[2]), number(w[3]) != 0};
+    const enum diode_status status = diode_records(&sender, &stream, readings, count);
+    while (count) {
+        count--;
+        free(held[2 * count]);
+        free(held[2 * count + 1]);
+    }
+    return status;
 }
 
 static int obey(char **w, int words) {
@@ -150,8 +167,6 @@ static int obey(char **w, int words) {
         diode_heartbeat(&sender, (uint8_t)number(w[1]), &c);
     } else if (strcmp(w[0], "object") == 0) {
         return (int)new_object(w, words);
-    } else if (strcmp(w[0], "record") == 0) {
-        return record(w);
     } else if (strcmp(w[0], "frames") == 0) {
         sender.frames = number(w[1]);
     } else if (strcmp(w[0], "send") == 0) {
@@ -160,6 +175,10 @@ static int obey(char **w, int words) {
         diode_announce(&sender, &object, number(w[1]) != 0);
     } else if (strcmp(w[0], "symbol") == 0) {
         return !diode_symbol(&sender, &object, (uint32_t)number(w[1]), (uint16_t)number(w[2]));
+    } else if (strcmp(w[0], "reading") == 0) {
+        new_reading(w);
+    } else if (strcmp(w[0], "records") == 0) {
+        return (int)send_readings(w);
     } else {
         uint32_t length;
         uint8_t *bytes = from_hex(w[1], &length);
