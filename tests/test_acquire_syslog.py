@@ -47,9 +47,9 @@ class Taken:
 
 def heard(text, send, count):
     source = syslog.Source(endpoint.parse(text, PORTS))
-    with source._bound() as one:
+    source.prepare()
+    with source.listening as one:
         send(one.getsockname())
-        source._bound = lambda: one
         taken = Taken(count)
         with pytest.raises(Enough):
             source.run(taken)
@@ -83,7 +83,7 @@ def test_where_it_cannot_listen(tmp_path):
         syslog.Source(endpoint.parse("syslog:/nowhere/log", PORTS))
     (tmp_path / "log").write_text("a file")
     with pytest.raises(CarrierError):
-        syslog.Source(endpoint.parse(f"syslog:{tmp_path}/log", PORTS))._bound()
+        syslog.Source(endpoint.parse(f"syslog:{tmp_path}/log", PORTS)).prepare()
 
 
 def test_what_was_read_goes_out_as_it_came_and_the_rest_as_messages():

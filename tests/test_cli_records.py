@@ -14,7 +14,13 @@ import pytest
 from brokers import Broker, Client, retained
 from cli import Shell, wait_until
 from ptys import socat_line
+from records import SLOW, reading
 from services import Ends
+
+from diode import line
+from diode.outflow import Outflow
+from diode.plan import Settings
+from diode.transmitter import Transmitter
 
 
 @pytest.fixture
@@ -115,18 +121,18 @@ def test_what_was_not_repeated_yet_goes_on_at_the_next_start(shell):
 
 
 def test_a_capture_that_begins_in_the_middle_gives_what_it_has(shell):
-    lines = b"".join(b"log/a %d\n" % n for n in range(40))
-    options = ("--every", "log/#", "--state", "s", "--to", "file:whole")
-    sender = sending(shell, lines, *options)
-    wait_until((shell.folder / "whole").exists)
-    wait_until(lambda: (shell.folder / "whole").stat().st_size > 900)
-    sender.send_signal(signal.SIGINT)
-    shell.finish(sender)
-    whole = (shell.folder / "whole").read_bytes()
-    (shell.folder / "part").write_bytes(whole[300:])
+    outflow = Outflow(7, Settings(), SLOW, streams=(1, 1))
+    transmitter = Transmitter(7, Settings(), SLOW, records=outflow)
+    transmitter.first(0.0)
+    for number in range(60):
+        outflow.every(reading("log/a", b"%d" % number, sequence=number + 1), number, 0.0)
+    pieces = []
+    while (frames := transmitter.next(1.0)) is not None:
+        pieces += line.encoder("cobs").encode(frames).pieces()
+    (shell.folder / "part").write_bytes(b"".join(piece.tobytes() for piece in pieces[3:]))
     ran = shell.run("recv", "in", "--records-to", "-", "--from", "file:part")
-    numbers = [int(json.loads(line)["payload"]) for line in ran.out.splitlines()]
-    assert numbers == list(range(numbers[0], 40))
+    numbers = [int(json.loads(text)["payload"]) for text in ran.out.splitlines()]
+    assert numbers == list(range(numbers[0], 60))
     assert numbers[0] > 0
     assert f"records 1 to {numbers[0]} of log/a" in ran.err
 
@@ -327,8 +333,8 @@ def test_a_receiver_that_is_killed_again_and_again(shell, ends):
             both.receiver.start()
     come_to(count - 1)
     there = payloads()
-    assert sorted(set(there)) == list(range(count))
-    assert there == sorted(there)
+    assert list(dict.fromkeys(there)) == list(range(count))  # the first time, in order
+    assert len(there) <= count + 3 * 10
     assert not both.receiver.events("record_gap")
 
 

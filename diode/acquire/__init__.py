@@ -48,8 +48,18 @@ class Acquirer(Protocol):
     kept: tuple[int, ...]
     """Descriptors that it needs."""
 
+    def prepare(self) -> None:
+        """Open, in its process and before that is confined, what cannot be opened later."""
+
     def run(self, gathering: Gathering) -> None:
         """Read until there is nothing more. Runs confined, in a process of its own."""
+
+
+class Ready:
+    """A source that needs nothing before it is confined."""
+
+    def prepare(self) -> None:
+        """Nothing."""
 
 
 def acquirer(text: str) -> tuple[Endpoint, Acquirer]:

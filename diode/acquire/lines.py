@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from diode import confine
+from diode.acquire import Ready
 from diode.errors import UsageError
 from diode.objects import escape
 from diode.record import QUALITIES
@@ -194,7 +195,7 @@ def _quality(given: Any) -> int:
     return QUALITIES.index(given)
 
 
-class Source:
+class Source(Ready):
     """Standard input."""
 
     kept = (0,)

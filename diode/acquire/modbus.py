@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diode.acquire import NETWORK, needed
+from diode.acquire import NETWORK, Ready, needed
 from diode.errors import UsageError
 from diode.objects import escape
 from diode.record import BAD, GOOD
@@ -46,7 +46,7 @@ class Point:
     bad: bool = False
 
 
-class Source:
+class Source(Ready):
     """Polls one device."""
 
     kept = ()

@@ -14,7 +14,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from diode.acquire import NETWORK, needed
+from diode.acquire import NETWORK, Ready, needed
 from diode.broker import begin, connection
 from diode.topics import Patterns
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diode.service.gathering import Gathering
 
 
-class Source:
+class Source(Ready):
     """Subscribes, and stays subscribed."""
 
     kept = ()

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from diode import opcua
-from diode.acquire import NETWORK, SLOWEST, needed
+from diode.acquire import NETWORK, SLOWEST, Ready, needed
 from diode.errors import UsageError
 from diode.objects import escape
 from diode.record import BAD, GOOD, UNCERTAIN
@@ -35,7 +35,7 @@ NAMESPACES = "i=2255"
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f+#/]")
 
 
-class Source:
+class Source(Ready):
     """Subscribes, and stays subscribed."""
 
     kept = ()

@@ -76,12 +76,15 @@ class Source:
                 )
             self.bounds = confine.Bounds(sends=False, own=(folder,), network=True)
 
+    def prepare(self) -> None:
+        """Listen: a confined process makes no sockets in folders."""
+        self.listening = self._bound()
+
     def run(self, gathering: Gathering) -> None:
-        with self._bound() as listening:
-            while True:
-                message = listening.recv(LONGEST).rstrip(b"\r\n\0")
-                topic, at = parsed(message)
-                gathering.put(topic, message, time=time.time_ns() if at is None else at)
+        while True:
+            message = self.listening.recv(LONGEST).rstrip(b"\r\n\0")
+            topic, at = parsed(message)
+            gathering.put(topic, message, time=time.time_ns() if at is None else at)
 
     def _bound(self) -> socket.socket:
         place = self._place

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from diode import confine
+from diode.acquire import Ready
 from diode.acquire.lines import FORMATS, Lines
 from diode.errors import UsageError
 
@@ -24,7 +25,7 @@ LOOK = 0.1
 _PIECE = 1 << 16
 
 
-class Source:
+class Source(Ready):
     """Follows one file."""
 
     kept = ()

@@ -75,7 +75,9 @@ class Asked:
 def _process(work: Callable[[Channel], None], source: Any, sandbox: str) -> Process:
     from diode.service.record_process import Process
 
-    return Process("diode-records", work, source.bounds, sandbox, source.kept)
+    return Process(
+        "diode-records", work, source.bounds, sandbox, source.kept, before=source.prepare
+    )
 
 
 def _work(run: Callable[[Any], None], every: tuple[str, ...], channel: Channel) -> None:

@@ -147,28 +147,30 @@ class Process:
         bounds: confine.Bounds,
         sandbox: str,
         kept: Collection[int] = (),
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         """To be made before there are threads, carriers and keys. Raises DiodeError.
 
         name: 15 characters at most. work: what it does, until it ends. kept: descriptors that it
-        needs; 0 is standard input. sandbox: auto, required or off.
+        needs; 0 is standard input. sandbox: auto, required or off. before: done in the process
+        before it is confined.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MOST)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self.number = os.fork()
             if self.number == 0:
                 ours.close()
-                _supervise(theirs, name, work, bounds, sandbox, kept)
+                _supervise(theirs, name, before, work, bounds, sandbox, kept)
         except OSError as error:
             raise DiodeError(
                 f"no process can be started for records: {error.strerror}",
                 hint="see the limits: ulimit -u, or TasksMax= of the service",
             ) from error
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
             theirs.close()
         self.channel = Channel(ours)
 
@@ -194,6 +196,7 @@ def said(error: BaseException) -> str:
 def _supervise(
     link: socket.socket,
     name: str,
+    before: Callable[[], None],
     work: Callable[[Channel], None],
     bounds: confine.Bounds,
     sandbox: str,
@@ -209,7 +212,7 @@ def _supervise(
             began = time.monotonic()
             number = os.fork()
             if number == 0:
-                _work(link, work, bounds, sandbox)
+                _work(link, before, work, bounds, sandbox)
             _, status = os.waitpid(number, 0)
             if os.waitstatus_to_exitcode(status) == 0 or _abandoned(link, 0.0):
                 break
@@ -232,12 +235,17 @@ def _abandoned(link: socket.socket, seconds: float | None = None) -> bool:
 
 
 def _work(
-    link: socket.socket, work: Callable[[Channel], None], bounds: confine.Bounds, sandbox: str
+    link: socket.socket,
+    before: Callable[[], None],
+    work: Callable[[Channel], None],
+    bounds: confine.Bounds,
+    sandbox: str,
 ) -> NoReturn:
     channel, code = Channel(link), 1
     try:
         confine.no_core()
         os.umask(confine.STRICT_UMASK)
+        before()
         if sandbox != "off":
             done = confine.confine(bounds)
             if sandbox == "required":
