@@ -44,7 +44,8 @@ def test_identity_is_drawn_once(folder: Path) -> None:
         assert second.reserve(2) == 5
     secret = base64.b64encode(first.secret).decode()
     assert second.secret == first.secret
-    assert held(folder) == {"sender": sender, "number": 6, "frames": 1000, "secret": secret}
+    counts = {"number": 6, "frames": 1000, "streams": 0}
+    assert held(folder) == {"sender": sender, **counts, "secret": secret}
     assert folder.stat().st_mode & 0o077 == 0
     assert (folder / "sender.json").stat().st_mode & 0o177 == 0
 
@@ -62,7 +63,29 @@ def test_reserving_nothing_still_keeps_the_identity(folder: Path) -> None:
         assert first.reserve(0) == 1
         sender = first.sender
         secret = base64.b64encode(first.secret).decode()
-    assert held(folder) == {"sender": sender, "number": 0, "frames": 0, "secret": secret}
+    counts = {"number": 0, "frames": 0, "streams": 0}
+    assert held(folder) == {"sender": sender, **counts, "secret": secret}
+
+
+def test_streams_of_records_are_never_used_twice(folder: Path) -> None:
+    with SenderState(str(folder)) as first:
+        assert [first.begin_stream(), first.begin_stream()] == [1, 2]
+        sender = first.sender
+    with SenderState(str(folder)) as second:
+        assert second.begin_stream() == 3
+        second._identity.streams = LAST_NUMBER
+        assert second.begin_stream() == 1
+        assert second.sender != sender  # as with numbers
+
+
+def test_a_state_from_before_there_were_streams(folder: Path) -> None:
+    with SenderState(str(folder)) as first:
+        first.reserve(1)
+        sender = first.sender
+    path = folder / "sender.json"
+    path.write_text(path.read_text().replace(',"streams":0', ""))
+    with SenderState(str(folder)) as second:
+        assert (second.sender, second.begin_stream()) == (sender, 1)
 
 
 def test_number_is_durable_before_it_may_be_used(
