@@ -334,7 +334,7 @@ def test_a_receiver_that_is_killed_again_and_again(shell, ends):
     come_to(count - 1)
     there = payloads()
     assert list(dict.fromkeys(there)) == list(range(count))  # the first time, in order
-    assert len(there) <= count + 3 * 10
+    assert len(there) <= count + 3 * 20  # what was under way to the file at each kill
     assert not both.receiver.events("record_gap")
 
 

@@ -77,6 +77,7 @@ def test_records_are_stored_once_over_a_restart(server):
     new = Reading(1, b"t", b"2", sequence=2)
     wait_until(lambda: publish(sink, [new]), 60)
     assert stored(port, "P")[-1][1] == b"2"
+    sink._apart.run(sink._client.close(), 20)
 
 
 def test_subjects():

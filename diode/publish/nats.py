@@ -51,6 +51,7 @@ class Sink:
             raise UsageError(f"{place.shown}: streams and subjects have no spaces and wildcards")
         self._secret = place.secret()
         self._apart = Apart()
+        self._client: Any = None
         self._context: Any = None
 
     def open(self, say: Callable[[str, bool], object]) -> None:
@@ -93,12 +94,17 @@ class Sink:
             error_cb=_quiet,
             **more,
         )
-        self._say(f"{place.shown}: connected", False)
         context = client.jetstream(timeout=10)
         try:
-            await context.stream_info(self._stream)
-        except NotFoundError:
-            await context.add_stream(name=self._stream, subjects=[f"{self._prefix}.>"])
+            try:
+                await context.stream_info(self._stream)
+            except NotFoundError:
+                await context.add_stream(name=self._stream, subjects=[f"{self._prefix}.>"])
+        except BaseException:
+            await client.close()
+            raise
+        self._client = client
+        self._say(f"{place.shown}: connected", False)
         return context
 
 
