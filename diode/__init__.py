@@ -17,6 +17,8 @@ Layers, one file each, pure (no input, no output, time is an argument):
     keytext        keys as lines of text            cipher      blocks under a cipher
     bucket         a share of the time              tag         frames that need a key
     slots          frames of one size               limits      bounds on what is held
+    record         readings and their bytes         record_group  parity across their frames
+    topics         names of readings                endpoint    where they come from and go to
     mtree          what a folder has in it, as text
 
     schedule       the order on air                 collector   symbols until a block is whole
@@ -27,6 +29,7 @@ Layers, one file each, pure (no input, no output, time is an argument):
     transmitter    objects in, frames out           admission   who may come in
     constant_rate  idle frames in its pauses        keyring     those whose keys are known
     ahead          work beside the sending          identities  what is encrypted for us
+    outflow        records, and when again          inflow      records, in order or as gaps
                                                     reception   what of a sender was lost
     inspection     what a capture holds             receiver    frames in, events out
 
@@ -36,11 +39,14 @@ Families, one folder each, members chosen by a name in a table:
     modem        bell103, bell202, fsk,             carrier      serial, udp, file, pipe,
                  robust, telephone, cable                        wav, pcm, audio, impaired
     source       files, folder, stream              sink         folder, stream, store
+    acquire      lines, tail, mqtt, syslog,         publish      lines, mqtt, syslog, sqlite,
+                 opcua, modbus                                   opcua, prometheus, nats
     doctor       udp
 
 A receiver is two processes (carrier/separate.py): one reads the carrier and has no files, the
-other one does all the rest and has no carrier. With a store there is one more (sink/uploader.py),
-the only one with a network.
+other one does all the rest and has no carrier. With a store there is one more (sink/uploader.py).
+Each source and each sink of records is one, too (service/record_process.py). Only these have a
+network.
 
 and `service` (loops that join core and families) and `cli` (one module a verb).
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from diode.frame import I64, U8
     from diode.objects import Manifest
+    from diode.record import Record
 
 
 class Key(NamedTuple):
@@ -148,6 +149,28 @@ class GapSeen:
     last: int
 
 
+@dataclass(frozen=True, slots=True)
+class RecordsHeard:
+    """Records that are new, of `latest`, or next in order, of `every`."""
+
+    sender: int
+    class_: int
+    """record.LATEST or EVERY."""
+    stream: int
+    records: list[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordGap:
+    """Records of a topic of `every` that are waited for no longer, by their numbers."""
+
+    sender: int
+    stream: int
+    topic: bytes
+    first: int
+    last: int
+
+
 Event = (
     SenderHeard
     | ObjectAnnounced
@@ -163,4 +186,6 @@ Event = (
     | FrameRejected
     | SenderFellSilent
     | GapSeen
+    | RecordsHeard
+    | RecordGap
 )

@@ -83,6 +83,7 @@ class Reject(enum.StrEnum):
     KIND = "kind"
     INDEX = "index"  # block or symbol number outside the object's geometry
     MANIFEST = "manifest"  # an announcement that cannot be read or contradicts itself
+    RECORD = "record"  # a record that breaks a rule of the format
     CODE = "code"  # an announcement of an object in a code that is not installed here
     LIMIT = "limit"  # over a configured limit
     CONFLICT = "conflict"  # a second, different manifest for a number already in use

@@ -92,6 +92,10 @@ BUNDLE_SECONDS = 10.0
 """Seconds of line time that a bundle may take at most."""
 BUNDLE_SHARE = 8
 """Part of a bundle up to which a file is a small one: beyond, it can bear a manifest of its own."""
+RECORD_SECONDS = 0.25
+"""Seconds of line time that one record may take, and"""
+RECORD_BYTES = 256
+"""bytes that it may have in any case, where frames are that long."""
 COMPACT_RATE = 2_000_000
 """Lines up to this many bytes/s use compact frames; above, 12 bytes no longer count."""
 
@@ -317,6 +321,14 @@ def bundle_room(settings: Settings, link: Link) -> int:
     if not settings.bundle:
         return 0
     return int(min(BUNDLE_BYTES, (link.rate or math.inf) * BUNDLE_SECONDS))
+
+
+def longest_record(link: Link) -> int:
+    """Bytes that one record may have there, with its topic: what its frame takes in line time is
+    what all others wait for.
+    """
+    fair = math.inf if link.rate is None else max(RECORD_BYTES, link.rate * RECORD_SECONDS)
+    return int(min(link.max_frame - frame.HEADER - frame.CHECK, fair))
 
 
 def announcement_room(settings: Settings, link: Link) -> int:

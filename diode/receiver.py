@@ -1,6 +1,7 @@
 """The receiving core: checked frames in, events out. No file, no socket, no clock of its own.
 
-    rows -> kinds -> manifests  -> Admission -> ObjectAnnounced, ObjectVoided, ObjectQuarantined
+    rows -> kinds -> records    -> Inflow -> RecordsHeard, RecordGap
+                  -> manifests  -> Admission -> ObjectAnnounced, ObjectVoided, ObjectQuarantined
                   -> heartbeats -> loss counts, SenderFellSilent
                   -> data       -> Collector -> BlockRecovered … ObjectCompleted
                                 -> orphans, until the manifest comes
@@ -43,6 +44,7 @@ from diode.events import (
 )
 from diode.frame import Kind, Reject
 from diode.incoming import Incoming
+from diode.inflow import Inflow
 from diode.limits import Limits
 from diode.objects import Status
 from diode.orphans import Orphans, Part
@@ -67,8 +69,14 @@ class Receiver:
         gate: Gate | None = None,
         opener: Opener | None = None,
         tags: Tags | None = None,
+        *,
+        records: bool = False,
     ) -> None:
+        """records: whether they are wanted; counted as frames of an unknown kind otherwise."""
         self.limits = limits or Limits()
+        self.records = Inflow(self._reject)
+        self._kinds = {Kind.DATA, Kind.MANIFEST, Kind.HEARTBEAT, Kind.IDLE}
+        self._kinds |= {Kind.RECORD} if records else set()
         self.quarantine = Quarantine(self.limits.quarantined)
         self._admission = Admission(
             self.limits, gate or Anyone(), opener or NoIdentity(), self._reject
@@ -119,6 +127,11 @@ class Receiver:
         for reception in self._heard:
             reception.settle(self.frames, now)
         self._heard.clear()
+        return self._drain()
+
+    def tick(self, now: float) -> list[Event]:
+        """What time alone brings about: records that are waited for no longer."""
+        self._events += self.records.tick(now)
         return self._drain()
 
     def restore(self, key: Key, block: int, numbers: I64, symbols: U8) -> list[Event]:
@@ -239,7 +252,7 @@ class Receiver:
             chosen = rows if mask.all() else rows[mask]
             if kind == Kind.COMPACT:
                 data.append((chosen, True))
-            elif kind not in (Kind.DATA, Kind.MANIFEST, Kind.HEARTBEAT, Kind.IDLE):
+            elif kind not in self._kinds:
                 self._reject(Reject.KIND, len(chosen), f"kind {kind}")
             elif length < frame.HEADER + frame.CHECK:
                 self._reject(Reject.LENGTH, len(chosen))
@@ -248,7 +261,11 @@ class Receiver:
             elif kind == Kind.MANIFEST:
                 self._take_manifests(chosen)
             elif kind == Kind.IDLE:
-                self._take_idle(chosen)
+                self.idle += len(chosen)
+                self._count(chosen)
+            elif kind == Kind.RECORD:
+                self._count(chosen)
+                self._events += self.records.take(chosen, self._now)
             else:
                 self._take_heartbeats(chosen)
 
@@ -267,10 +284,9 @@ class Receiver:
 
     # Heartbeats and manifests ---------------------------------------------------------------
 
-    def _take_idle(self, rows: U8) -> None:
-        """Idle frames count, by their sequence, and that is all."""
+    def _count(self, rows: U8) -> None:
+        """Frames count by their sequence, of idle ones nothing else does."""
         parsed = frame.parse_full(rows)
-        self.idle += len(rows)
         for sender in _different(parsed.sender):
             self._reception(sender).heard(parsed.sequence[parsed.sender == sender])
 

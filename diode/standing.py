@@ -41,6 +41,10 @@ class Standing(OnAir):
 
     def wake_at(self) -> float:
         """When there is something to say though nothing is to be sent, in `step`'s time."""
+        return min(self._beat_at, self._transmitter.wake_at())
+
+    @property
+    def _beat_at(self) -> float:
         return self._last_beat + self._heartbeat
 
     def step(self, now: float) -> Frames | None:
@@ -73,7 +77,7 @@ class Standing(OnAir):
     def _beat(self, now: float) -> Frames | None:
         """A heartbeat if one is due, by what was sent or by the clock."""
         beat = self._transmitter.heartbeat(now)
-        if beat is None and now >= self.wake_at():
+        if beat is None and now >= self._beat_at:
             beat = self._transmitter.heartbeat(now, due=True)
         if beat is not None:
             self._last_beat = now

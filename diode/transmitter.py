@@ -1,17 +1,17 @@
 """The sending core: objects and a clock in, batches of frames out. No socket, no port.
 
-    objects ─> flows ─┬─ Traffic: passes, groups ─┐
+    records ─> Outflow ───────────────────────────┐
+    objects ─> flows ─┬─ Traffic: passes, groups ─┤
                       ├─ Traffic                  ├─ Precedence ─> frames, numbered and checked
                       └─ carousel ────────────────┘
 
-The objects queued are sent in passes by the flow that they belong to (traffic.py); whose frames
-come next is a matter of priorities and shares (flow.py). Frames are handed out in slices
-of at most `SLICE_BYTES`; numbering and checks come last, when the order is final. Objects that
-have been sent as often as planned are retired at once, or go to the carousel before.
+Records go first (outflow.py). Objects are sent in passes by the flow that they belong to
+(traffic.py), and whose frames come next is a matter of priorities and shares (flow.py). Frames are
+handed out in slices of at most `SLICE_BYTES`; numbering and checks come last, when the order is
+final. Objects that have been sent as planned are retired, or go to the carousel before.
 
-A source can fail: it cannot be read, or it changed after it was announced. Its object is then
-announced void, as often as a manifest needs to be sure, and leaves the queue; a
-receiver never delivers it.
+A source can fail: it cannot be read, or has changed. Its object is then announced void, as often
+as a manifest needs to be sure, and leaves the queue; a receiver never delivers it.
 
 The sender never knows what arrived. Its words are "sent" and "passes".
 """
@@ -42,6 +42,7 @@ from diode.flow import NOTHING_KEPT, ROUND, Flow, Precedence
 from diode.frame import Beat, Frames
 from diode.group import Spare
 from diode.objects import Status
+from diode.outflow import NoRecords
 from diode.plan import Link, Settings
 from diode.sent import ObjectRetired, ObjectSent, PassSent, SourceFailed
 from diode.tag import Untagged
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from diode.frame import U8
     from diode.group import Place
     from diode.objects import Manifest
+    from diode.outflow import Outflow
     from diode.sent import Sent
     from diode.tag import Tagger
 
@@ -87,12 +89,13 @@ class Transmitter:
         depth: int = 1,
         flows: Sequence[Flow] = (Flow(""),),
         carousel: Carousel = NOTHING_KEPT,
+        records: Outflow | NoRecords | None = None,
     ) -> None:
         """frames_before: frames this sender id has ever sent, so that the count goes on.
 
         tagger: what its `extra` bytes a frame are, `link` must know of.
         ahead: how the next `depth` groups of a flow are assembled while one is sent. coder:
-        computes their parity.
+        computes their parity. records: go before all objects.
         """
         self.sender = sender
         self._signer = signer or Unsigned()
@@ -100,6 +103,7 @@ class Transmitter:
         self._tagger = tagger or Untagged()
         self.settings = dataclasses.replace(settings, cipher=self._encloser.cipher)
         self.link = link
+        self.records = records or NoRecords()
         self.lanes: U8 = np.zeros(0, np.uint8)
         """Which lane of the link each frame of the last step goes on, (frames,)."""
         self._on_lanes = np.zeros(max(link.lanes) + 1, np.int64)
@@ -143,14 +147,12 @@ class Transmitter:
 
         passes_done: passes of it that an earlier run has sent, of the same content.
         """
-        traffic = self._traffic[flow]
-        kept = not self._carousel.empty  # it is sent more often than planned then
-        settings = dataclasses.replace(traffic.settings, passes=0) if kept else traffic.settings
+        traffic, settings = self._traffic[flow], self._traffic[flow].settings
+        if not self._carousel.empty:  # it is sent more often than planned then
+            settings = dataclasses.replace(settings, passes=0)
         manifest = describe(source, settings, self.link)
-        symbols, check = self._announcement(number, manifest)
-        outgoing = Outgoing(
-            number, source, manifest.geometry, manifest, symbols, check, passes_done
-        )
+        closed = self._announcement(number, manifest)
+        outgoing = Outgoing(number, source, manifest.geometry, manifest, *closed, passes_done)
         self._highest = max(self._highest, number)
         self.progress.objects += 1
         if 0 < traffic.settings.passes <= passes_done:  # only what is kept of it is left
@@ -194,9 +196,9 @@ class Transmitter:
         run the last heartbeat comes out once; after that None.
         """
         if self._started_at is None:
-            if order := self._order():
-                order[0].prepare()  # before the line is first used, not while it waits
-                self._see(order[0])
+            for traffic in self._order()[:1]:
+                traffic.prepare()  # before the line is first used, not while it waits
+                self._see(traffic)
             return self.first(now)
         frames = self.heartbeat(now)
         frames = self.next(now) if frames is None else frames
@@ -209,7 +211,8 @@ class Transmitter:
     @property
     def empty(self) -> bool:
         """Whether nothing is left to send."""
-        return not self._voiding and all(traffic.empty for traffic in self._everything)
+        everything = (*self._everything, self.records)
+        return not self._voiding and all(one.empty for one in everything)
 
     def first(self, now: float) -> Frames:
         """The first heartbeat of a run."""
@@ -243,11 +246,12 @@ class Transmitter:
         return self._beat(now, Beat.LAST)
 
     def wake_at(self) -> float:
-        """Frames never fail to come before the end."""
-        return 0.0
+        """When records are due."""
+        return self.records.wake_at()
 
     def stop(self) -> None:
         """Send nothing more but what is void now, and the last heartbeat."""
+        self.records.stop()
         queued = [outgoing for traffic in self._everything for outgoing in traffic.objects]
         for traffic in self._everything:
             traffic.stop()
@@ -287,6 +291,8 @@ class Transmitter:
         """
         if self.link.rate:  # few enough that a stop, a heartbeat, what is more urgent, is prompt
             room = max(1, min(room, int(self.link.rate * SLICE_SECONDS)))
+        if (due := self.records.take(self._now, room)) is not None:
+            return self._stamped(*due)
         self._let_go()
         while not self._voiding and (order := self._order()):
             # What is being assembled lets others go first; only when all are is one waited for.
@@ -372,9 +378,9 @@ class Transmitter:
     def _beat(self, now: float, beat: Beat) -> Frames:
         """A heartbeat on every lane."""
         assert self._started_at is not None
-        self._since_heartbeat = 0
         rate, progress = self.link.rate or 0, self.progress
         queued = sum(self.queued.values())
+        self._since_heartbeat = 0
         rows = heartbeat_rows(
             self.sender,
             self._highest,

@@ -528,7 +528,7 @@ def frame_vectors() -> None:
     )
     vector("frame-version", "a later version", "7", "reject-version", full(1, body, version=2))
     vector("frame-kind-unassigned", "kind 9", "7", "reject-kind", full(9, body))
-    vector("frame-kind-record", "a reserved kind", "3.1", "reject-kind", full(5, body))
+    vector("frame-kind-record", "records nobody asked for", "3.1", "reject-kind", full(5, body))
 
 
 def heartbeat_vectors() -> None:
@@ -1467,6 +1467,138 @@ def _long(body: bytes) -> bytes:
     return unsigned(body[:10] + b"\x8a\0" + body[11:])
 
 
+# Records, wire 11 -------------------------------------------------------------------------------
+
+
+@dataclass
+class Reading:
+    """One record, wire 11.1."""
+
+    topic: bytes
+    payload: bytes = b""
+    sequence: int = 1
+    time: int | None = None
+    quality: int = 0
+    retain: bool = False
+    repeats: int = 0
+
+    def packed(self, shared: int = 0) -> bytes:
+        head = 0x80 | self.repeats << 4 | (self.time is not None) << 3 | self.quality << 1
+        rest = self.topic[shared:]
+        size = len(self.payload)
+        whole = struct.pack("<BBBHI", head | self.retain, shared, len(rest), size, self.sequence)
+        if self.time is not None:
+            whole += struct.pack("<q", self.time)
+        return whole + rest + self.payload
+
+    def told(self, class_: int = 0, stream: int = 3) -> str:
+        """How a vector tells of it."""
+        time = "nil" if self.time is None else self.time
+        number = f"{class_} {stream} {self.sequence} {time} {self.quality} {int(self.retain)}"
+        return f"{number} {self.repeats} {self.topic.hex()} {self.payload.hex()}".rstrip()
+
+
+READINGS = [
+    Reading(b"t/1", b"21.5"),
+    Reading("Kessel 3/Öl/°C".encode(), b"88.25", 7, 1_700_000_000_123_456_789, 1, True),
+    Reading("Kessel 3/Öl/bar".encode(), bytes(range(9)), 0xFFFFFFFF, -1, 2, False, 7),
+    Reading(b"empty", b"", 2),
+]
+
+
+def record_frames(
+    parts: list[bytes], class_=0, stream=3, group=5, first=0, **header
+) -> list[bytes]:
+    """Source frames of one group."""
+    return [
+        full(5, part, number=stream, block=group, symbol=class_ << 8 | n, sequence=n)
+        for n, part in enumerate(parts)
+    ]
+
+
+def record_parity(parts: list[bytes], count: int, class_=0, stream=3, group=5) -> list[bytes]:
+    """Parity frames of the group of these payloads, wire 11.3."""
+    k, width = len(parts), max(map(len, parts))
+    whole = b"".join(part.ljust(width, b"\0") for part in parts)
+    check = struct.pack("<I", crc32c(whole))
+    added = symbols(whole, k, list(range(k, k + count)))
+    return [
+        full(
+            *(5, symbol + check),
+            code=k,
+            number=stream,
+            block=group,
+            symbol=class_ << 8 | n,
+            sequence=n,
+        )
+        for n, symbol in enumerate(added, k)
+    ]
+
+
+def record_vectors() -> None:
+    def case(name, about, section, frames, records, **header):
+        wire = stuffed(frames)
+        vector(f"records-{name}", about, section, "accept", wire, record=records, **header)
+
+    small = READINGS[0].packed()
+    told = [one.told() for one in READINGS]
+    shared = READINGS[2].packed(len("Kessel 3/Öl/".encode()))
+    together = small + READINGS[1].packed() + shared + READINGS[3].packed()
+    case("smallest", "a small sender, without memory", "11.5", record_frames([small], 0, 0), [
+        READINGS[0].told(0, 0)
+    ])  # fmt: skip
+    case(
+        "together",
+        "four in a frame, one with a shared topic",
+        "11.1",
+        record_frames([together]),
+        told,
+    )
+    padded = record_frames([together + bytes(20)])
+    case("padded", "zeros behind the last one", "11.1", padded, told, canonical="no")
+    apart = [one.packed() for one in READINGS]
+    source, added = record_frames(apart), record_parity(apart, 2)
+    case("group", "a group with its parity", "11.3", source + added, told)
+    repaired = [source[0], source[2], *added]
+    order = [told[n] for n in (0, 2, 1, 3)]
+    case("group-lost", "two of four lost, and given back", "11.3", repaired, order)
+    wrong = [source[0], full(5, READINGS[3].packed(), number=3, block=5, symbol=2), *added]
+    of_wrong = [told[0], told[3]]
+    case("group-wrong", "one of another group among them", "11.3", wrong, of_wrong, canonical="no")
+    ordered = [Reading(b"log", b"%d" % n, n) for n in range(1, 5)]
+    packed = [one.packed() for one in ordered]
+    frames = record_frames(packed, 1, 9)
+    order = [frames[n] for n in (0, 2, 1, 1, 3)]
+    every = [one.told(1, 9) for one in ordered]
+    case("every", "out of order, and one twice", "11.2", order, every)
+    late = record_frames([ordered[0].packed(), ordered[1].packed()], 0, 8)
+    new = record_frames([ordered[0].packed()], 0, 9)
+    case("stream", "a higher stream, and then an older one", "11.2", [late[0], *new, late[1]], [
+        ordered[0].told(0, 8), ordered[0].told(0, 9)
+    ])  # fmt: skip
+    for name, about, part, records in (
+        ("wildcard", "a wildcard in a topic", Reading(b"a/+").packed() + small, told[:1]),
+        ("control", "an escape in a topic", small + Reading(b"a\x1b[31m").packed(), told[:1]),
+        ("utf8", "a topic that is not UTF-8", small + Reading(b"a\xff").packed(), told[:1]),
+        ("nameless", "no topic", small + Reading(b"").packed(), told[:1]),
+        (
+            "cut",
+            "a payload longer than the frame",
+            small + Reading(b"a", b"123").packed()[:-1],
+            told[:1],
+        ),
+        ("shared", "more is shared than there is", small + READINGS[2].packed(4), told[:1]),
+        ("behind", "something behind the zeros", small + b"\0\1", told[:1]),
+        ("long", "a payload of 8,193 bytes", Reading(b"a", bytes(8193)).packed() + small, told[:1]),
+    ):
+        refused = {"rejected": "record 1", "canonical": "no"}
+        case(f"bad-{name}", about, "11.1", record_frames([part]), records, **refused)
+    other = record_frames([small], 2)
+    case(
+        "class", "a class that is not known", "11.2", other, [], rejected="index 1", canonical="no"
+    )
+
+
 def main() -> None:
     made.clear()
     for make in (
@@ -1485,6 +1617,7 @@ def main() -> None:
             receipt_vectors,
             cobs_vectors,
             rs_vectors,
+            record_vectors,
         ),
         modem_vectors,
         *(small_stream_vectors, large_stream_vectors, wide_stream_vectors),

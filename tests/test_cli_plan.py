@@ -163,3 +163,57 @@ def test_what_cannot_be_planned(shell: Shell, wrong: list) -> None:
     ran = shell.run("plan", *wrong, "--carrier", "file:x")
     assert ran.code in (1, 2, 12, 14)
     assert "hint" in ran.err or "Usage" in ran.err or "not there" in ran.err or ran.err
+
+
+# Records --------------------------------------------------------------------------------------
+
+
+def records_plan(shell, *options):
+    ran = shell.run("plan", "--json", *options)
+    assert ran.code == 0
+    return {event["class"]: event for event in ran.events("record_plan")}
+
+
+def test_records_that_fit(tmp_path):
+    shell = Shell(tmp_path)
+    line = ("--carrier", "serial:?baud=115200")
+    plan = records_plan(shell, "--records", "20/s", "--size", "40", *line)
+    assert plan["latest"]["fits"]
+    assert plan["every"]["fits"]
+    assert 0.03 < plan["latest"]["median_seconds"] < 0.1
+    assert plan["latest"]["late_seconds"] < 0.3
+    assert plan["latest"]["heard"] == 1.0
+    assert plan["every"]["sends"] == 4
+    assert plan["every"]["line_share"] == pytest.approx(4 * plan["latest"]["line_share"], rel=0.1)
+    lossy = records_plan(shell, "--records", "20/s", "--size", "40", "--loss", "10%", *line)
+    assert lossy["every"]["heard"] == 1.0
+    assert lossy["every"]["late_seconds"] > plan["every"]["late_seconds"]
+
+
+def test_records_that_do_not_fit(tmp_path):
+    shell = Shell(tmp_path)
+    line = ("--carrier", "serial:?baud=9600")
+    plan = records_plan(shell, "--records", "100/s", "--topics", "10", *line)
+    assert not plan["latest"]["fits"]
+    assert 0.05 < plan["latest"]["heard"] < 1
+    assert plan["latest"]["median_seconds"] < 5  # the newest of each topic in turn
+    ran = shell.run("plan", "--records", "100/s", *line)
+    assert "as every: does not fit" in ran.out
+    large = records_plan(shell, "--records", "1/min", "--size", "5k", *line)
+    assert "5,040 bytes" in large["latest"]["refused"]
+    assert not large["every"]["fits"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--records", "fast"),
+        ("--records", "0/s"),
+        ("--records", "1/parsec"),
+        ("--topics", "5"),
+        ("--records", "1/s", "--size", "3x5"),
+    ],
+)
+def test_records_that_make_no_sense(tmp_path, options):
+    ran = Shell(tmp_path).run("plan", *options, "--carrier", "serial:?baud=9600")
+    assert ran.code == 2

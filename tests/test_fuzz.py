@@ -30,7 +30,8 @@ FUZZ = Path(__file__).parent / "fuzz"
 sys.path.append(str(FUZZ))
 NAMES = (
     *("fuzz_announcement", "fuzz_cobs", "fuzz_config", "fuzz_datagram", "fuzz_envelope"),
-    *("fuzz_journal", "fuzz_modem", "fuzz_receipt", "fuzz_receiver", "fuzz_rs", "fuzz_state"),
+    *("fuzz_journal", "fuzz_modem", "fuzz_receipt", "fuzz_receiver", "fuzz_records"),
+    *("fuzz_rs", "fuzz_state"),
     *("fuzz_tag", "fuzz_text"),
     "fuzz_words",
 )

@@ -15,14 +15,14 @@ import pytest
 import vectorfile
 from pair import Listener
 
-from diode import block, bundle, code, frame, lettering, line, receiver
+from diode import block, bundle, code, frame, lettering, line, receiver, record, record_group
 from diode.admission import NoIdentity, Verdict
 from diode.announcements import AnnouncementSymbols
 from diode.assembly import heartbeat_rows
 from diode.cipher import BlockCipher
 from diode.envelope import Identity, Recipient, Recipients
 from diode.errors import ReceiptError
-from diode.events import Key, ObjectAnnounced, ObjectQuarantined, ObjectVoided
+from diode.events import Key, ObjectAnnounced, ObjectQuarantined, ObjectVoided, RecordsHeard
 from diode.frame import Frames, Kind
 from diode.identities import Identities
 from diode.keyring import Keyring
@@ -48,6 +48,7 @@ LAYERS = {
     "tagged",
     "bundle",
     "receipt",
+    "records",
 }
 EXPECT = {"accept", "deliver", "incomplete", "void", "malformed"}
 EXPECT |= {f"reject-{reason}" for reason in ("check", "length", "version", "kind")}
@@ -436,6 +437,45 @@ def test_bundle_is_taken_apart(vector):
     ]
     assert bundle.head(found) == vector.data[: found[0].offset]
     assert bundle.EMPTY + sum(bundle.entry_size(m.name) for m in found) == found[0].offset
+
+
+# Records ----------------------------------------------------------------------------------------
+
+
+def told_of(event, one):
+    time = "nil" if one.time is None else one.time
+    number = f"{event.class_} {event.stream} {one.sequence} {time} {one.quality} {int(one.retain)}"
+    return f"{number} {one.repeats} {one.topic.hex()} {one.payload.hex()}".rstrip()
+
+
+@of("records")
+def test_records_are_heard(vector):
+    heard, told = receiver.Receiver(records=True), []
+    _, frames = heard_frames("cobs", vector.data, 1)
+    for piece in frames:
+        for event in heard.receive([row(piece)], 0.0):
+            if isinstance(event, RecordsHeard):
+                told += [told_of(event, one) for one in event.records]
+    assert told == vector.all("record")
+    assert Counter(heard.rejected) == rejections(vector)
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [v for v in VECTORS if v["layer"] == "records" and "canonical" not in v],
+    ids=lambda v: v.name,
+)
+def test_records_are_made(vector):
+    _, frames = heard_frames("cobs", vector.data, 1)
+    source, added = [], []
+    for piece in frames:
+        parsed = frame.parse_full(row(piece))
+        payload = parsed.payload[0].tobytes()
+        (added if parsed.code[0] else source).append(payload)
+    for payload in source:
+        assert record.pack(record.unpacked(payload).records) == [payload]
+    if added and len(source) == 4:
+        assert [p.tobytes() for p in record_group.parity(source, 0.5).payloads] == added
 
 
 # Lines --------------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ def command(
     report.result(
         f"{size(heard)}, {plural(frames, 'frame')}, {refused:,} refused, {size(noise)} of noise"
     )
+    if records := inspection.kinds[Kind.RECORD]:
+        report.result(f"{plural(records, 'frame')} of records: recv --records-to - shows them")
     _tell_untold(report, inspection)
     if not frames:
         raise _nothing(inspection)

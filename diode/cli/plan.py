@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diode.advice import advise, all_failure
-from diode.cli import complete, lanes, options, plan_objects, plan_report, signing
+from diode.cli import complete, lanes, options, plan_objects, plan_records, plan_report, signing
 from diode.cli.plan_report import Measured, Plan
 from diode.cli.report import Report
 from diode.errors import UsageError
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     shell_complete=complete.carriers,
     help="Carrier, as for send --to; several share it.",
 )
+@plan_records.record_options
 @options.planning
 @options.cbr
 @signing.options
@@ -56,6 +57,7 @@ def command(
     paths: tuple[str, ...],
     sizes: tuple[tuple[int, int], ...],
     urls: tuple[str, ...],
+    records: plan_records.Asked,
     code: str | None,
     redundancy: float | None,
     loss: float | None,
@@ -82,19 +84,21 @@ def command(
       diode plan photos/ --encrypt-to archive.pub --carrier 'file:x?rate=100M'
       diode plan --size 1G --carrier 'udp:?rate=900M' --carrier 'udp:?rate=100M'
       diode plan --size 5M --carrier 'serial:?baud=115200' --line rs --linktest link.json
+      diode plan --records 200/s --size 40 --carrier 'serial:?baud=115200' --loss 5%
 
     The device in the URL is not opened and may be left out. Of PATHs only names and sizes are
     looked at. With several objects, what is said to fail is any of them.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     test = _tested(result, want)
-    settings = options.settings(
-        code, redundancy, loss, passes, burst, symbol_size, bundle=not no_bundle
-    )
+    given = (code, redundancy, loss, passes, burst, symbol_size)
+    settings = options.settings(*given, bundle=not no_bundle)
     keys = signing.keys(report, key_file, encrypt_to)
     settings = replace(settings, cipher=keys.cipher)
     extra = options.tagging(link_key).extra
     named, settings, link = lanes.planned(_named(urls, line), settings, extra, cbr=cbr)
+    if records.rate or records.topics:
+        return records.tell(report, sizes, settings, link)
     what = plan_objects.objects(_files(report, paths, sizes), settings, link)
     items = plan_objects.planned(what, settings, link, keys.enclosing(bytes(32)), keys.signer)
     made = Plan(

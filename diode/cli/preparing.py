@@ -121,8 +121,14 @@ class Preparation:
     """Reads what was listed and queues it with a transmitter, all of it or nothing."""
 
     def __init__(
-        self, report: Report, listed: Listing, course: Course, transmitter: Transmitter
+        self,
+        report: Report,
+        listed: Listing,
+        course: Course,
+        transmitter: Transmitter,
+        among_others: bool = False,
     ) -> None:
+        """among_others: something else is sent too, so that there may be nothing here."""
         self.manifests: dict[int, Manifest] = {}
         """By number, from when all are queued on."""
         self.sources: dict[int, Source] = {}
@@ -130,8 +136,14 @@ class Preparation:
         self._report = report
         self._listed = listed
         self._course = course
+        self._among_others = among_others
         self.transmitter = transmitter
         self._stopping = threading.Event()
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self._listed.found or self._listed.sources)
 
     def now(self) -> None:
         """Do it. SourceError where nothing can be sent."""
@@ -144,6 +156,8 @@ class Preparation:
 
     def _prepare(self, bar: Shown) -> None:
         transmitter = self.transmitter
+        if self._among_others and not self.asked:
+            return
         sources = self._hash(bar)
         if not sources:
             raise SourceError("there is nothing to send")

@@ -104,8 +104,6 @@ def given(paths: tuple[str, ...], asked: Asked) -> Given:
     if asked.source is None:
         if asked.keys or asked.unsigned or asked.ledger:
             raise UsageError("--receipt-key, --unsigned-receipt, --receipt-ledger need --receipt")
-        if not paths:
-            raise UsageError("Missing argument 'PATH...'", hint="diode send PATH --to URL")
         return Given()
     if asked.source == STDIN and STDIN in paths:
         raise UsageError("the receipt and the object both want standard input")

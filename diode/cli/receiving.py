@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
 from diode import allocator
-from diode.cli import INTERRUPTED, confinement, reading, signals, verifying, vital
+from diode.cli import INTERRUPTED, confinement, publishing, reading, signals, verifying, vital
 from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
 from diode.cli.watching import AtHand, Watcher, numbers_of
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from diode.service.disk import Disk
     from diode.service.merged import Merged
     from diode.service.observer import Observer
+    from diode.service.record_delivery import Recipient
     from diode.sink import Sink
     from diode.tag import Tags
 
@@ -66,6 +67,7 @@ class Asked:
     ordered: bool
     impair: str | None
     sandbox: str
+    records: publishing.Asked = field(default_factory=publishing.Asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,15 @@ def receive(report: Report, asked: Asked, told: Told | None = None) -> int:
     allocator.restrain()
     with ExitStack() as stack:
         hooks = asked.hook.started(asked.inbox, stack, ordered=asked.ordered)
+        published = asked.records.started(report, asked.inbox, asked.sandbox, stack)
         judging = asked.judging()
         medium, reader = reading.merged(
             report, asked.urls, asked.line, asked.impair, asked.sandbox, asked.buffer, stack
         )
         sink = asked.sink()
-        place = _place(report, asked.inbox, sink, asked.sandbox, stack)
+        place = _place(report, asked, sink, stack)
         hooked = hooks.attached(report, place, sink, stack)
+        published.attach(sink.folders)
         notifier = stack.enter_context(closing(notify.opened()))
         told.ready()
         _confine(report, asked, reader, sink, told)
@@ -108,20 +112,25 @@ def receive(report: Report, asked: Asked, told: Told | None = None) -> int:
                 watcher, sink, asked.urls, asked.silence, told=told.alarms, files=told.files
             )
             watched = stack.enter_context(closing(about))
-            session = _session(medium, sink, watched.observer, judging, stack)
+            session = _session(medium, sink, watched.observer, judging, published, stack)
             session.order = _order(asked.ordered, session.disk, sink, asked.give_up_after)
-            with told.begin(session):
+            with told.begin(session), published:
                 _listen(session, watched, watcher, hooked, asked.stop)
     return hooked.verdict(_conclude(report, session, watcher))
 
 
 def _session(
-    medium: Merged, sink: Sink, observer: Observer, judging: Judging, stack: ExitStack
+    medium: Merged,
+    sink: Sink,
+    observer: Observer,
+    judging: Judging,
+    records: Recipient,
+    stack: ExitStack,
 ) -> Session:
     """What is to run; its disk is closed with the stack."""
     # A thread, which shares the confinement only if it starts after it.
     disk = stack.enter_context(closing(Beside()))
-    return Session(medium, medium, sink, observer, disk=disk, **judging)
+    return Session(medium, medium, sink, observer, disk=disk, records=records, **judging)
 
 
 def _listen(
@@ -155,16 +164,16 @@ def _confine(report: Report, asked: Asked, reader: str, sink: Sink, told: Told) 
         report.detail(f"state: {sink.state}")
 
 
-def _place(report: Report, inbox: str, sink: Sink, sandbox: str, stack: ExitStack) -> Place:
+def _place(report: Report, asked: Asked, sink: Sink, stack: ExitStack) -> Place:
     """What happens to objects once they are in the sink, which is closed with the stack."""
     stack.callback(sink.close)
     from diode.sink.outbox import Outbox
 
     if not isinstance(sink, Outbox):
-        return AtHand(report)
+        return AtHand(report, quiet="-" in asked.records.sinks)
     from diode.cli.storing import opened
 
-    return opened(report, inbox, sink, sandbox)
+    return opened(report, asked.inbox, sink, asked.sandbox)
 
 
 def _conclude(report: Report, session: Session, watcher: Watcher) -> int:

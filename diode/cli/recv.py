@@ -11,6 +11,7 @@ from diode.cli import (
     complete,
     hooking,
     options,
+    publishing,
     verifying,
     vital,
 )
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     help="Refuse to start unless the state is there and has that name, which -v tells.",
 )
 @hooking.hook_options
+@publishing.record_options
 @vital.silence_option
 @options.buffer
 @options.impair
@@ -107,6 +109,7 @@ def command(
     state: str | None,
     require_state: str | None,
     hook: hooking.Asked,
+    records: publishing.Asked,
     silence: float | None,
     buffer: int,
     impair: str | None,
@@ -123,12 +126,14 @@ def command(
       diode recv inbox --from serial:/dev/ttyUSB1 --verify plant7.pub
       diode recv s3://bucket/in --state /var/lib/diode --from serial:/dev/ttyUSB1
       diode recv - --from serial:/dev/ttyUSB1 | tar x
+      diode recv inbox --records-to mqtt://localhost/plant --from udp://0.0.0.0:9000
 
     A file appears under its name only when it is complete and its SHA-256 is right. What is not
     finished at the end is kept for the next start, or another capture. A standard output that is
     no terminal gets the paths of delivered files. Several --from are lanes of one transmission.
     """
     _check(inbox, state, names, json_, ordered, give_up_after)
+    records.check(verify, link_key, json_=json_)
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
     asked = Asked(
         inbox,
@@ -137,14 +142,7 @@ def command(
         lambda: judging(report, verify, identities, link_key, limits(max_object, quota)),
         lambda: sink(inbox, state, require_state, mode, names, quota, expire),
         Stop(1 if once or inbox == "-" else count, idle),
-        hook,
-        mode,
-        buffer,
-        silence,
-        give_up_after,
-        ordered,
-        impair,
-        sandbox,
+        *(hook, mode, buffer, silence, give_up_after, ordered, impair, sandbox, records),
     )
     return receive(report, asked)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -86,6 +87,7 @@ def _of_sender(sender: Sender) -> Iterator[str]:
         if os.path.isdir(drop.folder) and not os.access(drop.folder, rights):
             folder = escape(drop.folder)
             yield f'{where}: this user may not use {folder} as after = "{drop.after}" asks'
+    yield from _places("sender.records", "acquire", "acquirer", sender.sources)
     keys = (("sign", sender.sign), ("link-key", sender.link_key))
     for key, file in (*keys, *(("encrypt-to", one) for one in sender.recipients)):
         yield from _file(f"sender.{key}", file)
@@ -104,12 +106,22 @@ def _of_receiver(receiver: Receiver) -> Iterator[str]:
         parent = os.path.dirname(os.path.abspath(receiver.inbox))
         if not os.path.isdir(receiver.inbox):
             yield from _folder("receiver.inbox", parent)
+    yield from _places("receiver.records-to", "publish", "publisher", receiver.sinks)
     for kind, words in receiver.commands.items():
         try:
             resolved(shlex.join(words), f"receiver.on-{kind}")
         except UsageError as error:
             yield str(error)
     yield from _metrics("receiver", receiver.metrics)
+
+
+def _places(where: str, family: str, make: str, texts: tuple[str, ...]) -> Iterator[str]:
+    """Sources or sinks of records that cannot be, or whose packages are missing."""
+    for text in texts:
+        try:
+            getattr(import_module(f"diode.{family}"), make)(text)
+        except UsageError as error:
+            yield f"{where}: {error}{f' ({error.hint})' if error.hint else ''}"
 
 
 def _metrics(role: str, metrics: config.Metrics | None) -> Iterator[str]:
@@ -135,7 +147,10 @@ def _tell(report: Report, path: str, found: Config) -> None:
     if found.sender is not None:
         to = " ".join(found.sender.urls)
         folders = plural(len(found.sender.drop), "drop folder")
-        report.result(f"{escape(path)} is a sender of {folders} to {escape(to)}")
+        sources = found.sender.sources
+        of = [folders] if found.sender.drop else []
+        of += [f"records of {plural(len(sources), 'source')}"] if sources else []
+        report.result(f"{escape(path)} is a sender of {' and '.join(of)} to {escape(to)}")
         for drop in sorted(found.sender.drop, key=lambda drop: -drop.priority):
             what = "0 to 9" if drop.subfolders == "priorities" else str(drop.priority)
             report.result(f"  {escape(drop.folder)}: priority {what}, then {drop.after}")

@@ -10,6 +10,8 @@ passes = 2                               # how often everything is sent
 redundancy = "25%"
 heartbeat = "10s"                        # while there is nothing to send
 carousel = { last = 100 }                # sent again while the line is idle; or { for = "24h" }
+# records = ["mqtt://localhost/plant/#"] # readings, before all files: diode-records(7)
+# every = ["alarms/#"]                   # topics of which each matters; of others the newest
 # sign = "plant7.key"                    # diode keygen
 # metrics = { textfile = "/var/lib/node_exporter/diode.prom" }
 
@@ -34,6 +36,7 @@ from = "serial:/dev/ttyUSB1?baud=115200"
 inbox = "in"
 silence = "60s"                          # nothing for so long is an alarm
 quota = "2GB"                            # for what is not whole yet
+# records-to = ["mqtt://localhost"]      # where readings go: diode-records(7)
 # verify = ["plant7.pub"]                # then unsigned objects are refused
 # on-delivery = "/usr/local/bin/ingest {path}"   # DIODE_PATH and others tell of the file, too
 # on-alarm = "/usr/local/bin/page-me"    # DIODE_ALARM, DIODE_STATE, DIODE_TEXT, DIODE_HINT

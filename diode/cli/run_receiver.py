@@ -9,7 +9,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from diode.cli import hooking, recv
+from diode.cli import hooking, publishing, recv
 from diode.cli.receiving import Asked, Told, receive
 from diode.cli.run_told import Scraped
 from diode.errors import ConfigurationError, DiodeError
@@ -81,6 +81,7 @@ def asked(report: Report, receiver: Receiver) -> Asked:
         of.ordered,
         of.impair,
         of.sandbox,
+        publishing.Asked(of.sinks),
     )
 
 

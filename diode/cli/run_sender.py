@@ -8,12 +8,12 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import structs
 
 from diode import slots
-from diode.cli import confinement, lanes, options, signals, signing
+from diode.cli import confinement, lanes, options, recording, signals, signing
 from diode.cli.progress import Interval
 from diode.cli.run_told import Scraped, Told
 from diode.constant_rate import ConstantRate
@@ -40,10 +40,14 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from diode.cli.report import Report
+    from diode.outflow import NoRecords, Outflow
+    from diode.plan import Link, Settings
     from diode.service.config import Drop, Sender
     from diode.service.lanes import Outlet
     from diode.service.notify import Notifier
     from diode.service.turns import Turns
+    from diode.supply import Supply
+    from diode.tag import Tagger
 
     class Closes(Protocol):
         """What has to be closed."""
@@ -64,12 +68,15 @@ LEAP = 1 << 32
 
 def run(report: Report, path: str, sender: Sender) -> int:
     """Send until a signal says that it is enough; the exit code."""
-    tagger = options.tagging(sender.link_key)
-    keys = signing.keys(report, sender.sign, sender.recipients)
-    named = lanes.named(sender.urls, sender.line)
-    named, settings, link = lanes.planned(named, sender.settings, tagger.extra, cbr=sender.cbr)
     folder = sender.state or default_folder()
     with contextlib.ExitStack() as stack:
+        # Before there are keys: these processes have a network.
+        asked = recording.Asked(sender.sources, tuple(sender.every))
+        records = asked.started(report, sender.sandbox, stack)
+        tagger = options.tagging(sender.link_key)
+        keys = signing.keys(report, sender.sign, sender.recipients)
+        named = lanes.named(sender.urls, sender.line)
+        named, settings, link = lanes.planned(named, sender.settings, tagger.extra, cbr=sender.cbr)
 
         def opened(thing: Closing) -> Closing:
             stack.callback(thing.close)
@@ -84,26 +91,16 @@ def run(report: Report, path: str, sender: Sender) -> int:
         notifier = opened(notify.opened())
         told = opened(Told(report, folder, sender.urls, scraped))
         spool = opened(Spool(folder, state.sender, state.number, report.warn))
-        small, watching, wake = opened(StandingSpool()), opened(watch()), opened(Wake())
+        small, watching = opened(StandingSpool()), opened(watch())
+        wake = opened(records.wake or Wake())
         _confine(report, path, sender, folder, scraped.folders)
         # A thread shares the confinement only if it starts after it.
         pool = stack.enter_context(ThreadPoolExecutor(max(1, sender.jobs), "ahead"))
         queues = Queues(sender.drop, _skipped(report), watching, spool.taken)
-        transmitter = Transmitter(
-            state.sender,
-            replace(settings, cipher=keys.cipher),
-            link,
-            frames_before=state.frames,
-            highest_number=state.number,
-            signer=keys.signer,
-            encloser=keys.enclosing(state.secret),
-            tagger=tagger,
-            ahead=pool.submit,
-            coder=coder,
-            depth=max(1, sender.jobs),
-            flows=queues.flows,
-            carousel=sender.carousel_kept,
-        )
+        outflow = opened(records).outflow(state, settings, link)
+        settings = replace(settings, cipher=keys.cipher)
+        beside = _Beside(pool, coder, outflow)
+        transmitter = _transmitter(sender, state, settings, link, keys, tagger, beside, queues)
         state.count_frames(transmitter.frames_sent + LEAP)
         kept = not sender.carousel_kept.empty
         feed = Feed(
@@ -117,14 +114,50 @@ def run(report: Report, path: str, sender: Sender) -> int:
             each_second=lambda feed: told.tell(feed, transmitter),
             reread=Reread(report, path, sender, notifier),
         )
-        turns = _on_air(sender, transmitter, feed, named[0].facts.batch)
-        Service(report, sender, transmitter, turns, feed, notifier).send(outlet, wake)
+        turns = _on_air(sender, transmitter, records.along(feed), named[0].facts.batch)
+        Service(report, sender, transmitter, turns, feed, notifier, records).send(outlet, wake)
         state.count_frames(transmitter.frames_sent)
         return Partial.exit_code if lanes.missed(report, outlet) else 0
 
 
-def _on_air(sender: Sender, transmitter: Transmitter, feed: Feed, batch: int) -> Turns:
-    """What gives frames, fed from the drop folders. batch: of the carrier."""
+class _Beside(NamedTuple):
+    """What works beside the sending."""
+
+    pool: ThreadPoolExecutor
+    coder: Coders
+    records: Outflow | NoRecords
+
+
+def _transmitter(
+    sender: Sender,
+    state: SenderState,
+    settings: Settings,
+    link: Link,
+    keys: signing.Keys,
+    tagger: Tagger,
+    beside: _Beside,
+    queues: Queues,
+) -> Transmitter:
+    return Transmitter(
+        state.sender,
+        settings,
+        link,
+        frames_before=state.frames,
+        highest_number=state.number,
+        signer=keys.signer,
+        encloser=keys.enclosing(state.secret),
+        tagger=tagger,
+        ahead=beside.pool.submit,
+        coder=beside.coder,
+        depth=max(1, sender.jobs),
+        flows=queues.flows,
+        carousel=sender.carousel_kept,
+        records=beside.records,
+    )
+
+
+def _on_air(sender: Sender, transmitter: Transmitter, feed: Supply, batch: int) -> Turns:
+    """What gives frames, fed from drop folders and sources. batch: of the carrier."""
     if sender.cbr:
         count = slots.in_turn(transmitter.link, batch)
         return ConstantRate(transmitter, count, supply=feed, linger=None)
@@ -162,14 +195,16 @@ class Service:
         turns: Turns,
         feed: Feed,
         notifier: Notifier,
+        records: recording.Sources | recording.NoSources,
     ) -> None:
-        """turns: the transmitter's, fed by the feed."""
+        """turns: the transmitter's, fed by the feed and by records."""
         self._report = report
         self._sender = sender
         self._transmitter = transmitter
         self._turns = turns
         self._feed = feed
         self._notifier = notifier
+        self._records = records
         self._asked = self._stopped = False
         self._status = Interval(STATUS)
 
@@ -207,8 +242,11 @@ class Service:
     def _begin(self) -> None:
         folders = [drop.folder for drop in self._sender.drop]
         self._report.event("sending", url=" ".join(self._sender.urls), folders=folders)
-        self._report.say(f"on air; what comes into {plural(len(folders), 'drop folder')} is sent")
+        what = [f"what comes into {plural(len(folders), 'drop folder')}"] if folders else []
+        what += [f"records of {plural(len(self._sender.sources), 'source')}"] * bool(self._records)
+        self._report.say(f"on air; {' and '.join(what)} is sent")
         self._feed.start()
+        self._records.begin()
         self._notifier.begin("on air")
 
     @contextlib.contextmanager
@@ -224,6 +262,7 @@ class Service:
         """After every write, and now and then in silence."""
         self._feed.see(self._transmitter.events())
         self._tell()
+        self._records.tell()
         self._notifier.progressed()
         if self._status.due():
             waiting = sum(one.objects for one in list(self._feed.queues.waiting.values()))

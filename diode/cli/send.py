@@ -18,6 +18,7 @@ from diode.cli import (
     options,
     preparing,
     receipting,
+    recording,
     signals,
     signing,
     streaming,
@@ -27,7 +28,7 @@ from diode.cli.piecewise import Piecewise
 from diode.cli.progress import Interval, progress
 from diode.cli.report import Report
 from diode.cli.sending import Sending
-from diode.cli.steady import AsItComes, Steady
+from diode.cli.steady import AsItComes, Steady, WithRecords
 from diode.errors import Partial, UsageError
 from diode.service import notify
 from diode.service.coders import Coders
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from diode.service.notify import Notifier
     from diode.tag import Tagger
 
-Way = Steady | AsItComes | Piecewise
+Way = Steady | WithRecords | AsItComes | Piecewise
 LEAP = 1 << 32
 """Frames that count as sent while nobody writes down how many are: a sender killed while it read
 its files goes on behind them (wire 3.4). A multiple of 2^16, so that sequence numbers go on."""
@@ -66,6 +67,7 @@ class How:
     given: receipting.Given
     jobs: int
     stream: streaming.Asked
+    records: recording.Sources | recording.NoSources
 
 
 class Beside(NamedTuple):
@@ -73,6 +75,7 @@ class Beside(NamedTuple):
 
     pool: ThreadPoolExecutor
     coder: Coders
+    records: recording.Sources | recording.NoSources
 
 
 @click.command(short_help="send files, folders or standard input")
@@ -103,6 +106,7 @@ class Beside(NamedTuple):
 @signing.options
 @receipting.receipt_options
 @streaming.stream_options
+@recording.record_options
 @options.link_key
 @click.option("--keep-order", is_flag=True, help="Do not interleave a file with the next one.")
 @click.option("--no-bundle", is_flag=True, help="Send each small file as an object of its own.")
@@ -121,6 +125,7 @@ def command(
     key_file: str | None,
     encrypt_to: tuple[str, ...],
     asked: receipting.Asked,
+    records: recording.Asked,
     stream: streaming.Asked,
     link_key: str | None,
     hard_links: bool,
@@ -148,8 +153,9 @@ def command(
 
     \b
       diode send report.pdf --to 'serial:/dev/ttyUSB0?baud=115200'
-      diode send photos/ --to file:/media/stick/photos.cap --redundancy 50%
+      diode send photos/ --to file:photos.cap --redundancy 50%
       tar c src | diode send - --name src.tar --to - | ssh relay 'cat > /dev/ttyS1'
+      diode send --records 'mqtt://localhost/plant/#' --every 'alarms/#' --to udp://10.0.0.2:9000
 
     Nothing ever comes back, so the sender can say that it sent, never that anything
     arrived. Everything is sent as often as --passes says, each time with fresh parity.
@@ -158,21 +164,18 @@ def command(
     --receipt leaves out what a receiver says it has, and without PATH sends what that lacks.
     """
     report = Report(json_=json_, quiet=quiet, verbose=verbose)
-    settings = options.settings(
-        *(code, redundancy, loss, passes, burst, symbol_size),
-        keep_order=keep_order,
-        bundle=not no_bundle,
-    )
+    planned = (code, redundancy, loss, passes, burst, symbol_size)
+    settings = options.settings(*planned, keep_order=keep_order, bundle=not no_bundle)
     _check(urls, json_, cbr, linger)
-    given = receipting.given(paths, asked)
     stream.check(paths, passes, cbr=cbr)
-    keys = signing.keys(report, key_file, encrypt_to)
-    tagger, folder = options.tagging(link_key), state or default_folder()
-    how = How(
-        *(impair, folder, sandbox, fresh, hard_links, specified),
-        *(tagger, cbr, linger, given, jobs, stream),
-    )
-    return _send(report, paths, name, urls, settings, keys, line, how)
+    with contextlib.ExitStack() as stack:
+        sources = records.started(report, sandbox, stack)  # before there are keys
+        keys = signing.keys(report, key_file, encrypt_to)
+        tagger: Tagger = options.tagging(link_key)
+        given = receipting.given(paths, asked)
+        kept = (impair, state or default_folder(), sandbox, fresh, hard_links, specified)
+        how = How(*kept, tagger, cbr, linger, given, jobs, stream, sources)
+        return _send(report, paths, name, urls, settings, keys, line, how)
 
 
 def _check(urls: tuple[str, ...], json_: bool, cbr: bool, linger: float | None) -> None:
@@ -204,6 +207,7 @@ def _transmitter(
         ahead=beside.pool.submit,
         coder=beside.coder,
         depth=max(1, how.jobs),
+        records=beside.records.outflow(state, settings, link),
     )
 
 
@@ -222,7 +226,7 @@ def _send(
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(SenderState(how.state))
         intake, listed, read = _listed(report, state, paths, name, how, stack)
-        if not read:
+        if not (read or how.records):
             return receipting.nothing(report, listed)
         # Before gigabytes are read: a port that is not there is told at once.
         outlet = lanes.opened(named, how.impair, report, stack)
@@ -239,20 +243,21 @@ def _send(
         lines = " ".join(one.line for one in named)
         course.named(paths, name, " ".join(urls), lines, settings, link, keys.names)
         frames = max(state.frames, course.frames)
-        transmitter = _transmitter(state, frames, settings, link, keys, how, Beside(pool, coder))
-        preparation = preparing.Preparation(report, listed, course, transmitter)
-        sending = Sending(report, preparation, course)
+        beside, records = Beside(pool, coder, how.records), how.records
+        transmitter = _transmitter(state, frames, settings, link, keys, how, beside)
+        preparation = preparing.Preparation(report, listed, course, transmitter, bool(records))
+        sending = Sending(report, preparation, course, records)
+        if how.cbr or records:
+            state.count_frames(transmitter.frames_sent + LEAP)
         way: Way
         if how.cbr:
-            state.count_frames(transmitter.frames_sent + LEAP)
             turn = slots.in_turn(link, named[0].facts.batch)
-            way = Steady(report, preparation, pool, turn, how.linger)
+            way = Steady(report, preparation, pool, turn, how.linger, records)
         elif how.stream.in_pieces:
             course.begin(transmitter)
-            abort_file = how.stream.abort_file
-            way = Piecewise(preparation, state.reserve, listed.stdin or "", abort_file)
+            way = Piecewise(preparation, state.reserve, listed.stdin or "", how.stream.abort_file)
         else:
-            way = AsItComes(preparation)
+            way = WithRecords(preparation, records) if records else AsItComes(preparation)
         finished = False
         try:
             with way:

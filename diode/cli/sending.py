@@ -13,6 +13,7 @@ from diode.wording import plural, seconds, size
 if TYPE_CHECKING:
     from diode.cli.course import Course
     from diode.cli.preparing import Preparation
+    from diode.cli.recording import NoSources, Sources
     from diode.cli.report import Report
     from diode.objects import Manifest
     from diode.plan import Settings
@@ -26,6 +27,7 @@ class Sending:
     report: Report
     preparation: Preparation
     course: Course
+    records: Sources | NoSources
     failed: int = 0
     objects: int = 0
     files: int = 0
@@ -83,6 +85,8 @@ class Sending:
 
     def conclude(self, settings: Settings) -> None:
         """The last words."""
+        if self.records and not self.objects:
+            return
         frames = self.transmitter.progress.line_frames
         rate = self.transmitter.link.rate
         took = ""

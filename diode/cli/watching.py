@@ -61,11 +61,13 @@ class AtHand:
     """A folder, or standard output: what is there is delivered."""
 
     report: Report
+    quiet: bool = False
+    """Standard output is for something else."""
     event: str = "object_delivered"
     word: str = "delivered"
 
     def placed(self, facts: dict[str, Any]) -> None:
-        if facts["path"] != "-" and not sys.stdout.isatty():
+        if facts["path"] != "-" and not (self.quiet or sys.stdout.isatty()):
             self.report.result(facts["path"])
 
     def begin(self, disk: Disk) -> None:
@@ -126,10 +128,23 @@ class Watcher:
                 self._refusal(reason, count, detail)
             case events.ObjectQuarantined():
                 self._refusals.tell(report, event)
+            case events.RecordGap():
+                self._record_gap(event)
             case events.ObjectVoided(key):
                 report.event("object_void", sender=key.sender, number=key.number)
             case _:
                 pass
+
+    def _record_gap(self, gap: events.RecordGap) -> None:
+        topic = escape(gap.topic)
+        self.report.event(
+            "record_gap", sender=gap.sender, topic=topic, first=gap.first, last=gap.last
+        )
+        if self._refusing.take():
+            some = f"{gap.first}" if gap.first == gap.last else f"{gap.first} to {gap.last}"
+            self.report.warn(f"records {some} of {topic} ({gap.sender:08x}) did not come")
+        else:
+            self.untold += 1
 
     def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
         manifest = incoming.manifest
@@ -285,6 +300,8 @@ class Watcher:
             untold=self.untold,
             **reading.figures(session.carrier),
             reasons=dict(receiver.rejected + session.line.rejected),
+            records=receiver.records.heard,
+            record_gaps=receiver.records.gaps,
             **self.heard.fields(),
         )
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from diode import carrier, flow
+from diode import carrier, endpoint, flow
 from diode.errors import ConfigurationError, DiodeError, UsageError
 from diode.objects import escape
 from diode.plan import Settings
 from diode.service import strict
 from diode.service.strict import Bytes, Mistake, Mode, Seconds, Share, Within
 from diode.source.allowing import AllowList
+from diode.topics import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +91,11 @@ class Sender(_Table, frozen=True):
     """The sending side."""
 
     to: str | list[str]
-    drop: list[Drop]
+    drop: list[Drop] = msgspec.field(default_factory=list)
+    records: str | list[str] = msgspec.field(default_factory=list)
+    """Sources of records."""
+    every: list[str] = msgspec.field(default_factory=list)
+    """Patterns of topics of which each record matters."""
     state: str | None = None
     line: Literal["cobs", "rs"] | None = None
     code: Literal["zfec", "repeat", "raptorq", "leopard"] | None = None
@@ -117,6 +122,11 @@ class Sender(_Table, frozen=True):
     @property
     def urls(self) -> tuple[str, ...]:
         return _many(self.to)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Of records."""
+        return _many(self.records)
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -164,6 +174,8 @@ class Receiver(_Table, frozen=True):
     buffer: Annotated[Bytes, Within(1 << 16, 1 << 30, "a size from 64KiB to 1GiB")] = Bytes(1 << 25)
     sandbox: Sandbox = "auto"
     impair: str | None = None
+    records_to: str | list[str] = msgspec.field(default_factory=list)
+    """Sinks of records."""
     silence: Positive | None = None
     """Nothing heard for so long is an alarm."""
     on_delivery: str | list[str] | None = None
@@ -190,6 +202,11 @@ class Receiver(_Table, frozen=True):
     @property
     def verifiers(self) -> tuple[str, ...]:
         return _many(self.verify)
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """Of records."""
+        return _many(self.records_to)
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -261,8 +278,9 @@ def _of_sender(sender: Sender) -> Iterator[Mistake]:
     one = sender.carousel
     if one is not None and one.last is None and one.seconds is None:
         yield Mistake("sender.carousel", 'expected "last", "for" or both; found neither')
-    if not sender.drop:
-        yield Mistake("sender.drop", "expected one drop folder or more, found none")
+    if not (sender.drop or sender.sources):
+        yield Mistake("sender.drop", "expected one drop folder or more, or records; found none")
+    yield from _of_records(sender)
     taken = {"the state folder": _whole(sender.state)} if sender.state else {}
     for number, drop in enumerate(sender.drop, 1):
         here, path = f"sender.drop[#{number}].folder", _whole(drop.folder)
@@ -276,10 +294,24 @@ def _of_sender(sender: Sender) -> Iterator[Mistake]:
         taken[f"that of drop folder #{number}"] = path
 
 
+def _of_records(sender: Sender) -> Iterator[Mistake]:
+    if sender.every and not sender.sources:
+        yield Mistake("sender.every", "this goes with records")
+    if sender.sources and sender.recipients:
+        yield Mistake("sender.records", "records are not encrypted, as encrypt-to asks for")
+    if any(_is_standard(source) for source in sender.sources):
+        yield Mistake("sender.records", 'a service has no use for standard input: "-"')
+    for pattern in sender.every:
+        yield from _asked("sender.every", partial(Patterns, (pattern,)))
+    for source in sender.sources:
+        yield from _asked("sender.records", partial(endpoint.parse, source, {}))
+
+
 def _of_receiver(receiver: Receiver) -> Iterator[Mistake]:
     yield from _of_urls("receiver.from", receiver.urls)
     if receiver.give_up_after is not None and not receiver.ordered:
         yield Mistake("receiver.give-up-after", "this goes with ordered = true")
+    yield from _of_sinks(receiver)
     if receiver.inbox == "-":
         yield Mistake("receiver.inbox", 'expected a folder or a store, found "-"')
     if "://" in receiver.inbox and receiver.state is None:
@@ -294,6 +326,15 @@ def _of_receiver(receiver: Receiver) -> Iterator[Mistake]:
             return
         if missing:
             yield Mistake(f"receiver.{key}", "expected a program, found nothing")
+
+
+def _of_sinks(receiver: Receiver) -> Iterator[Mistake]:
+    if receiver.sinks and receiver.verifiers and receiver.link_key is None:
+        yield Mistake("receiver.records-to", "records are not signed; link-key vouches for them")
+    if any(_is_standard(sink) for sink in receiver.sinks):
+        yield Mistake("receiver.records-to", 'a service has no use for standard output: "-"')
+    for sink in receiver.sinks:
+        yield from _asked("receiver.records-to", partial(endpoint.parse, sink, {}))
 
 
 def _of_urls(path: str, urls: tuple[str, ...]) -> Iterator[Mistake]:

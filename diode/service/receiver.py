@@ -15,6 +15,7 @@ tries again. The first failure and one a minute are told, all are counted.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,7 @@ from diode.ordering import AsTheyCome, Order
 from diode.receiver import Receiver
 from diode.service.deliveries import Deliveries, plainly
 from diode.service.disk import AtOnce, Disk
+from diode.service.record_delivery import NoRecipient, Recipient
 from diode.tag import Untagged
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ PIECE = 1 << 20
 counts, and so few that a processor's cache holds them."""
 TOLD = 60.0
 """Seconds between two reports of trouble with the disk."""
+BEATS, SLACK = 3, 2.0
+"""Heartbeats, and seconds besides, that may be missing of a link that is up."""
+PROMISE = 10.0
+"""Seconds between two heartbeats where none has said it."""
 CHECKPOINT = 0.5
 """Seconds between two checkpoints of unfinished objects. What came is kept by the second one at the
 latest: so a kill costs what came in the last second."""
@@ -90,6 +96,7 @@ class Session:
     order: Order = field(default_factory=AsTheyCome)
     tags: Tags = field(default_factory=Untagged)
     disk: Disk = field(default_factory=AtOnce)
+    records: Recipient = field(default_factory=NoRecipient)
     around: Callable[[Key, Incoming, Session], Callable[[Callable[[], Delivery]], Delivery]] = (
         plainly
     )
@@ -114,7 +121,9 @@ class Session:
     _stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
-        self.receiver = Receiver(self.limits, self.gate, self.opener, self.tags)
+        wanted = self.records.wanted
+        self.receiver = Receiver(self.limits, self.gate, self.opener, self.tags, records=wanted)
+        self.receiver.records.resume(self.records.positions())
         self.deliveries = Deliveries(self)
 
     def run(self, stop: Stop) -> None:
@@ -138,8 +147,11 @@ class Session:
                 data = self.carrier.read(self._patience())
                 if isinstance(data, bytes) and not data:
                     self._take(self.line.flush())
+                    self._act(self.receiver.tick(math.inf))  # nothing is waited for any more
                     break
                 self._hear(data or b"")
+                self._act(self.receiver.tick(self.clock()))
+                self.records.tick(live=self._live)
                 self.disk.settle(wait=self.enough)
                 self.observer.tick(self)
             self.disk.settle(wait=True)
@@ -263,6 +275,12 @@ class Session:
             self.observer.trouble(error, self.needed, self)
 
     @property
+    def _live(self) -> bool:
+        """Whether the link has not been silent for longer than its heartbeats promise."""
+        promised = [one.interval for one in self.receiver.senders.values() if one.interval]
+        return self.clock() - self.last_frame <= BEATS * max(promised, default=PROMISE) + SLACK
+
+    @property
     def no_room(self) -> bool:
         """Whether something is not delivered because of trouble with the disk."""
         whole = self.deliveries
@@ -305,6 +323,8 @@ class Session:
                 self.deliveries.crowded_out(key, manifest)
             case events.ObjectVoided(key, manifest):
                 self.deliveries.voided(key, manifest)
+            case events.RecordsHeard() | events.RecordGap():
+                self.records.take(event)
             case events.SenderFellSilent(sender):
                 self._silent = {s for s in self._silent if s in self.receiver.senders}
                 self._silent.add(sender)

@@ -38,6 +38,8 @@ class Identity(msgspec.Struct):
     """Highest object number used."""
     frames: int = 0
     """Frames sent, as of the last orderly end of a run."""
+    streams: int = 0
+    """Highest stream of records used (wire 11.2)."""
     secret: bytes = msgspec.field(default_factory=lambda: secrets.token_bytes(KEY))
     """In JSON it is base64."""
 
@@ -62,6 +64,7 @@ def _read(content: bytes) -> Identity | None:
         0 < identity.sender <= LAST_NUMBER
         and 0 <= identity.number <= LAST_NUMBER
         and 0 <= identity.frames < 1 << 63
+        and 0 <= identity.streams <= LAST_NUMBER
         and len(identity.secret) == KEY
     )
     return identity if good else None
@@ -137,6 +140,14 @@ class SenderState:
             self._identity.number -= count  # nobody gets them
             raise
         return first
+
+    def begin_stream(self) -> int:
+        """The number of a new stream of records, above all before. On disk when it returns."""
+        if self._identity.streams >= LAST_NUMBER:
+            self._identity = _draw()
+        self._identity.streams += 1
+        self._save()
+        return self._identity.streams
 
     def make_room(self, count: int) -> None:
         """Draw a new identity if this one has fewer numbers left than that."""
