@@ -20,10 +20,10 @@ class Limits:
     """Blocks of an object: two bit arrays, 16 MB each at the limit once blocks come in."""
     blocks_in_all: int = 1 << 25
     """Blocks of all unfinished objects together; those of which nothing came go first."""
-    max_block: int = 16 << 20
+    max_block: int = 12 << 20
     """Bytes of one block: what a single frame may make the receiver set aside. To decode one takes
     up to four times as much besides; senders make none of more than 12 MiB (plan.py)."""
-    memory: int = 96 << 20
+    memory: int = 64 << 20
     """Bytes of unfinished blocks in memory, over all objects; the oldest are parked."""
     begun: int = 64 << 20
     """Bytes on top of these that the frames of one call may set aside, until the next call parks.

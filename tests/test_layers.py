@@ -31,6 +31,7 @@ LAYERS = [
         "child",
         "database",
         "wake",
+        "allocator",
     },
     {"events", "keytext", "lettering", "wording"},
     {"ordering"},

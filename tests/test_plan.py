@@ -196,7 +196,7 @@ def test_large_objects_on_fast_links_are_wide(best):
         cut = plan.geometry(100_000_000, Settings(), link)
         assert cut.code == best.id
         if best.name != "zfec":
-            assert cut.symbol_size == 1448 - 1448 % best.step and cut.k > 5000
+            assert cut.symbol_size == 1448 - 1448 % best.step and cut.k > 4000
     narrow = [
         plan.geometry(100_000_000, Settings(), Link()),  # a file: who knows who will read it
         plan.geometry(100_000_000, Settings(), replace(FIBRE, rate=9e6)),

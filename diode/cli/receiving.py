@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
+from diode import allocator
 from diode.cli import INTERRUPTED, confinement, publishing, reading, signals, verifying, vital
 from diode.cli.listening import of_lanes
 from diode.cli.progress import progress
@@ -90,6 +91,7 @@ class Told:
 def receive(report: Report, asked: Asked, told: Told | None = None) -> int:
     """Receive as asked; the exit code."""
     told = told or Told()
+    allocator.restrain()
     with ExitStack() as stack:
         hooks = asked.hook.started(asked.inbox, stack, ordered=asked.ordered)
         published = asked.records.started(report, asked.inbox, asked.sandbox, stack)

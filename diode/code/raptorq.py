@@ -24,6 +24,7 @@ content. It holds the interpreter lock during a call.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,15 +32,17 @@ import numpy as np
 from diode.code.guard import check_fill, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from diode.frame import I64, U8
 
 try:
     import raptorq as _library
 except ImportError:
     _library = None
-_HEADER = np.dtype([("number", ">u4")])
-"""FEC payload id: source block, always 0, in the first byte, then the symbol number."""
-_MAX_BLOCK = 8 << 20
+_HEADER = 4
+"""Bytes of the FEC payload id: source block, always 0, in the first, then the symbol number."""
+_MAX_BLOCK = 6 << 20
 """Bytes: k'·S stays below the 10 MiB up to which there is one sub-block."""
 _WIDEST = 16_384
 """Source symbols: to decode so many takes 52 MB, 130 MB with the 56,403 that RFC 6330 has."""
@@ -75,12 +78,12 @@ class RaptorQ:
         if not len(missing):
             return True
         k, size = block.shape
-        present = np.delete(np.arange(k), missing)
-        header = np.concatenate([present, numbers]).astype(_HEADER["number"])
-        packets = np.concatenate([block[present], symbols])
-        packets = np.concatenate([header.view(np.uint8).reshape(-1, 4), packets], axis=1)
+        present = np.delete(np.arange(k), missing).tolist()
+        there = ((number, block[number]) for number in present)
         try:
-            found = _decoded(packets, k * size, size)
+            found = _decoded(
+                itertools.chain(there, zip(numbers.tolist(), symbols, strict=True)), k * size, size
+            )
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise
@@ -91,11 +94,14 @@ class RaptorQ:
         return True
 
 
-def _decoded(packets: U8, length: int, symbol_size: int) -> bytes | None:
-    """The block's bytes from packets (count, 4 + S), or None where these do not suffice yet."""
+def _decoded(packets: Iterable[tuple[int, U8]], length: int, symbol_size: int) -> bytes | None:
+    """The block's bytes from symbols with their numbers, or None where these do not suffice yet.
+
+    One packet at a time: the library takes six times the block, and a copy of all is one more.
+    """
     decoder = _library.Decoder.with_defaults(length, symbol_size)
-    for packet in packets:
-        found: bytes | None = decoder.decode(packet.tobytes())
+    for number, symbol in packets:
+        found: bytes | None = decoder.decode(number.to_bytes(_HEADER, "big") + symbol.tobytes())
         if found is not None:
             return found
     return None
@@ -105,4 +111,4 @@ def _parity(block: U8, numbers: list[int]) -> U8:
     encoder = _library.Encoder.with_defaults(block.tobytes(), block.shape[1])
     packets = encoder.get_encoded_packets(max(numbers) - len(block) + 1)
     chosen = np.frombuffer(b"".join([packets[n] for n in numbers]), np.uint8)
-    return chosen.reshape(len(numbers), -1)[:, _HEADER.itemsize :]
+    return chosen.reshape(len(numbers), -1)[:, _HEADER:]

@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from diode.errors import DestinationError
 
-WAITING = 48 << 20
+WAITING = 24 << 20
 """Bytes handed over and not yet written, at most."""
 LEAST = 16 << 10
 """Bytes that a piece of work counts for at least: thousands of small objects are more work than
