@@ -10,6 +10,7 @@ makes its values bad until it does again: they go out once more with that qualit
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -71,11 +72,12 @@ class Source(Ready):
         host, port = self._place.host or "localhost", self._place.port or 502
         client = ModbusTcpClient(host, port=port, timeout=2, retries=1)
         due = time.monotonic()
-        while True:
-            for point in self._points:
-                self._read(client, point, gathering)
-            due = max(due + self._poll, time.monotonic())
-            time.sleep(max(0.0, due - time.monotonic()))
+        with contextlib.closing(client):
+            while True:
+                for point in self._points:
+                    self._read(client, point, gathering)
+                due = max(due + self._poll, time.monotonic())
+                time.sleep(max(0.0, due - time.monotonic()))
 
     def _read(self, client: Any, point: Point, gathering: Gathering) -> None:
         try:
