@@ -20,6 +20,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from diode.wording import plural
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -243,7 +245,7 @@ def _changed(a: Entry, b: Entry) -> str:
     if a.directory != b.directory:
         return "a folder and a file"
     if a.size is not None and b.size is not None and a.size != b.size:
-        return f"{a.size:,} bytes and {b.size:,}"
+        return f"{plural(a.size, 'byte')} and {plural(b.size, 'byte')}"
     if a.sha256 is not None and b.sha256 is not None and a.sha256 != b.sha256:
         return f"sha256 {a.sha256} and {b.sha256}"
     return ""

@@ -80,7 +80,7 @@ def test_what_differs_is_told(shell: Shell, tree: Path) -> None:
     assert ran.code == 3
     assert ran.out.splitlines() == [
         "extra more",
-        "changed plain.txt: 0 bytes and 5",
+        "changed plain.txt: 0 bytes and 5 bytes",
         "missing with space",
     ]
     ran = shell.run("manifest", "--compare", "inbox/tree.mtree", "tree")

@@ -112,7 +112,7 @@ def test_compare() -> None:
     other |= {b"c": Entry(b"c", False, 1, TWO), b"e/f": Entry(b"e/f", False, 0, ONE)}
     assert list(mtree.compare(one, one)) == []
     assert list(mtree.compare(one, other)) == [
-        Difference(b"b", "changed", "1 bytes and 2"),
+        Difference(b"b", "changed", "1 byte and 2 bytes"),
         Difference(b"c", "changed", f"sha256 {ONE} and {TWO}"),
         Difference(b"d", "missing"),
         Difference(b"e/f", "extra"),
