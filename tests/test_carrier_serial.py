@@ -347,8 +347,10 @@ def test_interrupt_comes_through_a_full_port():
     master, slave = os.openpty()  # nobody reads it
     path = os.ttyname(slave)
     code = (
+        "import signal\n"
         "from diode.carrier import open_sending\n"
         "from diode.frame import Frames\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of a shell ignores it\n"
         f"port = open_sending('serial:{path}?baud=12M')\n"
         "print('open', flush=True)\n"
         "try: port.write(Frames.of_pieces([bytes(1_000_000)]))\n"
@@ -358,7 +360,10 @@ def test_interrupt_comes_through_a_full_port():
         assert child.stdout.readline() == b"open\n"
         real_time.sleep(0.2)
         child.send_signal(signal.SIGINT)
-        assert child.wait(10) == 130
+        try:
+            assert child.wait(10) == 130
+        finally:
+            child.kill()
     os.close(master)
     os.close(slave)
 
