@@ -244,6 +244,7 @@ def test_no_code_of_the_sender_connects_or_receives() -> None:
     assert called == {
         ("diode.carrier.interface", "recv"),
         ("diode.service.coders", "recv"),  # of a process of ours
+        ("diode.service.record_process", "recv"),  # of one, too
         ("diode.database", "connect"),  # to a file in the state folder
         ("diode.service.notify", "connect"),  # to whoever started this process
     }

@@ -480,8 +480,11 @@ def test_who_has_the_files_never_has_the_link(shell: Shell) -> None:
 
 def held(process: int) -> dict[int, str]:
     """Descriptors of a process and what they are."""
-    folder = Path(f"/proc/{process}/fd")
-    return {int(each.name): os.readlink(each) for each in folder.iterdir()}
+    found = {}
+    for each in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            found[int(each.name)] = os.readlink(each)
+    return found
 
 
 def feed_when(shell: Shell, there: str, port: Pty, line: bytes) -> None:
