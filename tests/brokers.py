@@ -1,5 +1,6 @@
 """A real MQTT broker (mosquitto) and a client to look at it with."""
 
+import collections
 import contextlib
 import shutil
 import socket
@@ -68,7 +69,8 @@ class Client:
         from paho.mqtt.properties import Properties
         from paho.mqtt.subscribeoptions import SubscribeOptions
 
-        self.heard, self.changed = [], threading.Condition()
+        self.heard, self.count = collections.defaultdict(list), 0
+        self.changed = threading.Condition()
         self.retained = {}
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5)
         session = Properties(PacketTypes.CONNECT)
@@ -93,7 +95,8 @@ class Client:
 
     def _message(self, _client, _user, message):
         with self.changed:
-            self.heard.append(message)
+            self.heard[message.topic].append(message.payload)
+            self.count += 1
             if message.retain:
                 self.retained[message.topic] = message.payload
             self.changed.notify_all()
@@ -105,10 +108,11 @@ class Client:
 
     def of(self, topic):
         with self.changed:
-            return [m.payload for m in self.heard if m.topic == topic]
+            return list(self.heard[topic])
 
     def last(self, topic):
-        return (self.of(topic) or [None])[-1]
+        with self.changed:
+            return (self.heard[topic] or [None])[-1]
 
     def wait_for(self, condition, seconds=40):
         with self.changed:
@@ -126,7 +130,7 @@ def retained(broker):
     before = -1
     while quiet < 3:  # nothing tells that these were all
         time.sleep(0.1)
-        quiet = quiet + 1 if len(client.heard) == before else 0
-        before = len(client.heard)
+        quiet = quiet + 1 if client.count == before else 0
+        before = client.count
     client.close()
     return client.retained
