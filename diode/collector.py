@@ -261,12 +261,14 @@ class Collector:
         """A block's symbols in memory that were not handed out before: (n,), (n, S)."""
         slot = self._slots[block]
         new = np.flatnonzero(self._have[slot] & ~self._kept[slot])
-        rows = self._source[slot, new]
         parity = self._parity.get(block)
         if parity is None:
-            return new, rows
+            return new, self._source[slot, new]
         numbers, symbols = parity.not_kept()
-        return np.concatenate([new, numbers]), np.concatenate([rows, symbols])
+        every = np.empty((len(new) + len(numbers), self.geometry.symbol_size), np.uint8)
+        np.take(self._source[slot], new, axis=0, out=every[: len(new)], mode="clip")
+        every[len(new) :] = symbols
+        return np.concatenate([new, numbers]), every
 
     def _keep(self, block: int, numbers: I64) -> None:
         """These symbols of a block in memory are handed out, and kept elsewhere."""

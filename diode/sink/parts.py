@@ -25,10 +25,11 @@ before the damage is used.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -154,8 +155,8 @@ class Part:
             self.checkpoint()
 
     def park(self, block: int, numbers: I64, symbols: U8) -> None:
-        content = numbers.astype("<u4").tobytes() + symbols.tobytes()
-        at = self._append(b"S", block, symbols.shape[1], len(numbers), content)
+        content = numbers.astype("<u4"), np.ascontiguousarray(symbols)
+        at = self._append(b"S", block, symbols.shape[1], len(numbers), *content)
         self._symbols.setdefault(block, []).append((at, len(numbers), symbols.shape[1]))
 
     def parked(self, block: int) -> tuple[I64, U8]:
@@ -167,7 +168,7 @@ class Part:
         if self._unwritten:
             numbers = np.array([block for block, _ in self._unwritten], "<u4")
             checks = np.array([check for _, check in self._unwritten], "<u8")
-            self._append(b"D", 0, 0, len(numbers), numbers.tobytes() + checks.tobytes())
+            self._append(b"D", 0, 0, len(numbers), numbers, checks)
             self._unwritten.clear()
         if self._journal_end > self._compact_at:
             self._compact()
@@ -270,15 +271,21 @@ class Part:
 
     # Journal --------------------------------------------------------------------------------
 
-    def _append(self, kind: bytes, block: int, size: int, count: int, content: bytes) -> int:
-        """Append one record; the offset of its content."""
+    def _append(
+        self, kind: bytes, block: int, size: int, count: int, *content: NDArray[Any]
+    ) -> int:
+        """Append one record; the offset of its content, which is written from where it is."""
         head = RECORD.pack(kind, block, size, count)
-        record = head + content + CRC.pack(crc32c(head + content))
-        at = self._journal_end
-        write_all(self._journal, record, at)
+        pieces: list[bytes | memoryview] = [head]
+        pieces += [array.reshape(-1).view(np.uint8).data for array in content]
+        pieces.append(CRC.pack(functools.reduce(lambda crc, one: crc32c(one, crc), pieces, 0)))
+        begin = at = self._journal_end
+        for piece in pieces:
+            write_all(self._journal, piece, at)
+            at += len(piece)
         self._dirty = True
-        self._journal_end = at + len(record)
-        return at + RECORD.size
+        self._journal_end = at
+        return begin + RECORD.size
 
     def _load(self) -> None:
         """Read the journal up to its first broken record; what follows is cut off or kept aside."""
@@ -334,8 +341,8 @@ class Part:
         try:
             for at in range(0, len(checks), UNWRITTEN):
                 pairs = np.array(checks[at : at + UNWRITTEN], np.uint64)
-                content = pairs[:, 0].astype("<u4").tobytes() + pairs[:, 1].astype("<u8").tobytes()
-                self._append(b"D", 0, 0, len(pairs), content)
+                content = pairs[:, 0].astype("<u4"), pairs[:, 1].astype("<u8")
+                self._append(b"D", 0, 0, len(pairs), *content)
             for block, places in before.items():
                 if not self.done[block]:
                     self.park(block, *self._read_symbols(old, places))
