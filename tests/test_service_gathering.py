@@ -21,7 +21,17 @@ from diode.service import gathering, record_delivery, record_intake
 from diode.service.gathering import Gathering
 from diode.service.record_delivery import Delivery
 from diode.service.record_intake import Along, Intake
-from diode.service.record_process import Batch, Channel, End, Process, Reading, Ready, Said, Taken
+from diode.service.record_process import (
+    Batch,
+    Channel,
+    End,
+    Process,
+    Reading,
+    Ready,
+    Said,
+    Taken,
+    shown,
+)
 from diode.service.record_spool import RecordSpool
 from diode.service.record_store import RecordStore
 from diode.supply import Given, Supplied
@@ -75,7 +85,9 @@ def test_what_has_no_room_is_dropped_and_named(ends, monkeypatch):
     for _ in range(100):
         one.put(b"log/a", bytes(100))
     assert len(one._every) == 7
-    assert "dropped log/a" in ours.receive().text
+    said = ours.receive()
+    assert "dropped log/a" in said.text
+    assert (said.refused, said.dropped) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +104,11 @@ def test_what_cannot_be_a_record_is_refused_by_name(ends, topic, payload, why):
     one = Gathering(theirs, ())
     told = []
     one.put(topic, payload, taken=lambda: told.append(1))
-    said = ours.receive().text
-    assert said.startswith("refused")
-    assert why in said
-    assert said.isprintable()
+    said = ours.receive()
+    assert said.text.startswith("refused")
+    assert why in said.text
+    assert (said.refused, said.dropped) == (1, 0)
+    assert shown("here", said.text).isprintable()
     assert told == [1]  # or a broker would send it again for ever
     assert not one._latest
 
@@ -296,11 +309,11 @@ def test_a_sink_that_was_begun_anew_gets_its_batch_again(tmp_path):
     delivery.start()
     delivery.take(heard(LATEST, Record(b"t", b"1", sequence=1)))
     first = fake.far.receive(20)
-    fake.far.send(Said("the process died"))
+    fake.far.send(Said("it died\x1b", there=False))
     fake.far.send(Ready())
     assert fake.far.receive(20) == first
     fake.far.send(Taken(first.number, 0))
-    wait_until(lambda: [said.text for said in delivery.news()] == ["the process died"])
+    wait_until(lambda: [said.text for said in delivery.news()] == ["the sink: it died\\x1b"])
     delivery.close()
     fake.close()
 
@@ -363,7 +376,7 @@ class Stubborn:
         self.left, self.taken = 2, []
 
     def open(self, say):
-        say("here", False)
+        say(Said("here", warning=False, there=True))
 
     def publish(self, readings):
         if self.left:
@@ -382,11 +395,14 @@ def test_a_sink_that_fails_is_tried_again_and_told_once(ends):
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert ours.receive(20) == Said("here", False)
+    assert ours.receive(20) == Said("here", warning=False, there=True)
     ours.send(Batch(4, [Reading(EVERY, b"t", b"1")]))
-    said = ours.receive(20).text
-    assert "nobody\\x1b there" in said
-    assert "again" in ours.receive(20).text
+    said = ours.receive(20)
+    assert "nobody\x1b there" in said.text  # as it is: who shows it escapes it
+    assert said.there is False
+    said = ours.receive(20)
+    assert "again" in said.text
+    assert said.there is True
     assert ours.receive(20) == Taken(4, 1)
     assert sink.taken == [Reading(EVERY, b"t", b"1")]
     ours.hang_up()
