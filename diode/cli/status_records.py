@@ -42,7 +42,7 @@ def figures(records: RecordsIn, now: float, look: Look) -> str:
 
 def tables(records: RecordsIn, now: float) -> Iterator[Titled]:
     """Of a receiver: sinks, what never came, what was dropped."""
-    sinks = columns("sink", "takes", ">waiting", ">taken")
+    sinks = columns("sink", "state", ">waiting", ">taken")
     for sink in records.sinks:
         waiting = Text(f"{sink.waiting:,}")
         sinks.add_row(chosen(sink.name), _state(sink, now), waiting, f"{sink.taken:,}")
@@ -83,7 +83,7 @@ def offered(records: RecordsOut, look: Look) -> str:
 
 def sources(records: RecordsOut, now: float) -> Titled:
     """Of a sender: where they come from."""
-    table = columns("source", "is", ">given")
+    table = columns("source", "state", ">given")
     for source in records.sources:
         state = Text("at its end") if source.ended else _state(source, now)
         table.add_row(chosen(source.name), state, f"{source.taken:,}")

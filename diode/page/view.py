@@ -206,7 +206,7 @@ def _records_tile(records: RecordsIn, now: float) -> Html:
             (_count("records.latest", records.latest), f"of latest, {newest}"),
             (_count("records.every", records.every), "of every"),
             (_count("records.missing", records.missing), "missing"),
-            *_nonzero("records.dropped", records.dropped, "dropped for want of room"),
+            *_nonzero("records.dropped", records.dropped, "dropped"),
             *_nonzero("records.unstored", records.unstored, "waiting for the disk"),
             *_nonzero("records.known", records.known, "heard again"),
             *_nonzero("records.topics", records.topics, "topics"),
@@ -326,7 +326,7 @@ def _records(health: Health) -> Iterator[Html]:
         waiting = _count(f"records.sinks.{place}.waiting", sink.waiting)
         taken = _count(f"records.sinks.{place}.taken", sink.taken)
         sinks.append((sink.name, state, waiting, taken))
-    yield _section("Records go to", ("sink", "takes", "waiting", "taken"), sinks)
+    yield _section("Records go to", ("sink", "state", "waiting", "taken"), sinks)
     gaps: list[Row] = [
         (ago(one.time, now), one.sender, one.topic, element("strong", ranged(one.first, one.last)))
         for one in reversed(records.gaps[-NARROW:])
