@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 
+import msgspec
 import pytest
 from cli import children, wait_until
 
@@ -17,7 +18,8 @@ from diode.outflow import Outflow
 from diode.plan import Link, Settings
 from diode.publish import Aging, serve
 from diode.record import EVERY, LATEST, Record
-from diode.service import gathering, record_delivery, record_intake
+from diode.record_health import RecordsOut
+from diode.service import gathering, record_delivery, record_intake, record_presence
 from diode.service.gathering import Gathering
 from diode.service.record_delivery import Delivery
 from diode.service.record_intake import Along, Intake
@@ -253,6 +255,32 @@ def test_topics_of_a_sender_are_bounded(tmp_path, monkeypatch):
     fake.close()
 
 
+def test_what_a_source_says_of_itself_is_counted_and_bounded(tmp_path):
+    fake = Fake()
+    _, spool, intake = intake_of(tmp_path, fake)
+    intake.start()
+    fake.far.send(Said(there=True))
+    fake.far.send(Said("two are lost\x1b", refused=1, dropped=1))
+    wait_until(lambda: intake.health.dropped == 1)
+    health = intake.health
+    assert (health.refused, health.sources[0].there) == (1, True)
+    assert (health.quota, health.kept, health.topics) == (spool.quota, 0, 0)
+    assert [said.text for said in intake.news()] == ["here: two are lost\\x1b"]
+    for _ in range(10):
+        fake.far.send(Said(refused=(1 << 63) - 1, dropped=-(1 << 63)))
+    fake.far.send(Said("no broker", there=False))
+    wait_until(lambda: intake.health.sources[0].away_since)
+    health = intake.health
+    assert health.sources[0].why == "no broker"
+    assert health.dropped == 1
+    assert msgspec.json.decode(msgspec.json.encode(health), type=RecordsOut) == health
+    fake.far.send(End())
+    wait_until(lambda: intake.health.sources[0].ended)
+    intake.close()
+    spool.close()
+    fake.close()
+
+
 def test_a_source_that_is_gone_is_told_and_the_rest_goes_on(tmp_path):
     fake = Fake()
     _, spool, intake = intake_of(tmp_path, fake)
@@ -345,6 +373,14 @@ def test_a_sink_that_takes_nothing_holds_up_nobody(tmp_path, monkeypatch):
         delivery.take(heard(EVERY, Record(b"log", bytes(100), sequence=number + 1)))
         time.sleep(0.001)
     wait_until(lambda: delivery.dropped["log"] > 50)
+    health = delivery.health()
+    (sink,) = health.sinks
+    assert health.dropped > 50
+    assert {one.topic: one.count for one in health.dropped_of}["log"] > 50
+    assert (sink.name, sink.there, sink.taken) == ("the sink", None, 0)
+    assert 0 < sink.waiting <= 100
+    monkeypatch.setattr(record_presence, "HANGS", 0.0)
+    assert delivery.health().sinks[0].why == "it does not answer"
     assert delivery._sinks[0]._held <= 5000
     assert any(name.startswith("t/") for name in delivery.dropped)
     assert "dropped" in delivery.news()[0].text

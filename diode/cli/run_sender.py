@@ -72,7 +72,9 @@ def run(report: Report, path: str, sender: Sender) -> int:
     """Send until a signal says that it is enough; the exit code."""
     folder = sender.state or default_folder()
     with contextlib.ExitStack() as stack:
-        # Before there are keys: these processes have a network.
+        # Before there are keys: these processes have a network, that of the hook is not confined.
+        hook = AlarmHook(report, "sender", sender.commands.get(alarming.KIND))
+        stack.callback(hook.close)
         away = float(sender.records_away)
         asked = recording.Asked(sender.sources, tuple(sender.every), away)
         records = asked.started(report, sender.sandbox, stack)
@@ -89,7 +91,6 @@ def run(report: Report, path: str, sender: Sender) -> int:
         # Processes first: they have nothing of what is opened later, and there are no threads yet.
         scraped = opened(Scraped(report, sender.metrics, folder, Sending))
         scraped.start()
-        hook = opened(AlarmHook(report, "sender", sender.commands.get(alarming.KIND)))
         coder = opened(Coders(sender.jobs, report.warn))
         outlet = lanes.opened(named, sender.impair, report, stack)
         notifier = opened(notify.opened())

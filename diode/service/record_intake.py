@@ -41,6 +41,8 @@ TOLD = 10.0
 """Seconds between two refusals that are told, but for the first ones."""
 NEWS = 100
 """Things to tell that nobody has asked for yet."""
+MOST_COUNTED = 1 << 32
+"""Of what a process says that it has refused or dropped: no sum of these leaves 64 bits."""
 
 
 class Along:
@@ -217,8 +219,8 @@ class Intake:
     def _hear(self, source: _Source, said: Said) -> None:
         source.presence.hear(said)
         with self._one:
-            self._refused += max(0, said.refused)
-            self._dropped += max(0, said.dropped)
+            self._refused += min(max(0, said.refused), MOST_COUNTED)
+            self._dropped += min(max(0, said.dropped), MOST_COUNTED)
         if said.text:
             self._tell(shown(source.name, said.text), warning=said.warning)
 
