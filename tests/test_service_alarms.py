@@ -153,7 +153,7 @@ def test_what_is_said_of_records() -> None:
     assert [alarm.text for alarm in alarms.raised] == [
         "2 records never came, the last of log/a",
         "7 records dropped for want of room",
-        "mqtt://broker takes no records: refused, and 1 more",
+        "mqtt://broker and 1 more take no records: refused",
     ]
 
 

@@ -251,7 +251,7 @@ class Service:
         self._report.event("sending", url=" ".join(self._sender.urls), folders=folders)
         what = [f"what comes into {plural(len(folders), 'drop folder')}"] if folders else []
         what += [f"records of {plural(len(self._sender.sources), 'source')}"] * bool(self._records)
-        self._report.say(f"on air; {' and '.join(what)} is sent")
+        self._report.say(f"on air; sending {' and '.join(what)}")
         self._feed.start()
         self._records.begin()
         self._notifier.begin("on air")

@@ -164,13 +164,11 @@ def _sources_away(sending: Sending) -> list[Peer]:
     return away(records.sources, records.patience)
 
 
-def _named(peers: list[Peer], what: str) -> str:
-    """Of which of them, and why; the first one where there are several."""
-    if not peers:
-        return what
+def _named(peers: list[Peer], one: str, several: str) -> str:
+    """Which they are, one at least, and why; of the first one where there are several."""
     first, *others = peers
-    more = f", and {len(others)} more" if others else ""
-    return f"{first.name} {what}{f': {first.why}' if first.why else ''}{more}"
+    who = f"{first.name} and {len(others)} more {several}" if others else f"{first.name} {one}"
+    return f"{who}: {first.why}" if first.why else who
 
 
 RULES: tuple[Rule[Health, Signs], ...] = (
@@ -240,7 +238,7 @@ RULES: tuple[Rule[Health, Signs], ...] = (
         lambda health, _: all(
             one.away_since is None for one in (health.records or RecordsIn()).sinks
         ),
-        lambda health, _: _named(_sinks_away(health), "takes no records"),
+        lambda health, _: _named(_sinks_away(health), "takes no records", "take no records"),
         "does it run, and does it answer from here? What it does not take waits meanwhile",
     ),
 )
@@ -269,8 +267,8 @@ SENDING_RULES: tuple[Rule[Sending, SendingSigns], ...] = (
         lambda sending, _: all(
             one.away_since is None for one in (sending.records or RecordsOut()).sources
         ),
-        lambda sending, _: _named(_sources_away(sending), "is away"),
-        "does it run, and does it answer from here? It is tried again and again",
+        lambda sending, _: _named(_sources_away(sending), "is away", "are away"),
+        "does it run, and does it answer from here?",
     ),
 )
 
