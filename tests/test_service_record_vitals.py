@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from brokers import Broker
 from cli import Shell, wait_until
 from healths import NOW, a_health, records_out
 from msgspec.structs import replace
@@ -199,6 +200,34 @@ def _when_it_is_over(shell: Shell) -> None:
     assert sending["records"]["every"] == 5
 
 
+def test_brokers_that_go_are_away_at_once_and_there_when_they_are_back(ends: Ends) -> None:
+    """Also while nothing is published."""
+    shell, brokers = ends.shell, [Broker(ends.shell.folder / name) for name in "ab"]
+    (inside, outside) = brokers
+    try:
+        for broker in brokers:
+            broker.start()
+        ends.receives(f'records-to = "mqtt://127.0.0.1:{outside.port}"').start()
+        ends.sends(more=f'records = "mqtt://127.0.0.1:{inside.port}/#"').start()
+
+        def states() -> list[bool | None]:
+            sinks = status(shell, "in")["health"]["records"]["sinks"]
+            sources = status(shell, "tx")["sending"]["records"]["sources"]
+            return [sinks[0]["there"], sources[0]["there"]]
+
+        wait_until(lambda: states() == [True, True], 60)
+        for broker in brokers:
+            broker.kill()
+        wait_until(lambda: states() == [False, False], 60)
+        for broker in brokers:
+            broker.start()
+        wait_until(lambda: states() == [True, True], 60)
+        assert status(shell, "in")["health"]["alarms"] == [], "it was not away for 60 s"
+    finally:
+        for broker in brokers:
+            broker.close()
+
+
 def test_a_gap_is_named_and_rings(shell: Shell) -> None:
     outflow = Outflow(7, Settings(), SLOW, streams=(1, 1))
     transmitter = Transmitter(7, Settings(), SLOW, records=outflow)
@@ -302,18 +331,20 @@ def test_what_is_remembered_of_gaps_is_bounded() -> None:
     before = RecordsIn(newest=5.0, gaps=list(a_health().records.gaps))
     one = RecordExaminer(before)
     for number in range(2 * GAPS):
-        one.hear(events.RecordGap(7, 1, b"\x1b", number, number), NOW)
-    one.hear(events.RecordsHeard(7, LATEST, 1, [Record(b"t", b"1")]), NOW + 1)
+        one.hear(events.RecordGap(7, 1, b"\x1b", number, number), 10.0, NOW)
+    one.hear(events.RecordsHeard(7, LATEST, 1, [Record(b"t", b"1")]), 11.0, NOW + 1)
 
     inflow = SimpleNamespace(new=[1, 2], known=3, gaps=2 * GAPS, topics=5)
     found = one.look(
         SimpleNamespace(
             records=SimpleNamespace(health=RecordsIn), receiver=SimpleNamespace(records=inflow)
-        )
+        ),
+        15.0,
+        NOW + 9000,  # the wall clock was set meanwhile
     )
     assert len(found.gaps) == GAPS
     assert found.gaps[-1].topic == "\\x1b"
-    assert (found.latest, found.every, found.known, found.newest) == (1, 2, 3, NOW + 1)
+    assert (found.latest, found.every, found.known, found.newest) == (1, 2, 3, NOW + 8996)
 
 
 # How it is shown ----------------------------------------------------------------------------------

@@ -213,7 +213,7 @@ class Examiner:
             [],
             self._about.silence,
             Clock(self._about.boot, at.machine),
-            self.records.look(session),
+            self.records.look(session, at.now, at.wall),
         )
 
     def _begin(self, at: Moment) -> None:

@@ -32,21 +32,24 @@ class RecordExaminer:
         """before: as the run before left them."""
         self._gaps = deque(before.gaps if before else (), maxlen=GAPS)
         self._newest = before.newest if before else None
+        self._heard: float | None = None
 
-    def hear(self, event: events.Event, wall: float) -> None:
-        """Something was seen, at that time of day."""
+    def hear(self, event: events.Event, now: float, wall: float) -> None:
+        """Something was seen, at that time of the session and of the day."""
         match event:
             case events.RecordsHeard():
-                self._newest = wall
+                self._heard = now
             case events.RecordGap(sender, _, topic, first, last):
                 gap = RecordGap(wall, f"{sender:08x}", escape(topic), first, last)
                 self._gaps.append(gap)
 
-    def look(self, session: Session) -> RecordsIn | None:
+    def look(self, session: Session, now: float, wall: float) -> RecordsIn | None:
         """How they are now; None where nobody wants any."""
         known, inflow = session.records.health(), session.receiver.records
         if known is None:
             return None
+        if self._heard is not None:
+            self._newest = wall - max(0.0, now - self._heard)
         return replace(
             known,
             latest=inflow.new[LATEST],

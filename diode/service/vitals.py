@@ -116,7 +116,7 @@ class Vitals:
     def event(self, event: events.Event, session: Session) -> None:
         if isinstance(event, events.ObjectQuarantined):
             self._refuse(event.key, event.manifest, event.reason, session)
-        self._examiner.records.hear(event, self._wall())
+        self._examiner.records.hear(event, session.clock(), self._wall())
         self._observer.event(event, session)
 
     def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
