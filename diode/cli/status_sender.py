@@ -30,7 +30,8 @@ def sender(reading: SenderReading, look: Look) -> RenderableType:
         text = Text(f"\n! {alarm.name}: {alarm.text}", style="bold red")
         since = f"{look.between}since {clock(alarm.since, sending.time)}"
         text.append(since, style="not bold default")
-        parts.append(text.append(f"\n  next: {alarm.hint}", style="not bold default"))
+        hint = f"\n  next: {alarm.hint}" if alarm.hint else ""
+        parts.append(text.append(hint, style="not bold default"))
     if sending.records is not None:
         title, table = status_records.sources(sending.records, sending.time)
         parts += [Text(), Text(title, style="bold"), Padding(table, (0, 0, 0, 2))]
