@@ -282,6 +282,12 @@ def test_presence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one.away.why == "no broker\\x1b"
     one.hear(Said("its process died", there=False))
     assert (one.away.since, one.away.why) == (since, "its process died")
+    one.begun()
+    assert (one.there, one.away.since) == (False, since), "it may die at once again"
+    monkeypatch.setattr(record_presence, "SELDOM", 0.0)
+    assert (one.there, one.away.since) == (None, None), "it runs, and says nothing"
+    one.lose("no broker")
+    assert one.there is False
     one.hear(Said(there=True))
     assert (one.there, one.away.since) == (True, None)
     one.gave()

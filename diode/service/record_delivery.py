@@ -29,7 +29,7 @@ from diode.wording import plural
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from diode.service.record_process import Process
+    from diode.service.record_process import Message, Process
     from diode.service.record_store import RecordStore
 
 ROOM = 16 << 20
@@ -342,14 +342,12 @@ class _Sink:
                 case Taken(number) if number == batch.number:
                     self._presence.took()
                     return
-                case Ready():  # another worker, which does not know of it
-                    channel.send(batch)
-                case Said() as said:
-                    self._heard(said)
                 case End():
                     raise EOFError
-                case _:
-                    pass
+                case message:
+                    self._hear(message)
+                    if isinstance(message, Ready):  # another worker, which does not know of it
+                        channel.send(batch)
 
     def _take_off(self, number: int) -> None:
         """What was published leaves the disk; as soon as the disk takes that."""
@@ -385,15 +383,13 @@ class _Sink:
                     return None
                 while not (self._woken or self._over):
                     self._changed.wait(0.5)
-                    self._hear()
+                    self._hear(self._process.channel.receive(0.0))
 
-    def _hear(self) -> None:
+    def _hear(self, message: Message | None) -> None:
         """What the sink says without being asked."""
-        message = self._process.channel.receive(0.0)
-        if isinstance(message, Said):
-            self._heard(message)
-
-    def _heard(self, said: Said) -> None:
-        self._presence.hear(said)
-        if said.text:
-            self._delivery.tell(shown(self._shown, said.text), warning=said.warning)
+        if isinstance(message, Ready):
+            self._presence.begun()
+        elif isinstance(message, Said):
+            self._presence.hear(message)
+            if message.text:
+                self._delivery.tell(shown(self._shown, message.text), warning=message.warning)

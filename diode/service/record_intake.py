@@ -201,7 +201,7 @@ class Intake:
                     case Batch(number, readings):
                         channel.send(Taken(number, self._take(source, readings)))
                     case Ready():
-                        pass
+                        presence.begun()
                     case Said() as said:
                         self._hear(source, said)
                     case End():
