@@ -53,8 +53,8 @@ def connection(place: Endpoint, role: str) -> Any:
     return made
 
 
-def begin(client: Any, place: Endpoint, say: Callable[[str], object]) -> None:
-    """Connect, and connect again whenever that is lost. say: is told once for each outage."""
+def begin(client: Any, place: Endpoint, away: Callable[[str], object]) -> None:
+    """Connect, and connect again whenever that is lost. away: is told once for each outage."""
     from paho.mqtt import client as mqtt  # noqa: PLC0415  an extra
     from paho.mqtt.packettypes import PacketTypes  # noqa: PLC0415
     from paho.mqtt.properties import Properties  # noqa: PLC0415
@@ -69,13 +69,13 @@ def begin(client: Any, place: Endpoint, say: Callable[[str], object]) -> None:
     def failed(_c: Any, _u: Any) -> None:
         nonlocal failing
         if not failing:
-            say(f"{place.shown}: there is no broker; it is tried again and again")
+            away("there is no broker; it is tried again and again")
         failing = True
 
     def lost(_c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
         nonlocal failing
         if not failing:
-            say(f"{place.shown}: the connection is lost ({reason}); it is tried again and again")
+            away(f"the connection is lost ({reason}); it is tried again and again")
         failing = True
 
     connected = client.on_connect

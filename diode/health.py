@@ -16,6 +16,8 @@ import enum
 
 import msgspec
 
+from diode.record_health import RecordsIn, RecordsOut  # noqa: TC001  msgspec asks for them
+
 MOST = 100
 """Ranges, senders, objects that are named one by one; beyond, they are only counted. A receiver
 may be made to know thousands, and writes this down each second."""
@@ -199,7 +201,7 @@ class Alarm(msgspec.Struct, frozen=True):
     """Something that a person should look at now."""
 
     name: str
-    """silent, losing, repair, disk, gap, refused; gone, of a receiver that ended without a word"""
+    """A row of service/alarms.py; gone, of a receiver that ended without a word."""
     since: float
     text: str
     hint: str = ""
@@ -229,6 +231,8 @@ class Health(msgspec.Struct, frozen=True):
     silence: float | None = None
     """Seconds of silence after which a person is to look, where that was configured."""
     clock: Clock = Clock()
+    records: RecordsIn | None = None
+    """None where nobody wants any."""
 
     @property
     def missing_objects(self) -> int:
@@ -336,3 +340,5 @@ class Sending(msgspec.Struct, frozen=True):
     carousel: int = 0
     """Objects that are repeated while there is nothing else to send."""
     clock: Clock = Clock()
+    records: RecordsOut | None = None
+    """None where there are no sources of any."""

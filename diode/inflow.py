@@ -93,8 +93,8 @@ class Inflow:
     reject: Callable[[Reject, int, str], None]
     patience: float = PATIENCE
     joining: float = JOINING
-    heard: int = 0
-    """Records that were new."""
+    new: list[int] = field(default_factory=lambda: [0, 0])
+    """Records that were, of each class."""
     known: int = 0
     """Records that had come before."""
     gaps: int = 0
@@ -109,6 +109,16 @@ class Inflow:
     _held: int = 0
     _due: float = math.inf
     """Nothing of that is given up before."""
+
+    @property
+    def heard(self) -> int:
+        """Records that were new."""
+        return sum(self.new)
+
+    @property
+    def topics(self) -> int:
+        """Topics that something is known of, of all senders."""
+        return len(self._latest) + len(self._every)
 
     @property
     def repaired(self) -> int:
@@ -186,7 +196,7 @@ class Inflow:
             self.reject(Reject.RECORD, found.refused, "records that cannot be read")
         if class_ == LATEST:
             new = [one for one in found.records if self._newer(sender, stream, one)]
-            self.heard += len(new)
+            self.new[LATEST] += len(new)
             return [RecordsHeard(sender, LATEST, stream, new)] if new else []
         events: list[Event] = []
         for one in found.records:
@@ -244,7 +254,7 @@ class Inflow:
         while (one := line.held.pop(line.next, None)) is not None:
             ready.append(one)
             line.next = (line.next + 1) % record.SEQUENCES
-        self.heard += len(ready)
+        self.new[EVERY] += len(ready)
         if not line.held:
             self._held -= line.size
             line.size = 0

@@ -61,9 +61,14 @@ def clock(then: float, now: float) -> str:
     return time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M", there)
 
 
+def ranged(first: int, last: int) -> str:
+    """A range in words: 9 to 12."""
+    return str(first) if first == last else f"{first} to {last}"
+
+
 def numbers(ranges: Sequence[Numbers]) -> str:
     """Ranges in words: 7, 9 to 12."""
-    words = [str(r.first) if r.first == r.last else f"{r.first} to {r.last}" for r in ranges]
+    words = [ranged(r.first, r.last) for r in ranges]
     more = len(words) - NUMBERS
     return ", ".join(words[:NUMBERS]) + (f" and {more:,} more ranges" if more > 0 else "")
 

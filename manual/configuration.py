@@ -30,6 +30,8 @@ OTHERWISE = {
     "Sender.heartbeat": "Time between two signs of life while there is nothing to send.",
     "Sender.records": "Sources of readings, diode-records(7).",
     "Sender.every": "Patterns of topics of which each record matters, such as alarms/#.",
+    "Sender.records_away": "Raise the alarm when a source was away for so long.",
+    "Sender.on_alarm": "A program to run when an alarm is raised or cleared, without a shell.",
     "Receiver.records_to": "Where readings go, diode-records(7).",
     "Sender.passes": "Times everything is sent, with fresh parity.",
     "Receiver.inbox": "A folder, or a store (s3://...).",

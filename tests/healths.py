@@ -17,6 +17,7 @@ from diode.health import (
     SenderHealth,
     Unfinished,
 )
+from diode.record_health import Dropped, RecordGap, RecordsIn, RecordsOut, Sink, Source
 
 NOW = 1_700_000_000.0
 
@@ -74,6 +75,22 @@ def a_health(line: Line | None = None, **changes: object) -> Health:
         "inbox": "/srv/in",
         "line": line or a_line(),
         "repair": Repair(0.25, 0.5, 0.75),
+        "records": RecordsIn(
+            latest=1200,
+            every=45,
+            known=678,
+            missing=3,
+            gaps=[RecordGap(NOW - 30, "0badcafe", "alarms/pump", 7, 9)],
+            dropped=11,
+            dropped_of=[Dropped("alarms/door", 11)],
+            unstored=1,
+            topics=90,
+            newest=NOW - 2,
+            sinks=[
+                Sink("file:/srv/records.jsonl", True, None, 0.0, "", 1244, 0),
+                Sink("mqtt://broker", False, NOW - 50, 50.0, "there is no broker", 900, 344),
+            ],
+        ),
         "outcomes": Outcomes(delivered=36, refused=1, quarantined=2, known=3),
         "senders": [a_sender()],
         "unfinished": [
@@ -85,3 +102,25 @@ def a_health(line: Line | None = None, **changes: object) -> Health:
         "alarms": [Alarm("gap", NOW - 50, "5 objects never came", "send them again")],
     }
     return Health(**(known | changes))
+
+
+def records_out(**changes: object) -> RecordsOut:
+    """The records of a sender, with a bit of everything."""
+    known = {
+        "latest": 1300,
+        "every": 48,
+        "replaced": 20,
+        "repeated": 700,
+        "waiting": 5,
+        "kept": 12,
+        "kept_bytes": 6000,
+        "quota": 64 << 20,
+        "refused": 2,
+        "dropped": 4,
+        "topics": 90,
+        "sources": [
+            Source("tail:/var/log/plant", True, None, 0.0, "", 1340, False),
+            Source("mqtt://plc", False, NOW - 70, 70.0, "there is no broker", 8, False),
+        ],
+    }
+    return RecordsOut(**(known | changes))

@@ -64,7 +64,7 @@ class Stop(Exception):
 
 class Taken:
     def __init__(self):
-        self.records, self.said, self.stopping = [], [], False
+        self.records, self.said, self.states, self.stopping = [], [], [], False
 
     def put(self, topic, payload, **more):
         if self.stopping:
@@ -73,6 +73,12 @@ class Taken:
 
     def say(self, text, *, warning=True):
         self.said.append((text, warning))
+
+    def there(self, text):
+        self.states.append(True)
+
+    def away(self, text):
+        self.states.append(False)
 
 
 POINTS = """holding/0/float32/temp holding/2/uint32-le/count holding/4/int16/low
@@ -111,6 +117,7 @@ def test_values_and_a_device_that_goes_and_comes():
     assert sum(quality == 2 for _, _, quality in taken.records) <= 8  # each once
     device = Device(port)
     wait_until(lambda: (b"boiler/temp", b"21.5", 0) in taken.records[before:], 60)
+    wait_until(lambda: taken.states == [True, False, True])
     assert any(text.endswith("is back") for text, _ in taken.said)
     taken.stopping = True
     thread.join(20)

@@ -37,7 +37,10 @@ class Enough(Exception):
 
 class Taken:
     def __init__(self, count):
-        self.records, self.count = [], count
+        self.records, self.count, self.listens = [], count, False
+
+    def there(self):
+        self.listens = True
 
     def put(self, topic, payload, **more):
         self.records.append((topic, payload, more))
@@ -53,6 +56,7 @@ def heard(text, send, count):
         taken = Taken(count)
         with pytest.raises(Enough):
             source.run(taken)
+    assert taken.listens
     return taken.records
 
 

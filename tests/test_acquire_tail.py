@@ -16,7 +16,7 @@ class Following:
     """Follows a file in a thread until the test is over."""
 
     def __init__(self, path, at_end, monkeypatch):
-        self.records, stop = [], threading.Event()
+        self.records, self.seen, stop = [], [], threading.Event()
 
         def look(_seconds):
             if stop.wait(0.01):
@@ -28,7 +28,7 @@ class Following:
 
         def follow():
             with contextlib.suppress(SystemExit):
-                tail.follow(str(path), lines, at_end=at_end)
+                tail.follow(str(path), lines, self.seen.append, at_end=at_end)
 
         self.thread = threading.Thread(target=follow)
         self.thread.start()

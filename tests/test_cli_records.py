@@ -98,6 +98,18 @@ def test_from_standard_input_over_a_line_to_standard_output(shell, tmp_path):
     assert ran.out == ""  # each came once
 
 
+def test_a_refused_topic_is_escaped_once(shell):
+    line_ = '{"topic": "a\\u001b[2J\u00e4", "payload": "1"}\n'
+    process = sending(shell, line_.encode(), "--to", "file:line")
+    said = b""
+    while b"refused" not in said:
+        said = process.stderr.readline()
+        assert said, "it has ended"
+    process.send_signal(signal.SIGINT)
+    shell.finish(process)
+    assert b"-: refused a\\x1b[2J\\xe4: " in said
+
+
 def test_what_was_not_repeated_yet_goes_on_at_the_next_start(shell):
     shell.run("keygen", "--link", "link.key")
     options = ("--every", "log/#", "--state", "s", "--link-key", "link.key")
@@ -249,7 +261,9 @@ def test_ten_minutes_with_outages(broker, ends):
     both.line.unplugged = False
     outside.wait_for(lambda: all(outside.last(t) == v for t, v in plant.values.items()))
     with contextlib.suppress(AssertionError):  # what is missing is told by the next line
-        outside.wait_for(lambda: all(len(outside.of(f"log/{n}")) == plant.written for n in range(10)))
+        outside.wait_for(
+            lambda: all(len(outside.of(f"log/{n}")) == plant.written for n in range(10))
+        )
     plant.check_all(outside)
     print(f"seconds behind: {sorted(late)[len(late) // 2]} median, {max(late)} at most")
     assert max(late) <= 5

@@ -19,6 +19,7 @@ TESTS = ROOT / "tests"
 
 # Each may import those before it. Members of one row do not know each other.
 LAYERS = [
+    {"record_health"},
     {
         "errors",
         "limits",
@@ -123,6 +124,7 @@ RECEIVING = (
     "publish",
     "service.record_store",
     "service.record_delivery",
+    "service.record_examining",
     "cli.publishing",
     "cli.recv",
     "cli.receiving",
@@ -510,6 +512,11 @@ TESTED_IN = {
     "diode.cli.listening": "test_cli_sound.py",
     "diode.cli.picture": "test_cli_sound.py",
     "diode.advice": "test_linktest.py",
+    "diode.record_health": "test_service_record_vitals.py",
+    "diode.service.record_examining": "test_service_record_vitals.py",
+    "diode.service.record_presence": "test_service_record_vitals.py",
+    "diode.cli.alarming": "test_service_record_vitals.py",
+    "diode.cli.status_records": "test_service_record_vitals.py",
     "diode.alignment": "test_linktest.py",
     "diode.linkstats": "test_linktest.py",
     "diode.service.linktest": "test_cli_linktest.py",

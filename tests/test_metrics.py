@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import os
 import re
 import shutil
@@ -11,13 +12,14 @@ import subprocess
 import urllib.request
 
 import pytest
-from healths import NOW, a_health, a_line, a_sender
+from healths import NOW, a_health, a_line, a_sender, records_out
 from prometheus_client.parser import text_string_to_metric_families
 
 from diode import metrics
 from diode.health import Alarm, FlowHealth, Health, LinkState, Loss, Repair, Sending
 from diode.metrics.listener import Listener
 from diode.metrics.textfile import Textfile
+from diode.record_health import RecordsIn, Sink
 from diode.service import snapshots
 from diode.web import Address
 
@@ -51,6 +53,7 @@ def a_sending(**changes) -> Sending:
         "under_way": [],
         "alarms": [Alarm("disk", NOW, "the queue cannot be written")],
         "carousel": 3,
+        "records": records_out(),
     }
     return Sending(**(known | changes))
 
@@ -115,6 +118,57 @@ def test_a_sender() -> None:
     assert ("diode_sending_rate_bytes_per_second",) not in samples(a_sending(rate=0))
 
 
+def test_records_of_a_receiver() -> None:
+    found = samples(a_health())
+    for key, value in {
+        ("diode_records_heard_total", "latest"): 1200,
+        ("diode_records_heard_total", "every"): 45,
+        ("diode_records_known_total",): 678,
+        ("diode_records_missing_total",): 3,
+        ("diode_records_dropped_total",): 11,
+        ("diode_records_unstored",): 1,
+        ("diode_records_topics",): 90,
+        ("diode_records_age_seconds",): 2,
+        ("diode_records_waiting", "mqtt://broker"): 344,
+        ("diode_records_taken_total", "file:/srv/records.jsonl"): 1244,
+        ("diode_records_sink_away_seconds", "mqtt://broker"): 50,
+        ("diode_records_sink_away_seconds", "file:/srv/records.jsonl"): 0,
+        ("diode_alarm", "sink_away"): 0,
+    }.items():
+        assert found[key] == pytest.approx(value), key
+    assert "alarms/" not in metrics.exposition(a_health()).decode(), "topics are no labels"
+
+
+def test_records_of_a_sender() -> None:
+    found = samples(a_sending())
+    for key, value in {
+        ("diode_sending_records_total", "latest"): 1300,
+        ("diode_sending_records_total", "every"): 48,
+        ("diode_sending_records_replaced_total",): 20,
+        ("diode_sending_records_repeated_total",): 700,
+        ("diode_sending_records_refused_total",): 2,
+        ("diode_sending_records_dropped_total",): 4,
+        ("diode_sending_records_waiting",): 5,
+        ("diode_sending_records_kept",): 12,
+        ("diode_sending_records_spool_bytes",): 6000,
+        ("diode_sending_records_quota_bytes",): 64 << 20,
+        ("diode_sending_records_taken_total", "mqtt://plc"): 8,
+        ("diode_sending_records_source_away_seconds", "mqtt://plc"): 70,
+    }.items():
+        assert found[key] == value, key
+
+
+def test_without_records_there_are_no_metrics_of_them() -> None:
+    for state in (a_health(records=None), a_sending(records=None)):
+        assert not [name for name, *_ in samples(state) if "records" in name]
+
+
+def test_many_sinks_make_few_series() -> None:
+    many = [Sink(f"file:{n}", True, None, 0.0, "", 0, 0) for n in range(1000)]
+    found = samples(a_health(records=RecordsIn(sinks=many)))
+    assert len(found) < 300
+
+
 # Prometheus' own view ---------------------------------------------------------------------------
 
 
@@ -145,12 +199,53 @@ def test_promtool_accepts_the_alerts(promtool, tmp_path) -> None:
         [promtool, "check", "rules", rules], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 rules found" in done.stdout
+    assert "11 rules found" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "series", "values", "rings"),
+    [
+        ("DiodeRecordGap", "diode_records_missing_total", "0x5 3x10", True),
+        ("DiodeRecordGap", "diode_records_missing_total", "3x15", False),
+        ("DiodeRecordsDropped", "diode_records_dropped_total", "0x5 9x10", True),
+        ("DiodeRecordsDropped", "diode_sending_records_dropped_total", "0x5 9x10", True),
+        ("DiodeSinkAway", 'diode_records_sink_away_seconds{sink="s"}', "61x15", True),
+        ("DiodeSinkAway", 'diode_records_sink_away_seconds{sink="s"}', "59x15", False),
+        ("DiodeSourceAway", 'diode_sending_records_source_away_seconds{source="s"}', "61x15", True),
+    ],
+)
+def test_prometheus_rings_for_records(
+    promtool, tmp_path, name: str, series: str, values: str, rings: bool
+) -> None:
+    """Held against the rules by Prometheus itself."""
+    counted = f'count(ALERTS{{alertname="{name}", alertstate="firing"}})'
+    wanted = [{"labels": "{}", "value": 1}] if rings else []
+    test = {
+        "rule_files": ["alerts.yml"],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": series, "values": values}],
+                "promql_expr_test": [{"expr": counted, "eval_time": "10m", "exp_samples": wanted}],
+            }
+        ],
+    }
+    (tmp_path / "alerts.yml").write_bytes(ALERTS.read_bytes())
+    (tmp_path / "test.yml").write_text(json.dumps(test))
+    done = subprocess.run(
+        [promtool, "test", "rules", "test.yml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_alerts_ask_for_metrics_that_there_are() -> None:
     used = set(re.findall(r"diode_[a-z_]+", ALERTS.read_text()))
-    assert used <= {name for name, *_ in samples(a_health())}
+    assert used <= {name for state in (a_health(), a_sending()) for name, *_ in samples(state)}
 
 
 # The file ---------------------------------------------------------------------------------------

@@ -983,6 +983,7 @@ def test_the_time_of_day_is_only_written_down() -> None:
         *(f"diode.acquire.{name}" for name in ("lines", "modbus", "mqtt", "opcua", "syslog")),
         "diode.publish.sqlite",
         "diode.service.record_delivery",
+        "diode.service.record_presence",
     }
     assert {name for name in MODULES if "datetime" in foreign(name)} == {
         *("diode.acquire.lines", "diode.publish.lines"),  # which read and write times of others

@@ -32,6 +32,7 @@ from diode.health import (
 )
 from diode.page import plot, view
 from diode.page.html import Html, element, joined
+from diode.record_health import Dropped, RecordGap, RecordsIn, Sink
 from diode.service.reading_health import Reading
 
 HOSTILE = (
@@ -86,12 +87,34 @@ def test_every_name_is_escaped() -> None:
         refused=[Refused(NOW, HOSTILE, 1, HOSTILE, HOSTILE)],
         senders=[a_sender(sender=HOSTILE)],
         alarms=[Alarm(HOSTILE, NOW, HOSTILE, HOSTILE)],
+        records=RecordsIn(
+            gaps=[RecordGap(NOW, HOSTILE, HOSTILE, 1, 2)],
+            dropped_of=[Dropped(HOSTILE, 1)],
+            sinks=[Sink(HOSTILE, False, NOW, 1.0, HOSTILE, 0, 0)],
+        ),
     )
     came = Delivery(NOW, HOSTILE, 1, HOSTILE, HOSTILE, 5, HOSTILE, signed_by=HOSTILE)
     text = view.page(Reading(health, [came], 0.0))
     assert "<img" not in text
     assert text.count("<script") == 1  # its own
-    assert text.count("&lt;script&gt;") >= 10
+    assert text.count("&lt;script&gt;") >= 15
+
+
+def test_records_are_shown_where_there_are_any() -> None:
+    health = a_health()
+    text = view.page(Reading(health, [], 0.0))
+    found_in = re.findall(r'<data value="([^"]*)" data-of="(records[^"]*)"', text)
+    shown = {of: float(value) for value, of in found_in}
+    assert len(shown) >= 11
+    for path, value in shown.items():
+        found: object = health
+        for part in path.split("."):
+            found = found[int(part)] if isinstance(found, list) else getattr(found, part)
+        assert found == value, path
+    for words in ("away for 50 s: there is no broker", "alarms/pump", "7 to 9", "alarms/door"):
+        assert words in text
+    without = view.page(Reading(replace(health, records=None), [], 0.0))
+    assert "ecords" not in without
 
 
 # The picture ------------------------------------------------------------------------------------

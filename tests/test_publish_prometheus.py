@@ -35,7 +35,7 @@ def test_gauges():
     port = free_port()
     one = Sink(endpoint.parse(f"prometheus://127.0.0.1:{port}", {}))
     said = []
-    one.open(lambda text, warning: said.append((text, warning)))
+    one.open(said.append)
     one.publish(
         [
             Reading(0, 'Öl "1"'.encode(), b"21.5", 3_000_000_000, 1, sender=7, heard=4 * 10**9),
@@ -51,7 +51,7 @@ def test_gauges():
     assert f"diode_record_heard_seconds{labels} 4.0" in text
     assert "diode_records_total 2.0" in text
     assert 'topic="text"' not in text
-    assert said[0][1] is False
+    assert (said[0].warning, said[0].there) == (False, True)
     with pytest.raises(CarrierError):
         Sink(endpoint.parse(f"prometheus://127.0.0.1:{port}", {})).open(print)
     one._server.shutdown()

@@ -129,6 +129,12 @@ MISTAKES = [
     (RECEIVER.replace('"0640"', '"0777"'), 'mode: expected a file mode.*found "0777"'),
     (RECEIVER.replace("'a b'", "'a b"), "on-delivery: not a command"),
     (RECEIVER.replace("/usr/bin/ingest --name 'a b'", ""), "on-delivery: expected a program"),
+    (SENDER.replace("heartbeat", 'on-alarm = "page \'me"\nheartbeat'), "sender.on-alarm: not a"),
+    (SENDER.replace("heartbeat", "on-alarm = []\nheartbeat"), "sender.on-alarm: expected a prog"),
+    (
+        SENDER.replace("heartbeat", 'records-away = "0s"\nheartbeat'),
+        "records-away: expected a time",
+    ),
     (RECEIVER.replace("silence", 'give-up-after = "5s"\nsilence'), "goes with ordered = true"),
     (RECEIVER.replace('"60s"', '"-1s"'), 'silence: expected a time.*found "-1s"'),
     (RECEIVER.replace('"60s"', "[1]"), "silence: expected a time.*found a list"),

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 
+import msgspec
 import pytest
 from cli import children, wait_until
 
@@ -17,11 +18,22 @@ from diode.outflow import Outflow
 from diode.plan import Link, Settings
 from diode.publish import Aging, serve
 from diode.record import EVERY, LATEST, Record
-from diode.service import gathering, record_delivery, record_intake
+from diode.record_health import RecordsOut
+from diode.service import gathering, record_delivery, record_intake, record_presence
 from diode.service.gathering import Gathering
 from diode.service.record_delivery import Delivery
 from diode.service.record_intake import Along, Intake
-from diode.service.record_process import Batch, Channel, End, Process, Reading, Ready, Said, Taken
+from diode.service.record_process import (
+    Batch,
+    Channel,
+    End,
+    Process,
+    Reading,
+    Ready,
+    Said,
+    Taken,
+    shown,
+)
 from diode.service.record_spool import RecordSpool
 from diode.service.record_store import RecordStore
 from diode.supply import Given, Supplied
@@ -75,7 +87,9 @@ def test_what_has_no_room_is_dropped_and_named(ends, monkeypatch):
     for _ in range(100):
         one.put(b"log/a", bytes(100))
     assert len(one._every) == 7
-    assert "dropped log/a" in ours.receive().text
+    said = ours.receive()
+    assert "dropped log/a" in said.text
+    assert (said.refused, said.dropped) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +106,11 @@ def test_what_cannot_be_a_record_is_refused_by_name(ends, topic, payload, why):
     one = Gathering(theirs, ())
     told = []
     one.put(topic, payload, taken=lambda: told.append(1))
-    said = ours.receive().text
-    assert said.startswith("refused")
-    assert why in said
-    assert said.isprintable()
+    said = ours.receive()
+    assert said.text.startswith("refused")
+    assert why in said.text
+    assert (said.refused, said.dropped) == (1, 0)
+    assert shown("here", said.text).isprintable()
     assert told == [1]  # or a broker would send it again for ever
     assert not one._latest
 
@@ -240,6 +255,32 @@ def test_topics_of_a_sender_are_bounded(tmp_path, monkeypatch):
     fake.close()
 
 
+def test_what_a_source_says_of_itself_is_counted_and_bounded(tmp_path):
+    fake = Fake()
+    _, spool, intake = intake_of(tmp_path, fake)
+    intake.start()
+    fake.far.send(Said(there=True))
+    fake.far.send(Said("two are lost\x1b", refused=1, dropped=1))
+    wait_until(lambda: intake.health.dropped == 1)
+    health = intake.health
+    assert (health.refused, health.sources[0].there) == (1, True)
+    assert (health.quota, health.kept, health.topics) == (spool.quota, 0, 0)
+    assert [said.text for said in intake.news()] == ["here: two are lost\\x1b"]
+    for _ in range(10):
+        fake.far.send(Said(refused=(1 << 63) - 1, dropped=-(1 << 63)))
+    fake.far.send(Said("no broker", there=False))
+    wait_until(lambda: intake.health.sources[0].away_since)
+    health = intake.health
+    assert health.sources[0].why == "no broker"
+    assert health.dropped == 1
+    assert msgspec.json.decode(msgspec.json.encode(health), type=RecordsOut) == health
+    fake.far.send(End())
+    wait_until(lambda: intake.health.sources[0].ended)
+    intake.close()
+    spool.close()
+    fake.close()
+
+
 def test_a_source_that_is_gone_is_told_and_the_rest_goes_on(tmp_path):
     fake = Fake()
     _, spool, intake = intake_of(tmp_path, fake)
@@ -296,11 +337,11 @@ def test_a_sink_that_was_begun_anew_gets_its_batch_again(tmp_path):
     delivery.start()
     delivery.take(heard(LATEST, Record(b"t", b"1", sequence=1)))
     first = fake.far.receive(20)
-    fake.far.send(Said("the process died"))
+    fake.far.send(Said("it died\x1b", there=False))
     fake.far.send(Ready())
     assert fake.far.receive(20) == first
     fake.far.send(Taken(first.number, 0))
-    wait_until(lambda: [said.text for said in delivery.news()] == ["the process died"])
+    wait_until(lambda: [said.text for said in delivery.news()] == ["the sink: it died\\x1b"])
     delivery.close()
     fake.close()
 
@@ -332,6 +373,14 @@ def test_a_sink_that_takes_nothing_holds_up_nobody(tmp_path, monkeypatch):
         delivery.take(heard(EVERY, Record(b"log", bytes(100), sequence=number + 1)))
         time.sleep(0.001)
     wait_until(lambda: delivery.dropped["log"] > 50)
+    health = delivery.health()
+    (sink,) = health.sinks
+    assert health.dropped > 50
+    assert {one.topic: one.count for one in health.dropped_of}["log"] > 50
+    assert (sink.name, sink.there, sink.taken) == ("the sink", None, 0)
+    assert 0 < sink.waiting <= 100
+    monkeypatch.setattr(record_presence, "HANGS", 0.0)
+    assert delivery.health().sinks[0].why == "it does not answer"
     assert delivery._sinks[0]._held <= 5000
     assert any(name.startswith("t/") for name in delivery.dropped)
     assert "dropped" in delivery.news()[0].text
@@ -363,7 +412,7 @@ class Stubborn:
         self.left, self.taken = 2, []
 
     def open(self, say):
-        say("here", False)
+        say(Said("here", warning=False, there=True))
 
     def publish(self, readings):
         if self.left:
@@ -382,11 +431,14 @@ def test_a_sink_that_fails_is_tried_again_and_told_once(ends):
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert ours.receive(20) == Said("here", False)
+    assert ours.receive(20) == Said("here", warning=False, there=True)
     ours.send(Batch(4, [Reading(EVERY, b"t", b"1")]))
-    said = ours.receive(20).text
-    assert "nobody\\x1b there" in said
-    assert "again" in ours.receive(20).text
+    said = ours.receive(20)
+    assert "nobody\x1b there" in said.text  # as it is: who shows it escapes it
+    assert said.there is False
+    said = ours.receive(20)
+    assert "again" in said.text
+    assert said.there is True
     assert ours.receive(20) == Taken(4, 1)
     assert sink.taken == [Reading(EVERY, b"t", b"1")]
     ours.hang_up()

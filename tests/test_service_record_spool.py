@@ -33,7 +33,7 @@ def test_numbers_go_on_over_a_restart(tmp_path):
     assert pending[0][1].retain is True
     assert spool.topics() == {b"log", b"other"}
     spool.sent([token for token, _ in pending])
-    assert spool.waiting == spool._held == 0
+    assert spool.waiting == spool.held == 0
     assert [one.sequence for _, one in spool.add(readings(b"e"))] == [4]
     spool.close()
 

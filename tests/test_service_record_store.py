@@ -40,6 +40,38 @@ def test_each_sink_gets_all_once_over_restarts(tmp_path):
     store.close()
 
 
+def test_how_much_waits_for_each_sink_is_known_without_counting(tmp_path):
+    def waiting(store, *sinks):
+        found = [store.waiting_for(name) for name in sinks]
+        for name, count in zip(sinks, found, strict=True):
+            assert count == len(store.next(name, 1 << 20)[1])
+        assert store.waiting == max(found)
+        return found
+
+    store = opened(tmp_path, "one", "two")
+    assert waiting(store, "one", "two") == [0, 0]
+    store.keep(readings(*[b"x"] * 5), [])
+    assert waiting(store, "one", "two") == [5, 5]
+    store.taken("one", 3)
+    assert waiting(store, "one", "two") == [2, 5]
+    store.close()
+    store = opened(tmp_path, "one", "two", "new")
+    assert waiting(store, "one", "two", "new") == [2, 5, 5]
+    store.taken("one", 5)
+    store.taken("two", 4)
+    store.taken("new", 5)
+    assert waiting(store, "one", "two", "new") == [0, 1, 0]
+    store.taken("two", 5)
+    store.close()
+    store = opened(tmp_path, "one", "later", quota=600)
+    assert waiting(store, "one", "later") == [0, 0]
+    gone = store.keep(readings(*[b"x"] * 9), [])  # a hundred bytes and more each
+    assert waiting(store, "one", "later") == [9 - gone[b"log"]] * 2
+    store.taken("one", store.next("one", 1)[0])
+    assert waiting(store, "one", "later") == [8 - gone[b"log"], 9 - gone[b"log"]]
+    store.close()
+
+
 def test_a_batch_has_a_size(tmp_path):
     store = opened(tmp_path)
     store.keep(readings(*[bytes(1000)] * 10), [])

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 from diode import confine
 from diode.acquire import Ready
 from diode.errors import UsageError
-from diode.objects import escape
 from diode.record import QUALITIES
 
 if TYPE_CHECKING:
@@ -97,8 +96,8 @@ class Lines:
             else:
                 self._put(*_text(line), time=time.time_ns())
         except (Refused, ValueError, RecursionError, OverflowError) as error:
-            shown = escape(line[:60]) + ("…" if len(line) > 60 else "")
-            self._refuse(f"line {self._number} is refused: {escape(str(error))}: {shown}")
+            shown = line[:60].decode(errors="replace") + ("..." if len(line) > 60 else "")
+            self._refuse(f"line {self._number} is refused: {error}: {shown}")
 
     def _row(self, line: bytes) -> None:
         try:
@@ -214,6 +213,7 @@ class Source(Ready):
             gathering.put(topic, payload, wait=True, **more)
 
         lines = Lines(self._format, put, gathering.refuse)
+        gathering.there()
         while data := os.read(0, _PIECE):
             lines.feed(data)
         lines.end()

@@ -60,6 +60,7 @@ class Source(Ready):
         self._unit = place.number("unit", 1, 0, 255)
         self._poll = place.seconds("poll", "1s", 0.01)
         self._points = [_point(place, text) for text in place.options.get("read", [])]
+        self._there: bool | None = None
         if not self._points:
             raise UsageError(
                 f"{place.shown}: nothing is to be read",
@@ -76,8 +77,19 @@ class Source(Ready):
             while True:
                 for point in self._points:
                     self._read(client, point, gathering)
+                self._see(gathering)
                 due = max(due + self._poll, time.monotonic())
                 time.sleep(max(0.0, due - time.monotonic()))
+
+    def _see(self, gathering: Gathering) -> None:
+        """Whether the device is there: it is, if any value could be read."""
+        there = not all(point.bad for point in self._points)
+        if there != self._there:
+            self._there = there
+            if there:
+                gathering.there("connected")
+            else:
+                gathering.away("nothing of it can be read; it is tried again and again")
 
     def _read(self, client: Any, point: Point, gathering: Gathering) -> None:
         try:
@@ -87,14 +99,14 @@ class Source(Ready):
         except Exception as error:  # noqa: BLE001  the library has errors of its own
             if not point.bad:
                 point.bad = True
-                why = escape(" ".join(str(error).split()))[:200]
-                gathering.say(f"{self._place.shown}: {escape(point.topic)} cannot be read: {why}")
+                why = " ".join(str(error).split())[:200]
+                gathering.say(f"{point.topic.decode()} cannot be read: {why}")
                 if point.last:
                     gathering.put(point.topic, point.last, time=time.time_ns(), quality=BAD)
             client.close()
             return
         if point.bad:
-            gathering.say(f"{self._place.shown}: {escape(point.topic)} is back", warning=False)
+            gathering.say(f"{point.topic.decode()} is back", warning=False)
         point.bad, point.last = False, value
         gathering.put(point.topic, value, time=time.time_ns(), quality=GOOD)
 

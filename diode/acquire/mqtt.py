@@ -44,9 +44,9 @@ class Source(Ready):
 
         def connected(_c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
             if reason.is_failure:
-                gathering.say(f"{place.shown}: the broker refuses: {reason}")
+                gathering.away(f"the broker refuses: {reason}")
                 return
-            gathering.say(f"{place.shown}: connected", warning=False)
+            gathering.there("connected")
             client.subscribe([(one, self._options(client)) for one in self._filters])
 
         under_way: set[int] = set()
@@ -71,7 +71,7 @@ class Source(Ready):
             )
 
         client.on_connect, client.on_message = connected, arrived
-        begin(client, place, gathering.say)
+        begin(client, place, gathering.away)
         threading.Event().wait()
 
     def _options(self, client: Any) -> Any:

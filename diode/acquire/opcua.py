@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from diode import opcua
 from diode.acquire import NETWORK, SLOWEST, Ready, needed
 from diode.errors import UsageError
-from diode.objects import escape
 from diode.record import BAD, GOOD, UNCERTAIN
 from diode.topics import refusal
 
@@ -69,8 +68,7 @@ class Source(Ready):
             try:
                 async with client:
                     count = await self._subscribe(client, gathering)
-                    words = f"{place.shown}: connected, {count:,} nodes"
-                    gathering.say(words, warning=False)
+                    gathering.there(f"connected, {count:,} nodes")
                     pause, told = 0.5, False
                     while True:
                         await asyncio.sleep(LOOK)
@@ -79,8 +77,8 @@ class Source(Ready):
             except Exception as error:  # noqa: BLE001  the library has errors of its own
                 if not told:
                     told = True
-                    why = escape(" ".join(str(error).split()))[:200] or type(error).__name__
-                    gathering.say(f"{place.shown}: {why}; it is tried again and again")
+                    why = " ".join(str(error).split())[:200] or type(error).__name__
+                    gathering.away(f"{why}; it is tried again and again")
                     self._all_bad(gathering)
             await asyncio.sleep(pause)
             pause = min(2 * pause, SLOWEST)
@@ -99,8 +97,7 @@ class Source(Ready):
             answers = await subscription.subscribe_data_change(some)
             for node, answer in zip(some, answers, strict=True):
                 if not isinstance(answer, int):
-                    name = escape(str(node.nodeid.to_string()))
-                    gathering.say(f"{self._place.shown}: {name} cannot be subscribed to")
+                    gathering.say(f"{node.nodeid.to_string()} cannot be subscribed to")
         return len(wanted)
 
     async def _nodes(self, client: Any, gathering: Gathering) -> dict[Any, tuple[str, str]]:
@@ -120,7 +117,7 @@ class Source(Ready):
             first = [] if not roots else [await root.read_browse_name()]
             await self._browse(root, first, found, LEVELS)
         if len(found) >= MOST:
-            gathering.say(f"{self._place.shown}: more than {MOST:,} nodes, the rest is left out")
+            gathering.say(f"more than {MOST:,} nodes, the rest is left out")
         return found
 
     async def _browse(self, root: Any, names: list[Any], found: dict[Any, Any], deep: int) -> None:
@@ -153,7 +150,7 @@ class Source(Ready):
         try:
             payload = opcua.packed(kind, given, node.nodeid.to_string(), name, code)
         except (opcua.Unfit, AttributeError, TypeError, ValueError) as error:
-            gathering.refuse(f"{self._place.shown}: {escape(topic)} is not carried: {error}")
+            gathering.refuse(f"{topic} is not carried: {error}")
             return
         self._last[topic] = payload, at
         retain = topic.endswith(opcua.NAMESPACES)

@@ -81,6 +81,7 @@ class Source:
         self.listening = self._bound()
 
     def run(self, gathering: Gathering) -> None:
+        gathering.there()
         while True:
             message = self.listening.recv(LONGEST).rstrip(b"\r\n\0")
             topic, at = parsed(message)
@@ -105,5 +106,5 @@ class Source:
         except OSError as error:
             if one is not None:
                 one.close()
-            raise CarrierError(f"{place.shown}: {error.strerror}") from error
+            raise CarrierError(error.strerror or "it cannot listen there") from error
         return one

@@ -17,6 +17,8 @@ from diode.acquire.lines import FORMATS, Lines
 from diode.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diode.endpoint import Endpoint
     from diode.service.gathering import Gathering
 
@@ -45,17 +47,43 @@ class Source(Ready):
             gathering.put(topic, payload, wait=True, **more)
 
         lines = Lines(self._format, put, gathering.refuse)
-        follow(self._path, lines, at_end=self._at_end)
+        follow(self._path, lines, _Seen(gathering), at_end=self._at_end)
 
 
-def follow(path: str, lines: Lines, *, at_end: bool) -> None:
-    """For ever."""
+class _Seen:
+    """Tells when the file comes and goes. Between two rotations it may be away for a moment, so
+    only one that was never there is worth a warning.
+    """
+
+    def __init__(self, gathering: Gathering) -> None:
+        self._gathering = gathering
+        self._why: str | None = None
+        self._ever = False
+
+    def __call__(self, why: str) -> None:
+        """why: it cannot be opened; empty where it is open."""
+        if why == self._why:
+            return
+        self._why = why
+        if why:
+            words = f"{why[:1].lower()}{why[1:]}; it is waited for"
+            self._gathering.away(words, warning=not self._ever)
+        else:
+            self._ever = True
+            self._gathering.there()
+
+
+def follow(path: str, lines: Lines, seen: Callable[[str], object], *, at_end: bool) -> None:
+    """For ever. seen: is told why the file cannot be opened, and nothing when it is open."""
     descriptor, position = -1, 0
     while True:
         if descriptor < 0:
-            descriptor = _opened(path)
-            if descriptor >= 0:
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
                 position = os.fstat(descriptor).st_size if at_end else 0
+                seen("")
+            except OSError as error:
+                seen(os.strerror(error.errno or 0))
             at_end = False
         else:
             other = not _is(path, descriptor)
@@ -77,13 +105,6 @@ def _read(descriptor: int, position: int, lines: Lines) -> int:
         lines.feed(data)
         position += len(data)
     return position
-
-
-def _opened(path: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return -1
 
 
 def _is(path: str, descriptor: int) -> bool:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from diode.cli import options
 from diode.errors import UsageError
+from diode.record_health import PATIENCE
 from diode.service.record_delivery import NoRecipient
 from diode.wording import plural
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from diode import events
     from diode.cli.report import Report
     from diode.inflow import Position
+    from diode.record_health import RecordsIn
     from diode.service.record_process import Channel, Process
 
 
@@ -27,6 +30,8 @@ class Asked:
     """What the command line or a configuration says about records."""
 
     sinks: tuple[str, ...] = ()
+    away: float = PATIENCE
+    """Seconds after which a sink that takes nothing is an alarm."""
 
     def check(self, verify: tuple[str, ...], link_key: str | None, *, json_: bool) -> None:
         """UsageError for what contradicts itself."""
@@ -67,7 +72,7 @@ class Asked:
             process = _process(functools.partial(_work, sink, limit or None), sink, sandbox)
             stack.callback(process.close)
             processes.append((place.shown, place.shown, process))
-        return Published(report, processes)
+        return Published(report, processes, self.away)
 
 
 def _process(work: Callable[[Channel], None], sink: Any, sandbox: str) -> Process:
@@ -87,8 +92,8 @@ def record_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of `recv` about records, as one argument: `records`."""
 
     @functools.wraps(command)
-    def gathered(sinks: tuple[str, ...], **rest: Any) -> Any:
-        return command(records=Asked(sinks), **rest)
+    def gathered(sinks: tuple[str, ...], records_away: float, **rest: Any) -> Any:
+        return command(records=Asked(sinks, records_away), **rest)
 
     sink = click.option(
         "--records-to",
@@ -98,7 +103,15 @@ def record_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Where readings go: - (JSON lines), file:, mqtt://, syslog:, sqlite:, opcua://, "
         "prometheus://, nats://.",
     )
-    return sink(gathered)
+    away = click.option(
+        "--records-away",
+        type=options.Duration(),
+        metavar="TIME",
+        default="60s",
+        show_default=True,
+        help="Raise the alarm when a sink took no readings for so long.",
+    )
+    return sink(away(gathered))
 
 
 class Unpublished(NoRecipient):
@@ -119,9 +132,13 @@ class Published:
 
     wanted = True
 
-    def __init__(self, report: Report, processes: list[tuple[str, str, Process]]) -> None:
+    def __init__(
+        self, report: Report, processes: list[tuple[str, str, Process]], away: float
+    ) -> None:
+        """away: seconds for which a sink may take nothing."""
         self._report = report
         self._processes = processes
+        self._away = away
 
     def attach(self, folders: Sequence[str]) -> None:
         """Open the store in the last of these, the receiver's state; before the confinement."""
@@ -130,7 +147,7 @@ class Published:
 
         names = [name for name, _, _ in self._processes]
         store = RecordStore(folders[-1], names, self._report.warn)
-        self._delivery = Delivery(store, self._processes)
+        self._delivery = Delivery(store, self._processes, patience=self._away)
 
     def positions(self) -> Sequence[Position]:
         return self._delivery.positions()
@@ -141,6 +158,9 @@ class Published:
     def tick(self, *, live: bool) -> None:
         self._delivery.tick(live=live)
         self._tell()
+
+    def health(self) -> RecordsIn:
+        return self._delivery.health()
 
     def __enter__(self) -> Self:
         self._delivery.start()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diode.admission import Gate, Opener
     from diode.cli import hooking
     from diode.cli.hooking import Hooked, Unhooked
+    from diode.cli.publishing import Published, Unpublished
     from diode.cli.report import Report
     from diode.cli.vital import Watched
     from diode.cli.watching import Place
@@ -114,8 +115,8 @@ def receive(report: Report, asked: Asked, told: Told | None = None) -> int:
             watched = stack.enter_context(closing(about))
             session = _session(medium, sink, watched.observer, judging, published, stack)
             session.order = _order(asked.ordered, session.disk, sink, asked.give_up_after)
-            with told.begin(session), published:
-                _listen(session, watched, watcher, hooked, asked.stop)
+            with told.begin(session):
+                _listen(session, watched, published, watcher, hooked, asked.stop)
     return hooked.verdict(_conclude(report, session, watcher))
 
 
@@ -134,13 +135,19 @@ def _session(
 
 
 def _listen(
-    session: Session, watched: Watched, watcher: Watcher, hooked: Hooked | Unhooked, stop: Stop
+    session: Session,
+    watched: Watched,
+    published: Published | Unpublished,
+    watcher: Watcher,
+    hooked: Hooked | Unhooked,
+    stop: Stop,
 ) -> None:
     """Until `stop` says so, and then until all is where it belongs."""
     session.around = hooked.around
     watcher.place.begin(session.disk)
     watcher.notifier.begin("listening")
-    with signals.asking(session.stop), watched.watching(session):
+    # What is known last is known once the sinks have taken what they can.
+    with signals.asking(session.stop), watched.watching(session), published:
         session.run(stop)
         watcher.notifier.stop()
         watcher.unstored = watcher.place.finish(session)

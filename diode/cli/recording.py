@@ -10,6 +10,7 @@ import click
 
 from diode.errors import UsageError
 from diode.outflow import NoRecords
+from diode.record_health import PATIENCE
 from diode.wording import plural, seconds
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from diode.cli.report import Report
     from diode.outflow import Outflow
     from diode.plan import Link, Settings
+    from diode.record_health import RecordsOut
     from diode.service.record_process import Channel, Process
     from diode.service.state import SenderState
     from diode.supply import Supply
@@ -34,6 +36,8 @@ class Asked:
 
     sources: tuple[str, ...] = ()
     every: tuple[str, ...] = ()
+    away: float = PATIENCE
+    """Seconds after which a source that is away is an alarm."""
 
     def check(self, paths: tuple[str, ...], encrypt_to: tuple[str, ...], *, required: bool) -> None:
         """UsageError for what contradicts itself. required: there must be paths or sources."""
@@ -69,7 +73,7 @@ class Asked:
             process = _process(work, source, sandbox)
             stack.callback(process.close)
             processes.append((place.shown, process))
-        return Sources(report, processes)
+        return Sources(report, processes, self.away)
 
 
 def _process(work: Callable[[Channel], None], source: Any, sandbox: str) -> Process:
@@ -94,7 +98,7 @@ def _work(run: Callable[[Any], None], every: tuple[str, ...], channel: Channel) 
             run(gathering)
         except BaseException as error:  # noqa: BLE001  it ends this process, which is begun anew
             failed.append(error)
-            channel.send(Said(f"{type(error).__name__}: {said(error)}"))
+            channel.send(Said(f"{type(error).__name__}: {said(error)}", there=False))
         gathering.end()
 
     threading.Thread(target=read, name="read", daemon=True).start()
@@ -149,6 +153,9 @@ class NoSources:
     def along(self, objects: Supply) -> Supply:
         return objects
 
+    def health(self) -> None:
+        """There is nothing to know."""
+
     def tell(self) -> None:
         """Nor to tell."""
 
@@ -159,9 +166,11 @@ class NoSources:
 class Sources:
     """Records of one sender."""
 
-    def __init__(self, report: Report, processes: list[tuple[str, Process]]) -> None:
+    def __init__(self, report: Report, processes: list[tuple[str, Process]], away: float) -> None:
+        """away: seconds for which a source may be."""
         from diode.wake import Wake
 
+        self._away = away
         self._report = report
         self._processes = processes
         self.wake: Wake | None = Wake()
@@ -177,7 +186,10 @@ class Sources:
         self._spool = RecordSpool(state.folder, state.begin_stream, self._report.warn)
         streams = state.begin_stream(), self._spool.stream
         self._outflow = Outflow(state.sender, settings, link, streams=streams)
-        self._intake = Intake(self._outflow, self._spool, self._processes, self.wake.ring)
+        ring = self.wake.ring
+        self._intake = Intake(
+            self._outflow, self._spool, self._processes, ring, patience=self._away
+        )
         return self._outflow
 
     def begin(self) -> None:
@@ -192,6 +204,10 @@ class Sources:
         from diode.service.record_intake import Along
 
         return Along(self._intake, objects)
+
+    def health(self) -> RecordsOut:
+        """How they are now. Asked by any thread, once there is an outflow."""
+        return self._intake.health
 
     def tell(self) -> None:
         """What there is to say."""
@@ -214,24 +230,22 @@ class Sources:
             self._ended = True
             self._intake.close()
             self.tell()
-            latest, every = self._outflow.offered
+            health = self._intake.health
             self._report.event(
                 "records_sent",
-                latest=latest,
-                every=every,
-                replaced=self._outflow.replaced,
-                repeated=self._outflow.repeated,
-                waiting=self._spool.waiting,
+                latest=health.latest,
+                every=health.every,
+                replaced=health.replaced,
+                repeated=health.repeated,
+                waiting=health.kept,
+                refused=health.refused,
+                dropped=health.dropped,
             )
-            more = f", {plural(self._outflow.replaced, 'value')} replaced before"
+            more = f", {plural(health.replaced, 'value')} replaced before"
             self._report.say(
-                f"sent {plural(latest + every, 'record')}"
-                + (more if self._outflow.replaced else "")
-                + (f"; {self._spool.waiting:,} of them go on next time" if self._waits else "")
+                f"sent {plural(health.latest + health.every, 'record')}"
+                + (more if health.replaced else "")
+                + (f"; {health.kept:,} of them go on next time" if health.kept else "")
             )
         if hasattr(self, "_spool"):
             self._spool.close()
-
-    @property
-    def _waits(self) -> bool:
-        return self._spool.waiting > 0

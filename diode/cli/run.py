@@ -91,6 +91,7 @@ def _of_sender(sender: Sender) -> Iterator[str]:
     keys = (("sign", sender.sign), ("link-key", sender.link_key))
     for key, file in (*keys, *(("encrypt-to", one) for one in sender.recipients)):
         yield from _file(f"sender.{key}", file)
+    yield from _programs("sender", sender.commands)
     yield from _metrics("sender", sender.metrics)
 
 
@@ -107,12 +108,16 @@ def _of_receiver(receiver: Receiver) -> Iterator[str]:
         if not os.path.isdir(receiver.inbox):
             yield from _folder("receiver.inbox", parent)
     yield from _places("receiver.records-to", "publish", "publisher", receiver.sinks)
-    for kind, words in receiver.commands.items():
+    yield from _programs("receiver", receiver.commands)
+    yield from _metrics("receiver", receiver.metrics)
+
+
+def _programs(role: str, commands: dict[str, list[str]]) -> Iterator[str]:
+    for kind, words in commands.items():
         try:
-            resolved(shlex.join(words), f"receiver.on-{kind}")
+            resolved(shlex.join(words), f"{role}.on-{kind}")
         except UsageError as error:
             yield str(error)
-    yield from _metrics("receiver", receiver.metrics)
 
 
 def _places(where: str, family: str, make: str, texts: tuple[str, ...]) -> Iterator[str]:

@@ -12,7 +12,9 @@ heartbeat = "10s"                        # while there is nothing to send
 carousel = { last = 100 }                # sent again while the line is idle; or { for = "24h" }
 # records = ["mqtt://localhost/plant/#"] # readings, before all files: diode-records(7)
 # every = ["alarms/#"]                   # topics of which each matters; of others the newest
+# records-away = "60s"                   # a source that is away for so long is an alarm
 # sign = "plant7.key"                    # diode keygen
+# on-alarm = "/usr/local/bin/page-me"    # DIODE_ALARM, DIODE_STATE, DIODE_TEXT, DIODE_HINT
 # metrics = { textfile = "/var/lib/node_exporter/diode.prom" }
 
 [[sender.drop]]
@@ -37,6 +39,7 @@ inbox = "in"
 silence = "60s"                          # nothing for so long is an alarm
 quota = "2GB"                            # for what is not whole yet
 # records-to = ["mqtt://localhost"]      # where readings go: diode-records(7)
+# records-away = "60s"                   # a sink that takes nothing for so long is an alarm
 # verify = ["plant7.pub"]                # then unsigned objects are refused
 # on-delivery = "/usr/local/bin/ingest {path}"   # DIODE_PATH and others tell of the file, too
 # on-alarm = "/usr/local/bin/page-me"    # DIODE_ALARM, DIODE_STATE, DIODE_TEXT, DIODE_HINT

@@ -9,15 +9,13 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from diode.cli import hooking, publishing, recv
+from diode.cli import alarming, hooking, publishing, recv
+from diode.cli.alarming import AlarmHook
 from diode.cli.receiving import Asked, Told, receive
 from diode.cli.run_told import Scraped
 from diode.errors import ConfigurationError, DiodeError
 from diode.health import Health
-from diode.objects import escape
 from diode.service import config
-from diode.service.hook_process import resolved
-from diode.service.hooks import Called, Hooks, Trouble
 from diode.service.receiver import Stop
 from diode.sink.place import STATE
 from diode.wake import Wake
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from diode.service.config import Receiver
     from diode.service.receiver import Session
 
-ALARM = "alarm"
 HOUR = 3600.0
 
 
@@ -81,7 +78,7 @@ def asked(report: Report, receiver: Receiver) -> Asked:
         of.ordered,
         of.impair,
         of.sandbox,
-        publishing.Asked(of.sinks),
+        publishing.Asked(of.sinks, float(of.records_away)),
     )
 
 
@@ -98,12 +95,8 @@ class Service:
         self._report = report
         self._path = path
         self._receiver = receiver
-        command = receiver.commands.get(ALARM)
-        commands = {}
-        if command is not None:
-            commands[ALARM] = resolved(shlex.join(command), "receiver.on-alarm")
-        self._hooks = Hooks.start(commands)
-        stack.callback(self._hooks.close)
+        self._hook = AlarmHook(report, "receiver", receiver.commands.get(alarming.KIND))
+        stack.callback(self._hook.close)
         self._wake = Wake()
         stack.callback(self._wake.close)
         self._asked = self._over = False
@@ -112,20 +105,12 @@ class Service:
 
     def alarm(self, alarm: Alarm, raised: bool) -> None:
         """An alarm was raised, or cleared."""
-        facts = {
-            "DIODE_ALARM": alarm.name,
-            "DIODE_STATE": "raised" if raised else "cleared",
-            "DIODE_TEXT": alarm.text,
-            "DIODE_HINT": alarm.hint,
-            "name": alarm.name,
-        }
-        self._hooks.run(ALARM, facts)
-        self._tell()
+        self._hook.run(alarm, raised)
 
     @contextlib.contextmanager
     def listening(self, session: Session) -> Iterator[None]:  # noqa: ARG002
         """While it listens."""
-        self._hooks.begin()
+        self._hook.begin()
         reloading = threading.Thread(target=self._reloading, name="reloading", daemon=True)
         reloading.start()
         try:
@@ -134,7 +119,7 @@ class Service:
             self._over = True
             self._wake.ring()
             reloading.join()
-            self._tell()
+            self._hook.tell()
 
     def _reload(self) -> None:
         """Nothing may be said in a signal handler: it may have interrupted somebody's words."""
@@ -167,13 +152,3 @@ class Service:
             self._report.warn(f"this takes a restart: {', '.join(changed)}")
         else:
             self._report.say("read the configuration again: nothing of it has changed")
-
-    def _tell(self) -> None:
-        for told in self._hooks.told():
-            match told:
-                case Called() if not told.well:
-                    self._report.warn(f"the hook for the alarm {escape(told.name)} failed")
-                case Trouble(_, text, hint):
-                    self._report.warn(f"{text}; {hint}" if hint else text)
-                case _:
-                    pass

@@ -8,12 +8,14 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import structs
 
 from diode import slots
-from diode.cli import confinement, lanes, options, recording, signals, signing
+from diode.cli import alarming, confinement, lanes, options, recording, signals, signing
+from diode.cli.alarming import AlarmHook
 from diode.cli.progress import Interval
 from diode.cli.run_told import Scraped, Told
 from diode.constant_rate import ConstantRate
@@ -70,8 +72,11 @@ def run(report: Report, path: str, sender: Sender) -> int:
     """Send until a signal says that it is enough; the exit code."""
     folder = sender.state or default_folder()
     with contextlib.ExitStack() as stack:
-        # Before there are keys: these processes have a network.
-        asked = recording.Asked(sender.sources, tuple(sender.every))
+        # Before there are keys: these processes have a network, that of the hook is not confined.
+        hook = AlarmHook(report, "sender", sender.commands.get(alarming.KIND))
+        stack.callback(hook.close)
+        away = float(sender.records_away)
+        asked = recording.Asked(sender.sources, tuple(sender.every), away)
         records = asked.started(report, sender.sandbox, stack)
         tagger = options.tagging(sender.link_key)
         keys = signing.keys(report, sender.sign, sender.recipients)
@@ -89,12 +94,14 @@ def run(report: Report, path: str, sender: Sender) -> int:
         coder = opened(Coders(sender.jobs, report.warn))
         outlet = lanes.opened(named, sender.impair, report, stack)
         notifier = opened(notify.opened())
-        told = opened(Told(report, folder, sender.urls, scraped))
+        alarms = partial(alarming.tell, report), hook.run
+        told = opened(Told(report, folder, sender.urls, scraped, records.health, alarms))
         spool = opened(Spool(folder, state.sender, state.number, report.warn))
         small, watching = opened(StandingSpool()), opened(watch())
         wake = opened(records.wake or Wake())
         _confine(report, path, sender, folder, scraped.folders)
         # A thread shares the confinement only if it starts after it.
+        hook.begin()
         pool = stack.enter_context(ThreadPoolExecutor(max(1, sender.jobs), "ahead"))
         queues = Queues(sender.drop, _skipped(report), watching, spool.taken)
         outflow = opened(records).outflow(state, settings, link)
@@ -244,7 +251,7 @@ class Service:
         self._report.event("sending", url=" ".join(self._sender.urls), folders=folders)
         what = [f"what comes into {plural(len(folders), 'drop folder')}"] if folders else []
         what += [f"records of {plural(len(self._sender.sources), 'source')}"] * bool(self._records)
-        self._report.say(f"on air; {' and '.join(what)} is sent")
+        self._report.say(f"on air; sending {' and '.join(what)}")
         self._feed.start()
         self._records.begin()
         self._notifier.begin("on air")

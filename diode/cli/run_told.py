@@ -6,16 +6,23 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from diode import confine
-from diode.health import MOST, Alarm, Clock, FlowHealth, Health, Sending, UnderWay
+from diode.health import MOST, Clock, FlowHealth, Health, Sending, UnderWay
 from diode.metrics.listener import Listener
 from diode.metrics.textfile import Textfile
 from diode.objects import escape
 from diode.service import snapshots
+from diode.service.alarms import SENDING_RULES, Alarms, Rise, SendingSigns
 from diode.web import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from diode.cli.report import Report
+    from diode.health import Alarm
+    from diode.record_health import RecordsOut
     from diode.service.config import Metrics
     from diode.service.feeding import Feed
     from diode.transmitter import Transmitter
@@ -72,8 +79,19 @@ class Told:
     """How a sender does, each second, in its state folder and as metrics."""
 
     def __init__(
-        self, report: Report, folder: str, urls: tuple[str, ...], scraped: Scraped
+        self,
+        report: Report,
+        folder: str,
+        urls: tuple[str, ...],
+        scraped: Scraped,
+        records: Callable[[], RecordsOut | None],
+        told: Sequence[Callable[[Alarm, bool], object]],
     ) -> None:
+        """records: how they are. told: is told of each alarm when it is raised or cleared."""
+        before = snapshots.read(folder, snapshots.SENDING, Sending)
+        self._alarms = Alarms(SENDING_RULES, before.alarms if before else ())
+        self._dropped = Rise()
+        self._records, self._told = records, told
         self._report = report
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._to = [escape(url) for url in urls]
@@ -83,7 +101,7 @@ class Told:
 
     def tell(self, feed: Feed, transmitter: Transmitter) -> None:
         """Leave it there. Called by one thread at a time. What the disk does not take is left."""
-        sending = self._sending(feed, transmitter)
+        sending = self._watched(self._sending(feed, transmitter), feed.trouble)
         try:
             snapshots.write(self._folder, snapshots.SENDING, sending)
         except OSError as error:
@@ -98,9 +116,17 @@ class Told:
     def close(self) -> None:
         os.close(self._folder)
 
+    def _watched(self, sending: Sending, trouble: str) -> Sending:
+        """The same with the alarms that are raised; who is to be told of changes is."""
+        dropped = sending.records.dropped if sending.records else 0
+        signs = SendingSigns(escape(trouble), self._dropped.ago(dropped, time.monotonic()))
+        for alarm, raised in self._alarms.look(sending, signs):
+            for told in self._told:
+                told(alarm, raised)
+        return replace(sending, alarms=self._alarms.raised)
+
     def _sending(self, feed: Feed, transmitter: Transmitter) -> Sending:
         now = time.time()
-        alarms = [Alarm("disk", now, escape(feed.trouble))] if feed.trouble else []
         progress, settling = transmitter.progress, feed.settling
         waiting = list(feed.queues.waiting.values())
         return Sending(
@@ -132,7 +158,8 @@ class Told:
                 )
                 for entry, done, passes, flow in feed.under_way(MOST)
             ],
-            alarms=alarms,
+            alarms=[],
             carousel=len(settling.kept),
             clock=Clock(_BOOT, time.monotonic()),
+            records=self._records(),
         )

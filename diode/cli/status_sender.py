@@ -9,9 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from diode.cli import status_records
 from diode.cli.status_words import Look, chosen, columns
 from diode.service.reading_health import STALE
-from diode.wording import seconds, size
+from diode.wording import clock, seconds, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,7 +28,13 @@ def sender(reading: SenderReading, look: Look) -> RenderableType:
     parts: list[RenderableType] = [_sender_head(sending, age, look), facts]
     for alarm in sending.alarms:
         text = Text(f"\n! {alarm.name}: {alarm.text}", style="bold red")
-        parts.append(text.append(f"\n  next: {alarm.hint}", style="not bold default"))
+        since = f"{look.between}since {clock(alarm.since, sending.time)}"
+        text.append(since, style="not bold default")
+        hint = f"\n  next: {alarm.hint}" if alarm.hint else ""
+        parts.append(text.append(hint, style="not bold default"))
+    if sending.records is not None:
+        title, table = status_records.sources(sending.records, sending.time)
+        parts += [Text(), Text(title, style="bold"), Padding(table, (0, 0, 0, 2))]
     if sending.under_way:
         table = columns("number", "name", ">size", "pass", "flow")
         for one in sending.under_way[:20]:
@@ -72,4 +79,6 @@ def _sender_facts(sending: Sending, look: Look) -> Table:
     again = (f"{sending.carousel:,} repeated while idle",) if sending.carousel else ()
     words = (f"{sending.sent:,} sent", *failed, *again, f"highest number {sending.highest:,}")
     table.add_row("objects", look.between.join(words))
+    if sending.records is not None:
+        table.add_row("records", status_records.offered(sending.records, look))
     return table

@@ -14,13 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from diode.cli.status_words import (
-    Look,
-    and_more,
-    chosen,
-    columns,
-    history,
-)
+from diode.cli import status_records
+from diode.cli.status_words import Look, and_more, chosen, columns, history
 from diode.health import LinkState
 from diode.wording import clock, link, next_step, numbers, percent, plural, seconds, size
 
@@ -47,12 +42,14 @@ STYLES = {
 def receiver(reading: Reading, look: Look) -> RenderableType:
     """All that is known of a receiver."""
     health, recent, age = reading
-    facts = Padding(_facts(health, look), (0, 0, 0, 2))
+    facts = Padding(_facts(reading, look), (0, 0, 0, 2))
     parts: list[RenderableType] = [_head(health, age, look), facts]
     parts += [_alarm(alarm, health, look) for alarm in health.alarms]
+    records = [] if health.records is None else status_records.tables(health.records, health.time)
     for title, table in (
         ("missing", _missing(health)),
         ("in progress", _progress(health, look)),
+        *records,
         ("senders", _senders(health)),
         ("refused", _refused(health)),
         ("delivered", _delivered(recent, health)),
@@ -70,7 +67,8 @@ def _head(health: Health, age: float, look: Look) -> Text:
     return text.append(f"  {link(health, age)}", style="not bold default")
 
 
-def _facts(health: Health, look: Look) -> Table:
+def _facts(reading: Reading, look: Look) -> Table:
+    health, _, age = reading
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
@@ -93,6 +91,9 @@ def _facts(health: Health, look: Look) -> Table:
         )
         table.add_row("repair", Text(look.between.join(words), style=color))
     table.add_row("objects", _outcomes(health, look))
+    if health.records is not None:
+        now = health.time + age
+        table.add_row("records", status_records.figures(health.records, now, look))
     if disk.size:
         words = (
             f"{size(disk.free)} free of {size(disk.size)}",

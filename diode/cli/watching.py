@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from diode import events
-from diode.cli import reading, verifying
+from diode.cli import alarming, reading, verifying
 from diode.cli.listening import Listening, Silent
 from diode.cli.progress import Interval, Ration, Shown
 from diode.errors import DestinationError
@@ -231,20 +231,7 @@ class Watcher:
 
     def alarm(self, alarm: Alarm, raised: bool) -> None:
         """Something that a person should look at has begun, or is over."""
-        self.report.event(
-            "alarm",
-            name=alarm.name,
-            state="raised" if raised else "cleared",
-            text=alarm.text,
-            hint=alarm.hint,
-            since=alarm.since,
-        )
-        if self.report.json:
-            return
-        if raised:
-            self.report.warn(f"alarm: {alarm.text}; {alarm.hint}")
-        else:
-            self.report.say(f"alarm is over: {alarm.text}")
+        alarming.tell(self.report, alarm, raised)
 
     def tick(self, session: Session) -> None:
         receiver = session.receiver

@@ -15,23 +15,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from diode.health import Health, LinkState, Sending
+from diode.metrics import records
+from diode.metrics.families import counter, gauge, one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from prometheus_client.core import Metric
+    from prometheus_client.core import GaugeMetricFamily, Metric
 
     from diode.health import Alarm, SenderHealth
+    from diode.metrics.families import Labelled, Value
 
 SENDERS = 16
-ALARMS = ("silent", "losing", "repair", "disk", "gap", "refused", "gone")
+ALARMS = (
+    *("silent", "losing", "repair", "disk", "gap", "refused", "gone"),
+    *("record_gap", "records_dropped", "sink_away", "source_away"),
+)
 """Alarms that have a series whether they are raised or not, so that rules can rely on them."""
-
-Value = float | int | None
 
 
 def exposition(state: Health | Sending) -> bytes:
@@ -54,36 +57,11 @@ class _Families(Collector):
         return []
 
 
-def _gauge(
-    name: str, text: str, values: Iterable[tuple[tuple[str, ...], Value]], *labels: str
-) -> GaugeMetricFamily:
-    """A family; values that are not known are left out."""
-    family = GaugeMetricFamily(f"diode_{name}", text, labels=labels)
-    for labelled, value in values:
-        if value is not None:
-            family.add_metric(labelled, float(value))
-    return family
-
-
-def _counter(
-    name: str, text: str, values: Iterable[tuple[tuple[str, ...], Value]], *labels: str
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"diode_{name}", text, labels=labels)
-    for labelled, value in values:
-        if value is not None:
-            family.add_metric(labelled, float(value))
-    return family
-
-
-def _one(value: Value) -> list[tuple[tuple[str, ...], Value]]:
-    return [((), value)]
-
-
 def _alarms(alarms: Iterable[Alarm]) -> GaugeMetricFamily:
     raised = {alarm.name for alarm in alarms}
     known = ALARMS + tuple(sorted(raised - set(ALARMS)))
     values = [((name,), float(name in raised)) for name in known]
-    return _gauge("alarm", "Whether a person should look at it now.", values, "alarm")
+    return gauge("alarm", "Whether a person should look at it now.", values, "alarm")
 
 
 # The receiver -----------------------------------------------------------------------------------
@@ -94,53 +72,55 @@ def _receiver(health: Health) -> Iterator[Metric]:
     yield from _objects(health)
     yield from _disk(health)
     yield from _of_senders(health.senders[-SENDERS:])
+    if health.records is not None:
+        yield from records.heard(health.records, health.time)
     yield _alarms(health.alarms)
-    yield _gauge("told_timestamp_seconds", "When the receiver told this.", _one(health.time))
-    yield _gauge("start_timestamp_seconds", "When the receiver started.", _one(health.started))
+    yield gauge("told_timestamp_seconds", "When the receiver told this.", one(health.time))
+    yield gauge("start_timestamp_seconds", "When the receiver started.", one(health.started))
 
 
 def _line(health: Health) -> Iterator[Metric]:
     line = health.line
     states = [((state.value,), float(line.state is state)) for state in LinkState]
-    yield _gauge("link_state", "1 for the state that the link is in.", states, "state")
-    frames: list[tuple[tuple[str, ...], Value]] = [
+    yield gauge("link_state", "1 for the state that the link is in.", states, "state")
+    frames: list[Labelled] = [
         (("heard",), line.frames),
         (("lost",), line.lost),
         (("idle",), line.idle),
     ]
-    yield _counter(
+    yield counter(
         "frames", "Frames by what became of them; idle ones were heard.", frames, "result"
     )
     rejected = [((reason,), count) for reason, count in sorted(line.rejected.items())]
-    yield _counter("frames_rejected", "Frames that were not used, by reason.", rejected, "reason")
-    yield _counter("line_bytes", "Bytes heard on the line.", _one(line.bytes))
-    yield _counter("noise_bytes", "Bytes that belong to no frame.", _one(line.noise))
+    yield counter("frames_rejected", "Frames that were not used, by reason.", rejected, "reason")
+    yield counter("line_bytes", "Bytes heard on the line.", one(line.bytes))
+    yield counter("noise_bytes", "Bytes that belong to no frame.", one(line.noise))
     dropped = "Bytes heard that found no room in the buffer."
-    yield _counter("dropped_bytes", dropped, _one(line.dropped_bytes))
+    yield counter("dropped_bytes", dropped, one(line.dropped_bytes))
     kernel = "Datagrams that this machine's kernel dropped."
-    yield _counter("kernel_dropped", kernel, _one(line.kernel_dropped))
+    yield counter("kernel_dropped", kernel, one(line.kernel_dropped))
     loss = line.loss
-    yield _gauge(
+    yield gauge(
         "loss_ratio",
         "Share of the frames sent that did not come.",
         [(("minute",), loss.minute), (("hour",), loss.hour), (("day",), loss.day)],
         "over",
     )
     age = None if line.last_heard is None else max(0.0, health.time - line.last_heard)
-    yield _gauge("last_frame_age_seconds", "Seconds since a frame was heard.", _one(age))
+    yield gauge("last_frame_age_seconds", "Seconds since a frame was heard.", one(age))
     limit = "Silence after which a person is to look."
-    yield _gauge("silence_limit_seconds", limit, _one(health.silence))
+    yield gauge("silence_limit_seconds", limit, one(health.silence))
 
 
 def _objects(health: Health) -> Iterator[Metric]:
     repair, counts = health.repair, health.outcomes
-    yield _gauge(
+    yield gauge(
         "repair_used_ratio",
         "Repair needed as a share of the repair available; at 1 an object fails.",
         [(("last",), repair.last), (("hour",), repair.hour), (("worst",), repair.worst)],
         "over",
     )
-    yield _counter(
+    yield counter(
         "objects",
         "Objects since the receiver started, by what became of them.",
         [
@@ -151,7 +131,7 @@ def _objects(health: Health) -> Iterator[Metric]:
         ],
         "result",
     )
-    yield _gauge(
+    yield gauge(
         "objects_pending",
         "Objects that nothing final has become of.",
         [
@@ -162,17 +142,17 @@ def _objects(health: Health) -> Iterator[Metric]:
         "state",
     )
     missing = "Object numbers that senders have used and nothing was heard of."
-    yield _gauge("objects_missing", missing, _one(health.missing_objects))
+    yield gauge("objects_missing", missing, one(health.missing_objects))
 
 
 def _disk(health: Health) -> Iterator[Metric]:
     disk = health.disk
-    yield _gauge("disk_free_bytes", "Free where objects go.", _one(disk.free))
-    yield _gauge("disk_size_bytes", "Size of the file system where objects go.", _one(disk.size))
-    yield _gauge("unfinished_bytes", "Bytes of unfinished objects.", _one(disk.unfinished))
-    yield _gauge("quota_bytes", "Bytes that unfinished objects may take.", _one(disk.quota))
+    yield gauge("disk_free_bytes", "Free where objects go.", one(disk.free))
+    yield gauge("disk_size_bytes", "Size of the file system where objects go.", one(disk.size))
+    yield gauge("unfinished_bytes", "Bytes of unfinished objects.", one(disk.unfinished))
+    yield gauge("quota_bytes", "Bytes that unfinished objects may take.", one(disk.quota))
     unwritten = "Times that something could not be written."
-    yield _counter("unwritten", unwritten, _one(disk.unwritten))
+    yield counter("unwritten", unwritten, one(disk.unwritten))
 
 
 _OF_A_SENDER: tuple[tuple[str, bool, str, Callable[[SenderHealth], Value]], ...] = (
@@ -191,7 +171,7 @@ _OF_A_SENDER: tuple[tuple[str, bool, str, Callable[[SenderHealth], Value]], ...]
 
 def _of_senders(senders: list[SenderHealth]) -> Iterator[Metric]:
     for name, counts, text, value in _OF_A_SENDER:
-        family = _counter if counts else _gauge
+        family = counter if counts else gauge
         values = [((sender.sender,), value(sender)) for sender in senders]
         yield family(f"sender_{name}", text, values, "sender")
 
@@ -200,34 +180,36 @@ def _of_senders(senders: list[SenderHealth]) -> Iterator[Metric]:
 
 
 def _sender(sending: Sending) -> Iterator[Metric]:
-    yield _counter("sending_frames", "Frames that this sender ever sent.", _one(sending.frames))
+    yield counter("sending_frames", "Frames that this sender ever sent.", one(sending.frames))
     line_bytes = "Bytes on the line since the start."
-    yield _counter("sending_line_bytes", line_bytes, _one(sending.line_bytes))
+    yield counter("sending_line_bytes", line_bytes, one(sending.line_bytes))
     rate = "Rate of the line."
-    yield _gauge("sending_rate_bytes_per_second", rate, _one(sending.rate or None))
-    yield _counter(
+    yield gauge("sending_rate_bytes_per_second", rate, one(sending.rate or None))
+    yield counter(
         "sending_objects",
         "Objects since the start; whether those sent arrived is not known here.",
         [(("sent",), sending.sent), (("failed",), sending.failed)],
         "result",
     )
     queue = [((flow.name,), flow) for flow in sending.queue[:SENDERS]]
-    yield _gauge(
+    yield gauge(
         "sending_queue_objects",
         "Objects that wait or are on air, by flow.",
         [(name, flow.objects) for name, flow in queue],
         "flow",
     )
-    yield _gauge(
+    yield gauge(
         "sending_queue_bytes",
         "Their bytes.",
         [(name, flow.bytes) for name, flow in queue],
         "flow",
     )
     kept = "Objects that are repeated while there is nothing else to send."
-    yield _gauge("sending_carousel_objects", kept, _one(sending.carousel))
-    yield _gauge("sending_highest_number", "Highest object number used.", _one(sending.highest))
-    yield _gauge("sending_running", "0 after an orderly end.", _one(float(sending.running)))
+    yield gauge("sending_carousel_objects", kept, one(sending.carousel))
+    yield gauge("sending_highest_number", "Highest object number used.", one(sending.highest))
+    yield gauge("sending_running", "0 after an orderly end.", one(float(sending.running)))
+    if sending.records is not None:
+        yield from records.offered(sending.records)
     yield _alarms(sending.alarms)
-    yield _gauge("told_timestamp_seconds", "When the sender told this.", _one(sending.time))
-    yield _gauge("start_timestamp_seconds", "When the sender started.", _one(sending.started))
+    yield gauge("told_timestamp_seconds", "When the sender told this.", one(sending.time))
+    yield gauge("start_timestamp_seconds", "When the sender started.", one(sending.started))

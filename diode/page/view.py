@@ -12,12 +12,24 @@ from typing import TYPE_CHECKING
 from diode.health import LinkState
 from diode.page.html import Html, element, joined
 from diode.page.plot import loss as plotted
-from diode.wording import ago, clock, link, next_step, numbers, percent, plural, seconds, size
+from diode.wording import (
+    ago,
+    clock,
+    link,
+    next_step,
+    numbers,
+    percent,
+    plural,
+    ranged,
+    seconds,
+    size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from diode.health import Alarm, Delivery, Health, Unfinished
+    from diode.record_health import RecordsIn
     from diode.service.reading_health import Reading
 
 DAY, HOUR = 24 * 60, 60
@@ -73,7 +85,7 @@ def content(reading: Reading) -> Html:
     return joined(
         _header(reading),
         *map(_alarm, health.alarms, [health] * len(health.alarms)),
-        element("section", *_tiles(health), class_="tiles", aria_label="Figures"),
+        element("section", *_tiles(reading), class_="tiles", aria_label="Figures"),
         element(
             "section",
             element("h2", "Loss"),
@@ -82,6 +94,7 @@ def content(reading: Reading) -> Html:
         ),
         _missing(health),
         _progress(health),
+        *_records(health),
         _senders(health),
         _delivered(recent, health),
         _refused(health),
@@ -135,7 +148,8 @@ def _alarm(alarm: Alarm, health: Health) -> Html:
     )
 
 
-def _tiles(health: Health) -> Iterator[Html]:
+def _tiles(reading: Reading) -> Iterator[Html]:
+    health, _, age = reading
     line, disk, counts = health.line, health.disk, health.outcomes
     yield _tile(
         "Loss",
@@ -172,12 +186,30 @@ def _tiles(health: Health) -> Iterator[Html]:
             *_nonzero("outcomes.waiting", counts.waiting, "waiting for the disk"),
         ],
     )
+    if health.records is not None:
+        yield _records_tile(health.records, health.time + age)
     yield _tile(
         "Disk",
         [
             (_datum("disk.free", disk.free, size(disk.free)), f"free of {size(disk.size)}"),
             (_datum("disk.unfinished", disk.unfinished, size(disk.unfinished)), "unfinished"),
             *_nonzero("disk.unwritten", disk.unwritten, "times not written"),
+        ],
+    )
+
+
+def _records_tile(records: RecordsIn, now: float) -> Html:
+    newest = "none heard yet" if records.newest is None else f"newest {ago(records.newest, now)}"
+    return _tile(
+        "Records",
+        [
+            (_count("records.latest", records.latest), f"of latest, {newest}"),
+            (_count("records.every", records.every), "of every"),
+            (_count("records.missing", records.missing), "missing"),
+            *_nonzero("records.dropped", records.dropped, "dropped"),
+            *_nonzero("records.unstored", records.unstored, "waiting for the disk"),
+            *_nonzero("records.known", records.known, "heard again"),
+            *_nonzero("records.topics", records.topics, "topics"),
         ],
     )
 
@@ -278,6 +310,31 @@ def _progress(health: Health) -> Html:
     ]
     heads = ("object", "name", "size", "blocks", "symbols short")
     return _section("In progress", heads, rows, health.unfinished_objects - len(rows))
+
+
+def _records(health: Health) -> Iterator[Html]:
+    """Sinks, and what never got to them; nothing where nobody wants records."""
+    if health.records is None:
+        return
+    records, now = health.records, health.time
+    sinks: list[Row] = []
+    for place, sink in enumerate(records.sinks):
+        state: Html | str = "there" if sink.there else "not known yet"
+        if sink.away_since is not None:
+            words = f"away for {seconds(sink.away_seconds)}{f': {sink.why}' if sink.why else ''}"
+            state = element("strong", words)
+        waiting = _count(f"records.sinks.{place}.waiting", sink.waiting)
+        taken = _count(f"records.sinks.{place}.taken", sink.taken)
+        sinks.append((sink.name, state, waiting, taken))
+    yield _section("Records go to", ("sink", "state", "waiting", "taken"), sinks)
+    gaps: list[Row] = [
+        (ago(one.time, now), one.sender, one.topic, element("strong", ranged(one.first, one.last)))
+        for one in reversed(records.gaps[-NARROW:])
+    ]
+    heads = ("when", "sender", "topic", "records")
+    yield _section("Records that never came", heads, gaps, len(records.gaps) - len(gaps))
+    dropped: list[Row] = [(one.topic, f"{one.count:,}") for one in records.dropped_of]
+    yield _section("Records dropped", ("topic", "records"), dropped)
 
 
 def _bar(one: Unfinished) -> Html:

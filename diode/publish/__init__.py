@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,8 +28,6 @@ from diode.record import BAD, EVERY, LATEST, UNCERTAIN
 from diode.service.record_process import Batch, Said, Taken, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from diode.endpoint import Endpoint
     from diode.service.record_process import Channel, Reading
 
@@ -62,6 +61,10 @@ PORTS = {
 }
 
 
+Say = Callable[[Said], object]
+"""Tells the operator something."""
+
+
 class Publisher(Protocol):
     """A sink."""
 
@@ -69,8 +72,10 @@ class Publisher(Protocol):
     kept: tuple[int, ...]
     """Descriptors that it needs."""
 
-    def open(self, say: Callable[[str, bool], object]) -> None:
-        """Begin, confined, in its own process. say: a text, and whether it is a warning."""
+    def open(self, say: Say) -> None:
+        """Begin, confined, in its own process. What listens, or has a file, says then that it is
+        there; others do when they are connected.
+        """
 
     def publish(self, readings: list[Reading]) -> None:
         """Return when these are safe; raise any Exception when they may not be."""
@@ -138,10 +143,12 @@ class Aging:
 
 def serve(channel: Channel, sink: Publisher, limit: float | None) -> None:
     """Publish all that comes. limit: seconds after which a value is old."""
-    aging, live = Aging(limit), True
+    aging, live, there = Aging(limit), True, False
 
-    def say(text: str, warning: bool) -> None:
-        channel.send(Said(text, warning))
+    def say(word: Said) -> None:
+        nonlocal there
+        there = there if word.there is None else word.there
+        channel.send(word)
 
     sink.open(say)
     while True:
@@ -149,13 +156,15 @@ def serve(channel: Channel, sink: Publisher, limit: float | None) -> None:
         if isinstance(message, Batch):
             live = message.live
             _publish(sink, message.readings, say)
+            if message.readings and not there:
+                say(Said(there=True))
             aging.heard(message.readings, time.monotonic())
             count = sum(one.class_ == EVERY for one in message.readings)
             channel.send(Taken(message.number, count))
         _publish(sink, aging.lowered(time.monotonic(), live=live), say)
 
 
-def _publish(sink: Publisher, readings: list[Reading], say: Callable[[str, bool], object]) -> None:
+def _publish(sink: Publisher, readings: list[Reading], say: Say) -> None:
     """Until it is done."""
     pause, told = 0.5, ""
     while readings:
@@ -165,11 +174,11 @@ def _publish(sink: Publisher, readings: list[Reading], say: Callable[[str, bool]
             raise
         except Exception as error:  # noqa: BLE001  each library has errors of its own
             if (words := said(error)) != told:
-                say(f"records wait, the sink does not take them: {words}", True)
+                say(Said(f"records wait, it does not take them: {words}", there=False))
                 told = words
             time.sleep(pause)
             pause = min(2 * pause, SLOWEST)
             continue
         if told:
-            say("the sink takes records again", False)
+            say(Said("it takes records again", warning=False, there=True))
         return

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from diode import confine
 from diode.errors import DestinationError, UsageError
 from diode.record import CLASSES, QUALITIES
+from diode.service.record_process import Said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from diode.endpoint import Endpoint
+    from diode.publish import Say
     from diode.service.record_process import Reading
 
 _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,9 +81,10 @@ class Sink:
         self.kept = ()
         self.bounds = confine.Bounds(sends=False, own=(folder,))
 
-    def open(self, say: Callable[[str, bool], object]) -> None:  # noqa: ARG002
+    def open(self, say: Say) -> None:
         if self._path:
             self._open()
+        say(Said(there=True))
 
     def publish(self, readings: list[Reading]) -> None:
         text = "".join(json.dumps(fields(one)) + "\n" for one in readings)

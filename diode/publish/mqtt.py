@@ -16,12 +16,12 @@ from diode.errors import UsageError
 from diode.publish import NETWORK, TOPICS, needed
 from diode.publish.lines import iso
 from diode.record import QUALITIES
+from diode.service.record_process import Said
 from diode.topics import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from diode.endpoint import Endpoint
+    from diode.publish import Say
     from diode.service.record_process import Reading
 
 WAIT = 60.0
@@ -45,22 +45,22 @@ class Sink:
         self._made = connection(place, "sink")
         self._table: OrderedDict[str, Reading] = OrderedDict()
 
-    def open(self, say: Callable[[str, bool], object]) -> None:
+    def open(self, say: Say) -> None:
         self._client, before = self._made(), False
 
         def connected(_c: Any, _u: Any, flags: Any, reason: Any, _p: Any) -> None:
             nonlocal before
             if reason.is_failure:
-                say(f"{self._place.shown}: the broker refuses: {reason}", True)
+                say(Said(f"the broker refuses: {reason}", there=False))
                 return
-            say(f"{self._place.shown}: connected", False)
+            say(Said("connected", warning=False, there=True))
             if before and not flags.session_present:
                 for topic, one in list(self._table.items()):
                     self._send(topic, one)
             before = True
 
         self._client.on_connect = connected
-        begin(self._client, self._place, lambda text: say(text, True))
+        begin(self._client, self._place, lambda text: say(Said(text, there=False)))
 
     def publish(self, readings: list[Reading]) -> None:
         waiting = []

@@ -18,11 +18,11 @@ from diode.publish import NETWORK, needed
 from diode.publish.apart import Apart
 from diode.publish.lines import iso
 from diode.record import CLASSES, QUALITIES
+from diode.service.record_process import Said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from diode.endpoint import Endpoint
+    from diode.publish import Say
     from diode.service.record_process import Reading
 
 WAIT = 30.0
@@ -54,7 +54,7 @@ class Sink:
         self._client: Any = None
         self._context: Any = None
 
-    def open(self, say: Callable[[str, bool], object]) -> None:
+    def open(self, say: Say) -> None:
         """It is connected with the first batch."""
         self._say = say
 
@@ -104,7 +104,7 @@ class Sink:
             await client.close()
             raise
         self._client = client
-        self._say(f"{place.shown}: connected", False)
+        self._say(Said("connected", warning=False, there=True))
         return context
 
 

@@ -20,11 +20,11 @@ from diode.publish import NETWORK, needed
 from diode.publish.apart import Apart
 from diode.publish.prometheus import number
 from diode.record import BAD, GOOD, UNCERTAIN
+from diode.service.record_process import Said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from diode.endpoint import Endpoint
+    from diode.publish import Say
     from diode.service.record_process import Reading
 
 MOST = 20_000
@@ -70,14 +70,14 @@ class Sink:
         self._ids: set[Any] = set()
         self._apart = Apart()
 
-    def open(self, say: Callable[[str, bool], object]) -> None:
+    def open(self, say: Say) -> None:
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)
         try:
             self._apart.run(self._begin(), WAIT)
         except OSError as error:
             why = error.strerror or "it does not come up"
-            raise CarrierError(f"{self._place.shown}: {why}") from error
-        say(f"{self._place.shown}: opc.tcp://{self._place.address}", False)
+            raise CarrierError(why) from error
+        say(Said(f"opc.tcp://{self._place.address}", warning=False, there=True))
 
     def publish(self, readings: list[Reading]) -> None:
         self._apart.run(self._write(readings), WAIT)

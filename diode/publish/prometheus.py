@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING
 
 from diode.errors import CarrierError
 from diode.publish import NETWORK, PORTS, TOPICS
+from diode.service.record_process import Said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from prometheus_client import Metric
 
     from diode.endpoint import Endpoint
+    from diode.publish import Say
     from diode.service.record_process import Reading
 
 
@@ -60,7 +62,7 @@ class Sink:
         self._values: OrderedDict[tuple[int, bytes], tuple[Reading, float]] = OrderedDict()
         self._count = 0
 
-    def open(self, say: Callable[[str, bool], object]) -> None:
+    def open(self, say: Say) -> None:
         from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
 
         registry = CollectorRegistry()
@@ -70,8 +72,8 @@ class Sink:
             host, port = place.host or "127.0.0.1", place.port or PORTS["prometheus"]
             self._server, _ = start_http_server(port, host, registry)
         except OSError as error:
-            raise CarrierError(f"{place.shown}: {error.strerror}") from error
-        say(f"{place.shown}: http://{place.address}/metrics", False)
+            raise CarrierError(error.strerror or "it cannot listen there") from error
+        say(Said(f"http://{place.address}/metrics", warning=False, there=True))
 
     def publish(self, readings: list[Reading]) -> None:
         self._count += len(readings)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from diode import confine, database
 from diode.errors import UsageError
 from diode.record import CLASSES, QUALITIES
+from diode.service.record_process import Said
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
 
     from diode.endpoint import Endpoint
+    from diode.publish import Say
     from diode.service.record_process import Reading
 
 SWEEP = 60.0
@@ -54,11 +55,12 @@ class Sink:
         self.bounds = confine.Bounds(sends=False, own=(folder,))
         self._swept = 0.0
 
-    def open(self, say: Callable[[str, bool], object]) -> None:
+    def open(self, say: Say) -> None:
         opened = database.opened_or_anew(self._path, _check)
         self._db = opened.db
         if opened.aside:
-            say(f"{self._path} was damaged and is now {opened.aside}", True)
+            say(Said(f"{self._path} was damaged and is now {opened.aside}"))
+        say(Said(there=True))
 
     def publish(self, readings: list[Reading]) -> None:
         with database.whole(self._db):

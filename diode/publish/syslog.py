@@ -19,9 +19,8 @@ from diode.publish.lines import iso
 from diode.record import GOOD, QUALITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from diode.endpoint import Endpoint
+    from diode.publish import Say
     from diode.service.record_process import Reading
 
 INFO, WARNING = 16 * 8 + 6, 16 * 8 + 4
@@ -58,7 +57,7 @@ class Sink:
         self._host = _UNFIT.sub("_", os.uname().nodename) or "-"
         self._socket: socket.socket | None = None
 
-    def open(self, say: Callable[[str, bool], object]) -> None:
+    def open(self, say: Say) -> None:
         """It is connected with the first message."""
 
     def publish(self, readings: list[Reading]) -> None:

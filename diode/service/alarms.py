@@ -11,21 +11,34 @@
              left for, for a minute; at once if it has ended
     refused  an object was refused                                none was for an hour
 
+and of records, at a receiver and at a sender
+
+    record_gap       records of `every` never came                none were missing for an hour
+    records_dropped  records were dropped for want of room        none were for an hour
+    sink_away        a sink took nothing for as long as           all take them
+                     configured
+    source_away      a source was away for as long as configured  none is
+
+A sender has the alarm `disk` too, of its state folder.
+
 Between the two an alarm stays as it is, so that what wavers does not ring each minute. One that was
 raised stays raised over a restart of the receiver until its other condition holds. The conditions
-are functions of a receiver's health and of what `Signs` has besides, so they are the same for all
-that shows them. Nothing here reads a clock.
+are functions of a receiver's or a sender's health and of what `Signs` or `SendingSigns` have
+besides, so they are the same for all that shows them. Nothing here reads a clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from diode.health import Alarm, Health, LinkState
+from diode.health import Alarm, Health, LinkState, Sending
+from diode.record_health import RecordsIn, RecordsOut, away
+from diode.wording import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from diode.record_health import Peer
 
 LOSING, CALM = 0.05, 0.02
 """Shares of the frames of a minute."""
@@ -49,18 +62,46 @@ class Signs(NamedTuple):
     """Seconds since the last refusal of this run."""
     blocked: bool
     """Whether something cannot be written for now."""
+    record_gap_ago: float | None = None
+    """Seconds since records were missing last in this run."""
+    dropped_ago: float | None = None
+    """Seconds since records were dropped last in this run."""
 
 
-Condition = Callable[[Health, Signs], bool]
+class SendingSigns(NamedTuple):
+    """What the alarms of a sender go by besides what it tells."""
+
+    trouble: str
+    """What keeps the state folder from taking something for now."""
+    dropped_ago: float | None
+    """Seconds since a source dropped records last in this run."""
 
 
-class Rule(NamedTuple):
+class Rise:
+    """Since when a count has not risen any more."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._at: float | None = None
+
+    def ago(self, count: int, now: float) -> float | None:
+        """Seconds since it rose; None where it never did. count: as it is now."""
+        if count > self._count:
+            self._count, self._at = count, now
+        return None if self._at is None else now - self._at
+
+
+Told = TypeVar("Told", Health, Sending)
+Beside = TypeVar("Beside", Signs, SendingSigns)
+
+
+class Rule(NamedTuple, Generic[Told, Beside]):
     """An alarm: a row of the table above."""
 
     name: str
-    raised: Condition
-    cleared: Condition
-    text: Callable[[Health, Signs], str]
+    raised: Callable[[Told, Beside], bool]
+    cleared: Callable[[Told, Beside], bool]
+    text: Callable[[Told, Beside], str]
     hint: str
 
 
@@ -97,7 +138,40 @@ def _refused(health: Health, _: Signs) -> str:
     return f"{last.name or 'an object'} was refused: {last.reason}"
 
 
-RULES = (
+def _lately(ago: float | None) -> bool:
+    return ago is not None and ago < REMEMBERED
+
+
+def _record_gap(health: Health, _: Signs) -> str:
+    records = health.records or RecordsIn()
+    last = f", the last of {records.gaps[-1].topic}" if records.gaps else ""
+    return f"{plural(records.missing, 'record')} never came{last}"
+
+
+def _dropped(health: Health, _: Signs) -> str:
+    records = health.records or RecordsIn()
+    most = f", most of {records.dropped_of[0].topic}" if records.dropped_of else ""
+    return f"{plural(records.dropped, 'record')} dropped for want of room{most}"
+
+
+def _sinks_away(health: Health) -> list[Peer]:
+    records = health.records or RecordsIn()
+    return away(records.sinks, records.patience)
+
+
+def _sources_away(sending: Sending) -> list[Peer]:
+    records = sending.records or RecordsOut()
+    return away(records.sources, records.patience)
+
+
+def _named(peers: list[Peer], one: str, several: str) -> str:
+    """Which they are, one at least, and why; of the first one where there are several."""
+    first, *others = peers
+    who = f"{first.name} and {len(others)} more {several}" if others else f"{first.name} {one}"
+    return f"{who}: {first.why}" if first.why else who
+
+
+RULES: tuple[Rule[Health, Signs], ...] = (
     Rule(
         "silent",
         lambda health, _: health.line.state is LinkState.SILENT,
@@ -144,16 +218,68 @@ RULES = (
         _refused,
         "diode status says which objects, and why",
     ),
+    Rule(
+        "record_gap",
+        lambda _, signs: _lately(signs.record_gap_ago),
+        lambda _, signs: not _lately(signs.record_gap_ago),
+        _record_gap,
+        "diode status says which. Was the line out for longer than they are repeated?",
+    ),
+    Rule(
+        "records_dropped",
+        lambda _, signs: _lately(signs.dropped_ago),
+        lambda _, signs: not _lately(signs.dropped_ago),
+        _dropped,
+        "diode status says which sink is behind; is it away, or too slow?",
+    ),
+    Rule(
+        "sink_away",
+        lambda health, _: bool(_sinks_away(health)),
+        lambda health, _: all(
+            one.away_since is None for one in (health.records or RecordsIn()).sinks
+        ),
+        lambda health, _: _named(_sinks_away(health), "takes no records", "take no records"),
+        "does it run, and does it answer from here? What it does not take waits meanwhile",
+    ),
+)
+
+SENDING_RULES: tuple[Rule[Sending, SendingSigns], ...] = (
+    Rule(
+        "disk",
+        lambda _, signs: bool(signs.trouble),
+        lambda _, signs: not signs.trouble,
+        lambda _, signs: signs.trouble,
+        "make room where the state folder is. What is queued goes on meanwhile",
+    ),
+    Rule(
+        "records_dropped",
+        lambda _, signs: _lately(signs.dropped_ago),
+        lambda _, signs: not _lately(signs.dropped_ago),
+        lambda sending, _: (
+            f"{plural((sending.records or RecordsOut()).dropped, 'record')} came faster than they "
+            "were taken, and were dropped"
+        ),
+        "diode plan --records says what fits the line; is the disk slow or full?",
+    ),
+    Rule(
+        "source_away",
+        lambda sending, _: bool(_sources_away(sending)),
+        lambda sending, _: all(
+            one.away_since is None for one in (sending.records or RecordsOut()).sources
+        ),
+        lambda sending, _: _named(_sources_away(sending), "is away", "are away"),
+        "does it run, and does it answer from here?",
+    ),
 )
 
 
-class Alarms:
+class Alarms(Generic[Told, Beside]):
     """Which alarms are raised."""
 
-    def __init__(self, raised: Iterable[Alarm] = (), rules: tuple[Rule, ...] = RULES) -> None:
+    def __init__(self, rules: tuple[Rule[Told, Beside], ...], raised: Iterable[Alarm] = ()) -> None:
         """raised: those of an earlier run."""
         names = {rule.name for rule in rules}
-        self._rules = rules
+        self._rules: tuple[Rule[Told, Beside], ...] = rules
         self._raised = {alarm.name: alarm for alarm in raised if alarm.name in names}
 
     @property
@@ -161,7 +287,7 @@ class Alarms:
         """Those that are, in the order of the table."""
         return [self._raised[r.name] for r in self._rules if r.name in self._raised]
 
-    def look(self, health: Health, signs: Signs) -> list[tuple[Alarm, bool]]:
+    def look(self, health: Told, signs: Beside) -> list[tuple[Alarm, bool]]:
         """What has changed: alarms, and whether each is raised now. Health's own are not asked."""
         changed = []
         for rule in self._rules:

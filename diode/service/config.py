@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LARGEST = 1 << 20
 """Bytes of a configuration."""
 DAYS = 3650.0
+_Asked = dict[str, str | list[str] | None]
 Sandbox = Literal["auto", "required", "off"]
 Long = Annotated[Seconds, Within(0, DAYS * 86400, "a time up to ten years, such as 2s or 7d")]
 Positive = Annotated[
@@ -96,6 +97,8 @@ class Sender(_Table, frozen=True):
     """Sources of records."""
     every: list[str] = msgspec.field(default_factory=list)
     """Patterns of topics of which each record matters."""
+    records_away: Positive = Seconds(60)
+    """A source that is away for so long is an alarm."""
     state: str | None = None
     line: Literal["cobs", "rs"] | None = None
     code: Literal["zfec", "repeat", "raptorq", "leopard"] | None = None
@@ -117,6 +120,7 @@ class Sender(_Table, frozen=True):
         Seconds(10)
     )
     carousel: Carousel | None = None
+    on_alarm: str | list[str] | None = None
     metrics: Metrics | None = None
 
     @property
@@ -127,6 +131,11 @@ class Sender(_Table, frozen=True):
     def sources(self) -> tuple[str, ...]:
         """Of records."""
         return _many(self.records)
+
+    @property
+    def commands(self) -> dict[str, list[str]]:
+        """The programs to run, by kind; words of a command line, no shell."""
+        return _commands({"alarm": self.on_alarm})
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -176,6 +185,8 @@ class Receiver(_Table, frozen=True):
     impair: str | None = None
     records_to: str | list[str] = msgspec.field(default_factory=list)
     """Sinks of records."""
+    records_away: Positive = Seconds(60)
+    """A sink that takes nothing for so long is an alarm."""
     silence: Positive | None = None
     """Nothing heard for so long is an alarm."""
     on_delivery: str | list[str] | None = None
@@ -192,12 +203,12 @@ class Receiver(_Table, frozen=True):
     @property
     def commands(self) -> dict[str, list[str]]:
         """The programs to run, by kind; words of a command line, no shell."""
-        asked = {"delivery": self.on_delivery, "alarm": self.on_alarm}
-        return {
-            kind: shlex.split(words) if isinstance(words, str) else words
-            for kind, words in asked.items()
-            if words is not None
-        }
+        return _commands(self.asked)
+
+    @property
+    def asked(self) -> _Asked:
+        """The same as they were written."""
+        return {"delivery": self.on_delivery, "alarm": self.on_alarm}
 
     @property
     def verifiers(self) -> tuple[str, ...]:
@@ -281,6 +292,7 @@ def _of_sender(sender: Sender) -> Iterator[Mistake]:
     if not (sender.drop or sender.sources):
         yield Mistake("sender.drop", "expected one drop folder or more, or records; found none")
     yield from _of_records(sender)
+    yield from _of_commands("sender", {"alarm": sender.on_alarm})
     taken = {"the state folder": _whole(sender.state)} if sender.state else {}
     for number, drop in enumerate(sender.drop, 1):
         here, path = f"sender.drop[#{number}].folder", _whole(drop.folder)
@@ -318,14 +330,7 @@ def _of_receiver(receiver: Receiver) -> Iterator[Mistake]:
         yield Mistake("receiver.state", "what waits for a store has to lie in a folder: name one")
     if "://" in receiver.inbox and receiver.names == "exact":
         yield Mistake("receiver.names", 'stores do not take every byte; expected "safe"')
-    for key, words in (("on-delivery", receiver.on_delivery), ("on-alarm", receiver.on_alarm)):
-        try:
-            missing = words is not None and not receiver.commands[key.removeprefix("on-")]
-        except ValueError as error:  # a quotation mark is not closed
-            yield Mistake(f"receiver.{key}", f"not a command: {str(error).lower()}")
-            return
-        if missing:
-            yield Mistake(f"receiver.{key}", "expected a program, found nothing")
+    yield from _of_commands("receiver", receiver.asked)
 
 
 def _of_sinks(receiver: Receiver) -> Iterator[Mistake]:
@@ -335,6 +340,15 @@ def _of_sinks(receiver: Receiver) -> Iterator[Mistake]:
         yield Mistake("receiver.records-to", 'a service has no use for standard output: "-"')
     for sink in receiver.sinks:
         yield from _asked("receiver.records-to", partial(endpoint.parse, sink, {}))
+
+
+def _of_commands(role: str, asked: _Asked) -> Iterator[Mistake]:
+    for kind, words in asked.items():
+        try:
+            if words is not None and not _commands({kind: words})[kind]:
+                yield Mistake(f"{role}.on-{kind}", "expected a program, found nothing")
+        except ValueError as error:  # a quotation mark is not closed
+            yield Mistake(f"{role}.on-{kind}", f"not a command: {str(error).lower()}")
 
 
 def _of_urls(path: str, urls: tuple[str, ...]) -> Iterator[Mistake]:
@@ -363,6 +377,14 @@ def _asked(path: str, ask: Callable[[], object]) -> Iterator[Mistake]:
         yield Mistake(path, f"{error}{f' ({error.hint})' if error.hint else ''}")
     except DiodeError as error:
         yield Mistake(path, str(error))
+
+
+def _commands(asked: _Asked) -> dict[str, list[str]]:
+    return {
+        kind: shlex.split(words) if isinstance(words, str) else words
+        for kind, words in asked.items()
+        if words is not None
+    }
 
 
 def _many(value: str | list[str]) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ from diode.health import (
 from diode.objects import escape
 from diode.reception import missing
 from diode.service.gaps import Dismissed, plain, seen_to, total, union, without
+from diode.service.record_examining import RecordExaminer
 from diode.service.windows import HOUR, History, Losses
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class Examiner:
         """What keeps things from being written for now."""
         self._started: float | None = None
         self.overdue = 0
+        self.records = RecordExaminer(before.records if before else None)
 
     @property
     def sent_lately(self) -> int:
@@ -211,6 +213,7 @@ class Examiner:
             [],
             self._about.silence,
             Clock(self._about.boot, at.machine),
+            self.records.look(session, at.now, at.wall),
         )
 
     def _begin(self, at: Moment) -> None:

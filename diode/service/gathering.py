@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from diode import record
 from diode.bucket import Bucket
-from diode.objects import escape
 from diode.record import EVERY, LATEST
 from diode.service.record_process import BATCH, Batch, Reading, Said, Taken
 from diode.topics import Patterns
@@ -57,7 +56,8 @@ class Gathering:
         self._sizes = [0, 0]
         self._over = False
         self._number = os.getpid() << 32
-        self._dropped: dict[str, int] = {}
+        self._untold: dict[str, int] = {}
+        self._refused = self._dropped = 0
         self._words = Bucket(1 / TOLD, 3)
 
     def put(
@@ -79,7 +79,7 @@ class Gathering:
         new = Reading(class_, topic, payload, time, quality, retain)
         why = record.refusal(record.Record(topic, payload), record.MAX_PAYLOAD * 2)
         if why:
-            self.refuse(f"refused {escape(topic[:80])}: {why}")
+            self.refuse(f"refused {topic[:80].decode(errors='replace')}: {why}")
             if taken:
                 taken()
             return
@@ -87,7 +87,8 @@ class Gathering:
             while wait and not self._over and self._sizes[class_] > ROOM:
                 self._changed.wait()
             if self._sizes[class_] > ROOM:
-                self.refuse(f"dropped {escape(topic)}: no room, it comes faster than it is taken")
+                name = topic.decode(errors="replace")
+                self._drop(f"dropped {name}: no room, it comes faster than it is taken")
                 return
             self._add(_Waiting(new, taken))
             self._changed.notify_all()
@@ -107,23 +108,44 @@ class Gathering:
 
     def refuse(self, words: str) -> None:
         """Something that is no record: count it, and tell of it now and then."""
-        self._dropped[words] = self._dropped.get(words, 0) + 1
-        if len(self._dropped) > 100:
-            self._dropped.pop(next(iter(self._dropped)))
+        self._refused += 1
+        self._note(words)
+
+    def _drop(self, words: str) -> None:
+        self._dropped += 1
+        self._note(words)
+
+    def _note(self, words: str) -> None:
+        self._untold[words] = self._untold.get(words, 0) + 1
+        if len(self._untold) > 100:
+            self._untold.pop(next(iter(self._untold)))
         self.tell()
 
     def tell(self) -> None:
         """Say what was refused or dropped, if it is time to."""
-        if self._dropped and not self._words.full(time.monotonic()):
+        if self._untold and not self._words.full(time.monotonic()):
             self._words.pour()
-            dropped, self._dropped = self._dropped, {}
-            count = sum(dropped.values())
-            more = f" (and {plural(count - 1, 'more record')})" if count > 1 else ""
-            self.say(next(iter(dropped)) + more)
+            self._tell()
+
+    def _tell(self) -> None:
+        words, self._untold = next(iter(self._untold)), {}
+        refused, self._refused = self._refused, 0
+        dropped, self._dropped = self._dropped, 0
+        others = refused + dropped - 1
+        more = f" (and {plural(others, 'more record')})" if others else ""
+        self._channel.send(Said(words + more, refused=refused, dropped=dropped))
 
     def say(self, text: str, *, warning: bool = True) -> None:
-        """Something that the operator should know."""
+        """Something that the operator should know, as it is."""
         self._channel.send(Said(text, warning))
+
+    def there(self, text: str = "") -> None:
+        """What is read from, a broker or a file, is there now; some words about that."""
+        self._channel.send(Said(text, warning=False, there=True))
+
+    def away(self, text: str, *, warning: bool = True) -> None:
+        """It is not there any more, or not yet, and why."""
+        self._channel.send(Said(text, warning, there=False))
 
     def end(self) -> None:
         """No more will be put."""
@@ -139,6 +161,8 @@ class Gathering:
                     self._changed.wait(TOLD)
                     self.tell()
                 if not (self._latest or self._every):
+                    if self._untold:
+                        self._tell()
                     return
                 latest, every = self._batch()
             self._number += 1

@@ -21,13 +21,15 @@ from diode.errors import DestinationError
 from diode.inflow import Position
 from diode.objects import escape
 from diode.record import EVERY, LATEST, SEQUENCES
-from diode.service.record_process import BATCH, Batch, End, Reading, Ready, Said, Taken
+from diode.record_health import PATIENCE, Dropped, RecordsIn, Sink
+from diode.service.record_presence import Presence
+from diode.service.record_process import BATCH, Batch, End, Reading, Ready, Said, Taken, shown
 from diode.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from diode.service.record_process import Process
+    from diode.service.record_process import Message, Process
     from diode.service.record_store import RecordStore
 
 ROOM = 16 << 20
@@ -36,6 +38,8 @@ SENDERS = 1000
 """Whose streams are remembered in memory."""
 NEWS = 100
 """Things to tell that nobody has asked for yet."""
+NAMED = 10
+"""Topics of dropped records that are named one by one."""
 AGAIN = 2.0
 """Seconds until a disk that failed is asked again."""
 LINGER = 5.0
@@ -56,6 +60,9 @@ class Recipient(Protocol):
     def tick(self, *, live: bool) -> None:
         """Some time has passed. live: the link has not been silent for longer than it may."""
 
+    def health(self) -> RecordsIn | None:
+        """What is known here of them, for an operator; None where nobody wants any."""
+
 
 class NoRecipient:
     """Nobody wants records."""
@@ -71,6 +78,9 @@ class NoRecipient:
     def tick(self, *, live: bool) -> None:
         """At any time."""
 
+    def health(self) -> None:
+        """There is nothing to know."""
+
 
 class Delivery:
     """All sinks of one receiver."""
@@ -82,10 +92,12 @@ class Delivery:
         store: RecordStore,
         sinks: list[tuple[str, str, Process]],
         clock: Callable[[], int] = time.time_ns,
+        patience: float = PATIENCE,
     ) -> None:
         """sinks: each with the name that it has in the store, one for people, and its process.
 
-        clock: what is written down as the time at which a record was heard.
+        clock: what is written down as the time at which a record was heard. patience: seconds for
+        which a sink may take nothing.
         """
         self._store = store
         self._clock = clock
@@ -101,6 +113,7 @@ class Delivery:
         self.taken = 0
         """Records that were heard."""
         self.live = True
+        self._patience = patience
         self._over = False
         self._sinks = [_Sink(self, *sink) for sink in sinks]
         self._keeper = threading.Thread(target=self._keep, name="records", daemon=True)
@@ -161,6 +174,17 @@ class Delivery:
             self.live = live
             for sink in self._sinks:
                 sink.wake()
+
+    def health(self) -> RecordsIn:
+        """What is known here: of what is dropped, of what waits, of the sinks."""
+        dropped = Counter(dict(self.dropped))  # other threads add to it
+        return RecordsIn(
+            dropped=sum(dropped.values()),
+            dropped_of=[Dropped(*one) for one in dropped.most_common(NAMED)],
+            unstored=len(self._heard),
+            sinks=[sink.health for sink in self._sinks],
+            patience=self._patience,
+        )
 
     def news(self) -> list[Said]:
         """What is to be told, since the last call."""
@@ -243,6 +267,8 @@ class _Sink:
         self._number = 0
         self._woken = self._over = False
         self._live = True
+        self._presence = Presence()
+        self._taken = self._in_hand = 0
         self._thread = threading.Thread(target=self._serve, name="sink", daemon=True)
 
     def start(self) -> None:
@@ -267,6 +293,14 @@ class _Sink:
             self._woken = True
             self._changed.notify_all()
 
+    @property
+    def health(self) -> Sink:
+        """How it is now."""
+        stored = self._delivery._store.waiting_for(self._name)  # noqa: SLF001
+        waiting = stored + len(self._latest) + self._in_hand
+        presence = self._presence
+        return Sink(self._shown, presence.there, *presence.away, self._taken, waiting)
+
     def finish(self, seconds: float) -> None:
         """Take what there is, and end."""
         with self._changed:
@@ -287,29 +321,33 @@ class _Sink:
             while (batch := self._next()) is not None:
                 last, readings = batch
                 self._number += 1
+                self._in_hand = sum(one.class_ == LATEST for one in readings)
                 self._publish(Batch(self._number, readings, delivery.live))
+                self._in_hand = 0
+                self._taken += len(readings)
                 if last:
                     self._take_off(last)
         except (EOFError, OSError):
             if not self._over:
+                self._presence.lose("its process has ended")
                 delivery.tell(f"{self._shown}: its process has ended")
 
     def _publish(self, batch: Batch) -> None:
         """Return when it is published. EOFError when nobody will do that."""
         channel = self._process.channel
         channel.send(batch)
+        self._presence.gave()
         while True:
             match channel.receive():
                 case Taken(number) if number == batch.number:
+                    self._presence.took()
                     return
-                case Ready():  # another worker, which does not know of it
-                    channel.send(batch)
-                case Said(text, warning):
-                    self._delivery.tell(escape(text), warning=warning)
                 case End():
                     raise EOFError
-                case _:
-                    pass
+                case message:
+                    self._hear(message)
+                    if isinstance(message, Ready):  # another worker, which does not know of it
+                        channel.send(batch)
 
     def _take_off(self, number: int) -> None:
         """What was published leaves the disk; as soon as the disk takes that."""
@@ -345,10 +383,13 @@ class _Sink:
                     return None
                 while not (self._woken or self._over):
                     self._changed.wait(0.5)
-                    self._hear()
+                    self._hear(self._process.channel.receive(0.0))
 
-    def _hear(self) -> None:
+    def _hear(self, message: Message | None) -> None:
         """What the sink says without being asked."""
-        message = self._process.channel.receive(0.0)
-        if isinstance(message, Said):
-            self._delivery.tell(escape(message.text), warning=message.warning)
+        if isinstance(message, Ready):
+            self._presence.begun()
+        elif isinstance(message, Said):
+            self._presence.hear(message)
+            if message.text:
+                self._delivery.tell(shown(self._shown, message.text), warning=message.warning)

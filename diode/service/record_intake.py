@@ -20,7 +20,9 @@ from diode.bucket import Bucket
 from diode.errors import DestinationError
 from diode.objects import escape
 from diode.record import EVERY, LATEST, Record
-from diode.service.record_process import Batch, End, Ready, Said, Taken
+from diode.record_health import PATIENCE, RecordsOut, Source
+from diode.service.record_presence import Presence
+from diode.service.record_process import Batch, End, Ready, Said, Taken, shown
 from diode.supply import Supplied
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ TOLD = 10.0
 """Seconds between two refusals that are told, but for the first ones."""
 NEWS = 100
 """Things to tell that nobody has asked for yet."""
+MOST_COUNTED = 1 << 32
+"""Of what a process says that it has refused or dropped: no sum of these leaves 64 bits."""
 
 
 class Along:
@@ -59,6 +63,22 @@ class Along:
         self._objects.stop()
 
 
+class _Source:
+    """One of them, and what is known of it."""
+
+    def __init__(self, name: str, process: Process) -> None:
+        self.name = name
+        self.channel = process.channel
+        self.presence = Presence()
+        self.ended = False
+        self.taken = 0
+
+    @property
+    def health(self) -> Source:
+        away, there = self.presence.away, self.presence.there
+        return Source(self.name, there, *away, self.taken, self.ended)
+
+
 class Intake:
     """All sources of one sender."""
 
@@ -69,11 +89,14 @@ class Intake:
         sources: list[tuple[str, Process]],
         ring: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE,
     ) -> None:
-        """sources: each with its name for people. ring: wakes the thread that sends."""
+        """sources: each with its name for people. ring: wakes the thread that sends. patience:
+        seconds for which a source may be away.
+        """
         self._outflow = outflow
         self._spool = spool
-        self._sources = sources
+        self._sources = [_Source(*source) for source in sources]
         self._ring = ring
         self._clock = clock
         self._one = threading.Lock()
@@ -87,13 +110,14 @@ class Intake:
         self._news: deque[Said] = deque(maxlen=NEWS)
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._listen, args=(name, one), name="records", daemon=True)
-            for name, one in sources
+            threading.Thread(target=self._listen, args=(one,), name="records", daemon=True)
+            for one in self._sources
         ]
         self._threads.append(threading.Thread(target=self._sweep, name="swept", daemon=True))
         self._finished: deque[int] = deque()
         self._refusals = Bucket(1 / TOLD, 3)
-        self._refused = 0
+        self._patience = patience
+        self._replaced = self._refused = self._dropped = 0
 
     def start(self) -> None:
         """Begin. Confined by then: a thread shares the confinement only if it starts after it."""
@@ -138,44 +162,78 @@ class Intake:
     def close(self) -> None:
         """Ask no more; what was sent for the last time by now is taken off the disk."""
         self._stopping.set()
-        for _, process in self._sources:
-            process.channel.hang_up()
+        for source in self._sources:
+            source.channel.hang_up()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(5.0)
         self.poll()
         self._take_off()
 
+    @property
+    def health(self) -> RecordsOut:
+        """How it is now, for an operator. Asked by any thread."""
+        outflow, spool = self._outflow, self._spool
+        latest, every = outflow.offered
+        return RecordsOut(
+            latest + self._replaced,
+            every,
+            outflow.replaced + self._replaced,
+            outflow.repeated,
+            sum(outflow.waiting) + len(self._latest) + len(self._every),
+            spool.waiting,
+            spool.held,
+            spool.quota,
+            self._refused,
+            self._dropped,
+            sum(map(len, self._known)),
+            [source.health for source in self._sources],
+            self._patience,
+        )
+
     # The threads ------------------------------------------------------------------------------
 
-    def _listen(self, name: str, process: Process) -> None:
-        channel = process.channel
+    def _listen(self, source: _Source) -> None:
+        channel, presence = source.channel, source.presence
         try:
             while True:
                 match channel.receive():
                     case Batch(number, readings):
-                        channel.send(Taken(number, self._take(name, readings)))
+                        channel.send(Taken(number, self._take(source, readings)))
                     case Ready():
-                        pass
+                        presence.begun()
                     case Said() as said:
-                        self._tell(escape(said.text), warning=said.warning)
+                        self._hear(source, said)
                     case End():
+                        source.ended = True
                         break
                     case _:
-                        self._tell(f"{name}: its process sends what makes no sense")
+                        self._tell(f"{source.name}: its process sends what makes no sense")
         except (EOFError, OSError):
             if not self._stopping.is_set():
-                self._tell(f"{name}: its process has ended")
+                presence.lose("its process has ended")
+                self._tell(f"{source.name}: its process has ended")
         self._open -= 1
         self._ring()
 
-    def _take(self, name: str, readings: list[Reading]) -> int:
+    def _hear(self, source: _Source, said: Said) -> None:
+        source.presence.hear(said)
+        with self._one:
+            self._refused += min(max(0, said.refused), MOST_COUNTED)
+            self._dropped += min(max(0, said.dropped), MOST_COUNTED)
+        if said.text:
+            self._tell(shown(source.name, said.text), warning=said.warning)
+
+    def _take(self, source: _Source, readings: list[Reading]) -> int:
         """What of it could be taken, of `every`."""
+        name = source.name
         every = [one for one in readings if one.class_ == EVERY]
         latest = [one for one in readings if one.class_ == LATEST and self._good(name, one)]
+        source.taken += len(latest)
         if latest:
             with self._one:
                 for one in latest:
+                    self._replaced += one.topic in self._latest
                     new = Record(one.topic, one.payload, one.time, one.quality, one.retain)
                     self._latest[one.topic] = new
             self._ring()
@@ -187,6 +245,7 @@ class Intake:
         except DestinationError as error:
             self._tell(str(error))
             return 0
+        source.taken += len(stored)
         with self._one:
             self._every.extend(stored)
         self._ring()
@@ -211,7 +270,8 @@ class Intake:
 
     def _refuse(self, text: str) -> None:
         """Tell of one of many."""
-        self._refused += 1
+        with self._one:
+            self._refused += 1
         if not self._refusals.full(self._clock()):
             self._refusals.pour()
             self._tell(text + (f"; {self._refused:,} by now" if self._refused > 1 else ""))

@@ -82,10 +82,24 @@ class Taken(msgspec.Struct, tag=True, array_like=True):
 
 
 class Said(msgspec.Struct, tag=True, array_like=True):
-    """Something that the operator should know."""
+    """Something that the operator should know, as it is.
 
-    text: str
+    Whoever shows it names the process and escapes the text (`shown`). An empty one is not shown,
+    and only says what is known with it.
+    """
+
+    text: str = ""
     warning: bool = True
+    there: bool | None = None
+    """Whether the other side, a broker or a file, is there, where that has changed."""
+    refused: int = 0
+    """Records that it is about, which cannot be sent."""
+    dropped: int = 0
+    """And those that there was no room for."""
+
+    def __post_init__(self) -> None:
+        """Names of files and topics may be no UTF-8, and that cannot be packed."""
+        self.text = self.text.encode("utf-8", "replace").decode()
 
 
 class Ready(msgspec.Struct, tag=True, array_like=True):
@@ -187,7 +201,12 @@ class Process:
 def said(error: BaseException) -> str:
     """What a library raised, on one line of bearable length."""
     text = str(error) or type(error).__name__
-    return escape(" ".join(text.split()))[:LONGEST_WORD]
+    return " ".join(text.split())[:LONGEST_WORD]
+
+
+def shown(name: str, text: str) -> str:
+    """What a process of that name for people has said, for terminals and logs."""
+    return f"{name}: {escape(text)}"
 
 
 # In the processes -------------------------------------------------------------------------------
@@ -217,8 +236,8 @@ def _supervise(
             if os.waitstatus_to_exitcode(status) == 0 or _abandoned(link, 0.0):
                 break
             pause = AGAIN if time.monotonic() - began > SELDOM else min(2 * pause, SELDOM)
-            words = f"the process {name} died and is begun anew in {pause:g} s"
-            Channel(link).send(Said(words))
+            words = f"its process died and is begun anew in {pause:g} s"
+            Channel(link).send(Said(words, there=False))
             if _abandoned(link, pause):
                 break
     except OSError:
@@ -259,12 +278,12 @@ def _work(
     except (DiodeError, ConfinementError) as error:
         hint = f"; {error.hint}" if getattr(error, "hint", "") else ""
         with contextlib.suppress(OSError):
-            channel.send(Said(f"{error}{hint}"))
+            channel.send(Said(f"{error}{hint}", there=False))
     except EOFError:
         code = 0
     except BaseException as error:  # noqa: BLE001  it is told, and the work is begun anew
         with contextlib.suppress(OSError):
-            channel.send(Said(f"{type(error).__name__}: {said(error)}"))
+            channel.send(Said(f"{type(error).__name__}: {said(error)}", there=False))
     finally:
         os._exit(code)
 

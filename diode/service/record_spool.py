@@ -55,7 +55,7 @@ class RecordSpool:
         """begin_stream: gives the number of a new one. DestinationError where it cannot be had."""
         path = os.path.join(folder, NAME)
         self._one = threading.Lock()
-        self._quota = quota
+        self.quota = quota
         try:
             opened = database.opened_or_anew(path, _check)
             self._db = opened.db
@@ -72,7 +72,8 @@ class RecordSpool:
             self._sizes = {id_: size + OVERHEAD for id_, size in sizes}
         except (sqlite3.Error, OSError) as error:
             raise _trouble(folder, error) from error
-        self._held = sum(self._sizes.values())
+        self.held = sum(self._sizes.values())
+        """Bytes of what waits."""
 
     @property
     def waiting(self) -> int:
@@ -106,12 +107,12 @@ class RecordSpool:
             try:
                 with database.whole(self._db):
                     for one in readings:
-                        if self._held > self._quota:
+                        if self.held > self.quota:
                             break
                         stored.append(self._store(one, last))
             except sqlite3.Error as error:
                 for token, _ in stored:
-                    self._held -= self._sizes.pop(token, 0)
+                    self.held -= self._sizes.pop(token, 0)
                 raise _trouble(NAME, error) from error
         return stored
 
@@ -126,7 +127,7 @@ class RecordSpool:
         assert done.lastrowid is not None
         size = len(one.topic) + len(one.payload) + OVERHEAD
         self._sizes[done.lastrowid] = size
-        self._held += size
+        self.held += size
         whole = Record(one.topic, one.payload, one.time, one.quality, one.retain, sequence)
         return done.lastrowid, whole
 
@@ -139,7 +140,7 @@ class RecordSpool:
             except sqlite3.Error as error:
                 raise _trouble(NAME, error) from error
             for token in tokens:
-                self._held -= self._sizes.pop(token, 0)
+                self.held -= self._sizes.pop(token, 0)
 
 
 def _trouble(where: str, error: Exception) -> DestinationError:

@@ -80,11 +80,24 @@ class RecordStore:
             for (name,) in self._db.execute("SELECT name FROM sink").fetchall():
                 if name not in sinks:
                     self._db.execute("DELETE FROM sink WHERE name=?", (name,))
-            (first,) = self._db.execute("SELECT coalesce(min(id), 1) FROM record").fetchone()
+            last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name='record'"
+            self._last: int = self._db.execute(last).fetchone()[0]
+            first = "SELECT coalesce(min(id), ?) FROM record"
+            self._first: int = self._db.execute(first, (self._last + 1,)).fetchone()[0]
             for name in sinks:
-                self._db.execute("INSERT OR IGNORE INTO sink VALUES (?, ?)", (name, first - 1))
-        row = self._db.execute("SELECT coalesce(sum(size), 0), count(*) FROM record").fetchone()
-        self._held, self.waiting = row
+                begin = name, self._first - 1
+                self._db.execute("INSERT OR IGNORE INTO sink VALUES (?, ?)", begin)
+        self._taken: dict[str, int] = dict(self._db.execute("SELECT name, taken FROM sink"))
+        (self._held,) = self._db.execute("SELECT coalesce(sum(size), 0) FROM record").fetchone()
+
+    @property
+    def waiting(self) -> int:
+        """Records that not all sinks have taken."""
+        return self._last + 1 - self._first
+
+    def waiting_for(self, sink: str) -> int:
+        """Records that this one has not taken. Numbers have no holes, so nothing is asked."""
+        return self._last - max(self._taken[sink], self._first - 1)
 
     def close(self) -> None:
         with self._one:
@@ -98,7 +111,7 @@ class RecordStore:
 
     def keep(self, readings: Iterable[Reading], positions: Iterable[Position]) -> Counter[bytes]:
         """Store these; what had to go for it, by topic. DestinationError, and nothing is stored."""
-        held, waiting = self._held, self.waiting
+        before = self._held, self._first, self._last
         gone: Counter[bytes] = Counter()
         with self._one:
             try:
@@ -112,7 +125,7 @@ class RecordStore:
                         gone = self._make_room()
                     self._forget()
             except sqlite3.Error as error:
-                self._held, self.waiting = held, waiting
+                self._held, self._first, self._last = before
                 raise self._trouble(error) from error
         return gone
 
@@ -123,9 +136,9 @@ class RecordStore:
             *(one.sequence, one.repeats, one.sender, one.heard),
         )
         marks = ", ".join("?" * len(values))
-        self._db.execute(f"INSERT INTO record (size, {_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
+        insert = f"INSERT INTO record (size, {_COLUMNS}) VALUES ({marks})"  # noqa: S608
+        self._last = self._db.execute(insert, values).lastrowid or self._last
         self._held += size
-        self.waiting += 1
 
     def _forget(self) -> None:
         """Remove the topics that were heard of longest ago, where there are too many.
@@ -153,7 +166,7 @@ class RecordStore:
             gone[topic] += 1
             last = id_
             self._held -= size
-            self.waiting -= 1
+            self._first = id_ + 1
         self._db.execute("DELETE FROM record WHERE id<=?", (last,))
         return gone
 
@@ -183,14 +196,14 @@ class RecordStore:
                 with database.whole(self._db):
                     self._db.execute("UPDATE sink SET taken=? WHERE name=?", (number, sink))
                     (least,) = self._db.execute("SELECT min(taken) FROM sink").fetchone()
-                    sizes = self._db.execute(
-                        "SELECT coalesce(sum(size), 0), count(*) FROM record WHERE id<=?", (least,)
-                    ).fetchone()
+                    size = "SELECT coalesce(sum(size), 0) FROM record WHERE id<=?"
+                    (gone,) = self._db.execute(size, (least,)).fetchone()
                     self._db.execute("DELETE FROM record WHERE id<=?", (least,))
             except sqlite3.Error as error:
                 raise self._trouble(error) from error
-            self._held -= sizes[0]
-            self.waiting -= sizes[1]
+            self._held -= gone
+            self._taken[sink] = number
+            self._first = max(self._first, least + 1)
 
     def _trouble(self, error: Exception) -> DestinationError:
         return DestinationError(

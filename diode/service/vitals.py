@@ -25,8 +25,9 @@ from diode import events
 from diode.health import Alarm, Health, LinkState, Refused, Sample
 from diode.objects import escape
 from diode.reception import MAX_RANGES
+from diode.record_health import RecordsIn
 from diode.service import gaps, snapshots
-from diode.service.alarms import Alarms, Signs
+from diode.service.alarms import RULES, Alarms, Rise, Signs
 from diode.service.examining import About, Examiner, Moment, Room
 from diode.service.windows import merged
 from diode.sink.ledger import Refusal
@@ -88,7 +89,8 @@ class Vitals:
         self._examiner = Examiner(about, before, history, figures)
         with contextlib.suppress(OSError):
             self._examiner.dismissed = gaps.read(folder)
-        self._alarms = Alarms(before.alarms if before else ())
+        self._alarms = Alarms(RULES, before.alarms if before else ())
+        self._record_gaps, self._dropped = Rise(), Rise()
         self._due = 0.0
         self._writing = False
         self._minutes_kept = -1.0
@@ -114,6 +116,7 @@ class Vitals:
     def event(self, event: events.Event, session: Session) -> None:
         if isinstance(event, events.ObjectQuarantined):
             self._refuse(event.key, event.manifest, event.reason, session)
+        self._examiner.records.hear(event, session.clock(), self._wall())
         self._observer.event(event, session)
 
     def delivered(self, key: Key, incoming: Incoming, how: Delivered, session: Session) -> None:
@@ -200,11 +203,14 @@ class Vitals:
         blocked = self._blocked(session, now)
         self._examiner.trouble = escape(str(session.trouble)) if blocked else ""
         health = self._examiner.look(session, at)
+        records = health.records or RecordsIn()
         signs = Signs(
             self._examiner.sent_lately,
             self._examiner.overdue,
             None if self._refused_at is None else now - self._refused_at,
             blocked,
+            self._record_gaps.ago(records.missing, now),
+            self._dropped.ago(records.dropped, now),
         )
         for alarm, raised in self._alarms.look(health, signs):
             for told in self._told:
