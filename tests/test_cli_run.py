@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -10,8 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli import Shell, make, wait_until
+from cli import Shell, children, make, wait_until
 from services import FOLDER, SENDER, Ends, Service, drop
+
+from diode.seal import SecretKey
+from diode.service.keys import read_secret
+from diode.tag import LinkKey
 
 
 @pytest.fixture
@@ -327,6 +332,47 @@ def test_how_it_goes_can_be_seen_at_both_ends(ends: Ends) -> None:
     assert "SENDING" in ran.out
     assert ends.sender.stop() == 0
     assert "SENDING" not in ends.shell.run("status", "tx").out
+
+
+def test_processes_with_a_network_never_had_the_keys(ends: Ends) -> None:
+    """Those of metrics, records and hooks were forked before there was anything to know."""
+    shell = ends.shell
+    shell.run("keygen", "plant")
+    shell.run("keygen", "--link", "link.key")
+    (shell.folder / "log").touch()
+    more = (
+        'metrics = { listen = "127.0.0.1:0" }\non-alarm = "/bin/true"\n'
+        'records = "tail:log"\nsign = "plant"\nlink-key = "link.key"'
+    )
+    sender = ends.sends(("out", 3), more=more).start()
+    assert sender.process is not None
+    secrets = [
+        read_secret(str(shell.folder / name), kind).raw
+        for name, kind in (("plant", SecretKey), ("link.key", LinkKey))
+    ]
+    mine = sender.process.pid
+    others = [*children(mine), *(c for child in children(mine) for c in children(child))]
+    assert len(others) >= 4, "metrics, hook, and two of records"
+    assert all(secret in memory(mine) for secret in secrets), "else this test sees nothing"
+    for other in others:
+        there = memory(other)
+        name = Path(f"/proc/{other}/comm").read_text()
+        assert not any(secret in there for secret in secrets), name
+    assert sender.stop() == 0
+
+
+def memory(process: int) -> bytes:
+    """All that a process could have written or been given."""
+    found = []
+    with open(f"/proc/{process}/maps") as maps, open(f"/proc/{process}/mem", "rb", 0) as mem:
+        for line in maps:
+            where, mode = line.split()[:2]
+            begin, end = (int(number, 16) for number in where.split("-"))
+            if mode.startswith("rw"):
+                mem.seek(begin)
+                with contextlib.suppress(OSError):
+                    found.append(mem.read(end - begin))
+    return b"".join(found)
 
 
 def test_what_a_carousel_keeps_leaves_room_for_what_is_new_after_a_restart(shell: Shell) -> None:

@@ -72,26 +72,26 @@ def run(report: Report, path: str, sender: Sender) -> int:
     """Send until a signal says that it is enough; the exit code."""
     folder = sender.state or default_folder()
     with contextlib.ExitStack() as stack:
-        # Before there are keys: these processes have a network, that of the hook is not confined.
-        hook = AlarmHook(report, "sender", sender.commands.get(alarming.KIND))
-        stack.callback(hook.close)
-        away = float(sender.records_away)
-        asked = recording.Asked(sender.sources, tuple(sender.every), away)
-        records = asked.started(report, sender.sandbox, stack)
-        tagger = options.tagging(sender.link_key)
-        keys = signing.keys(report, sender.sign, sender.recipients)
-        named = lanes.named(sender.urls, sender.line)
-        named, settings, link = lanes.planned(named, sender.settings, tagger.extra, cbr=sender.cbr)
 
         def opened(thing: Closing) -> Closing:
             stack.callback(thing.close)
             return thing
 
+        # Processes first, before there are keys and threads: those of records and metrics have a
+        # network, that of the hook is not confined, and none has anything of what is opened later.
+        hook = AlarmHook(report, "sender", sender.commands.get(alarming.KIND))
+        stack.callback(hook.close)
+        away = float(sender.records_away)
+        asked = recording.Asked(sender.sources, tuple(sender.every), away)
+        records = asked.started(report, sender.sandbox, stack)
         state = stack.enter_context(SenderState(folder))
-        # Processes first: they have nothing of what is opened later, and there are no threads yet.
         scraped = opened(Scraped(report, sender.metrics, folder, Sending))
         scraped.start()
         coder = opened(Coders(sender.jobs, report.warn))
+        tagger = options.tagging(sender.link_key)
+        keys = signing.keys(report, sender.sign, sender.recipients)
+        named = lanes.named(sender.urls, sender.line)
+        named, settings, link = lanes.planned(named, sender.settings, tagger.extra, cbr=sender.cbr)
         outlet = lanes.opened(named, sender.impair, report, stack)
         notifier = opened(notify.opened())
         alarms = partial(alarming.tell, report), hook.run
