@@ -2,7 +2,7 @@
 
     rows -> kinds -> records    -> Inflow -> RecordsHeard, RecordGap
                   -> manifests  -> Admission -> ObjectAnnounced, ObjectVoided, ObjectQuarantined
-                  -> heartbeats -> loss counts, SenderFellSilent
+                  -> heartbeats -> Senders -> loss counts, SenderFellSilent
                   -> data       -> Collector -> BlockRecovered … ObjectCompleted
                                 -> orphans, until the manifest comes
 
@@ -32,15 +32,12 @@ from diode.events import (
     BlockWanted,
     Event,
     FrameRejected,
-    GapSeen,
     Key,
     ObjectAnnounced,
     ObjectCompleted,
     ObjectEvicted,
     ObjectQuarantined,
     ObjectVoided,
-    SenderFellSilent,
-    SenderHeard,
 )
 from diode.frame import Kind, Reject
 from diode.incoming import Incoming
@@ -49,14 +46,16 @@ from diode.limits import Limits
 from diode.objects import Status
 from diode.orphans import Orphans, Part
 from diode.parking import Parking
-from diode.reception import NOBODY, Reception
+from diode.reception import NOBODY
+from diode.senders import Senders, different
 from diode.tag import MARK, Untagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from diode.events import BlockSaved
-    from diode.frame import I64, U8, Bool, Column
+    from diode.events import BlockSaved, GapSeen
+    from diode.frame import I64, U8, Bool
+    from diode.reception import Reception
     from diode.tag import Tags
 
 
@@ -88,19 +87,23 @@ class Receiver:
         """Data frames of objects already finished."""
         self.idle = 0
         """Frames that carry nothing, for a constant rate."""
-        self.senders: OrderedDict[int, Reception] = OrderedDict()
+        self._senders = Senders(self.limits.senders, self._reject, self._tell)
         self.objects: OrderedDict[Key, Incoming] = OrderedDict()
         self._finished: OrderedDict[Key, int] = OrderedDict()
         self._aliases: dict[int, Key] = {}
         self._orphans = Orphans(self.limits.orphans)
         self._announcements = Announcements(self.limits.announcements, self._reject)
-        self._heard: list[Reception] = []
         self._lent: list[Collector] = []
         """Collectors whose buffers the events handed out last point into."""
         self._parking = Parking(self.objects)
         self._events: list[Event] = []
         self._counted: Counter[tuple[str, str]] = Counter()
         self._now = 0.0
+
+    @property
+    def senders(self) -> OrderedDict[int, Reception]:
+        """All that were heard, the last one heard of last."""
+        return self._senders.known
 
     # The public door ----------------------------------------------------------------------
 
@@ -124,9 +127,7 @@ class Receiver:
                 self._sort(rows, data)
         for rows, compact in data:
             self._take_compact(rows) if compact else self._take_data(rows)
-        for reception in self._heard:
-            reception.settle(self.frames, now)
-        self._heard.clear()
+        self._senders.settle(self.frames, now)
         return self._drain()
 
     def tick(self, now: float) -> list[Event]:
@@ -226,16 +227,12 @@ class Receiver:
 
     def gaps(self) -> list[GapSeen]:
         """Object numbers that senders have used and of which nothing was heard."""
-        return [
-            GapSeen(sender, first, last)
-            for sender, reception in self.senders.items()
-            for first, last in reception.gaps()
-        ]
+        return self._senders.gaps()
 
     @property
     def lost(self) -> int:
         """Frames lost on the way, by the senders' sequence numbers."""
-        return sum(reception.lost for reception in self.senders.values())
+        return self._senders.lost
 
     # Sorting ------------------------------------------------------------------------------
 
@@ -247,7 +244,7 @@ class Receiver:
         if not right.all():
             self._reject(Reject.VERSION, int((~right).sum()))
         kinds = first & 0x0F
-        for kind in _different(kinds[right]):
+        for kind in different(kinds[right]):
             mask = right & (kinds == kind)
             chosen = rows if mask.all() else rows[mask]
             if kind == Kind.COMPACT:
@@ -262,54 +259,20 @@ class Receiver:
                 self._take_manifests(chosen)
             elif kind == Kind.IDLE:
                 self.idle += len(chosen)
-                self._count(chosen)
+                self._senders.count(chosen)
             elif kind == Kind.RECORD:
-                self._count(chosen)
+                self._senders.count(chosen)
                 self._events += self.records.take(chosen, self._now)
             else:
-                self._take_heartbeats(chosen)
+                self._senders.heartbeats(chosen)
 
-    def _reception(self, sender: int) -> Reception:
-        reception = self.senders.get(sender)
-        if reception is None:
-            reception = self.senders[sender] = Reception()
-            self._events.append(SenderHeard(sender))
-            if len(self.senders) > self.limits.senders:
-                self.senders.popitem(last=False)
-                self._reject(Reject.LIMIT, 1, "senders")
-        else:
-            self.senders.move_to_end(sender)
-        self._heard.append(reception)
-        return reception
-
-    # Heartbeats and manifests ---------------------------------------------------------------
-
-    def _count(self, rows: U8) -> None:
-        """Frames count by their sequence, of idle ones nothing else does."""
-        parsed = frame.parse_full(rows)
-        for sender in _different(parsed.sender):
-            self._reception(sender).heard(parsed.sequence[parsed.sender == sender])
-
-    def _take_heartbeats(self, rows: U8) -> None:
-        parsed = frame.parse_full(rows)
-        if rows.shape[1] < frame.HEADER + frame.HEARTBEAT.itemsize + frame.CHECK:
-            self._reject(Reject.LENGTH, len(rows))
-            return
-        body = rows[:, frame.HEADER : frame.HEADER + frame.HEARTBEAT.itemsize]
-        beats = np.ascontiguousarray(body).view(frame.HEARTBEAT)[:, 0]
-        for index, sender in enumerate(parsed.sender.tolist()):
-            reception = self._reception(sender)
-            reception.heard(parsed.sequence[index : index + 1])
-            last = bool(parsed.code[index] == frame.Beat.LAST)
-            reception.beat(beats[index], int(parsed.number[index]), last=last)
-            if last:
-                self._events.append(SenderFellSilent(sender, reception.frames))
+    # Manifests --------------------------------------------------------------------------------
 
     def _take_manifests(self, rows: U8) -> None:
         parsed = frame.parse_full(rows)
         for index in range(len(rows)):
             key = Key(int(parsed.sender[index]), int(parsed.number[index]))
-            reception = self._reception(key.sender)
+            reception = self._senders.of(key.sender)
             reception.heard(parsed.sequence[index : index + 1])
             tag = int(parsed.block[index])
             if self._already_known(key, tag):
@@ -359,7 +322,7 @@ class Receiver:
     def _announced(self, key: Key, tag: int, data: bytes) -> None:
         admitted = self._admit(key, data)
         if admitted is not None or key in self.quarantine:
-            self._reception(key.sender).numbered(key.number)
+            self._senders.of(key.sender).numbered(key.number)
         if admitted is None:
             return
         manifest = admitted.manifest
@@ -379,7 +342,7 @@ class Receiver:
             self._collect(key, part.blocks, part.symbols, part.payload)
         for part in self._orphans.take(frame.alias(*key)):
             # Only now is it known whose they are.
-            self._reception(key.sender).count(len(part.blocks), part.heard)
+            self._senders.of(key.sender).count(len(part.blocks), part.heard)
             self._collect(key, part.blocks, part.symbols, part.payload)
 
     def _open(self, key: Key, admitted: Judged, tag: int) -> Incoming:
@@ -396,7 +359,7 @@ class Receiver:
             self.forget(oldest)
         self._parking.blocks += blocks
         collector = Collector(manifest.geometry, manifest.geometry.coding, admitted.check)
-        heard = self.senders.get(key.sender, NOBODY)
+        heard = self._senders.known.get(key.sender, NOBODY)
         before = heard.frames, heard.lost
         verdict, now = admitted.verdict, self._now
         incoming = Incoming(manifest, tag, collector, verdict, started=now, before=before)
@@ -413,10 +376,10 @@ class Receiver:
     def _take_data(self, rows: U8) -> None:
         parsed = frame.parse_full(rows)
         names = parsed.sender.astype(np.uint64) << np.uint64(32) | parsed.number
-        for name in _different(names):
+        for name in different(names):
             mask = names == name
             key = Key(name >> 32, name & 0xFFFF_FFFF)
-            self._reception(key.sender).heard(parsed.sequence[mask])
+            self._senders.of(key.sender).heard(parsed.sequence[mask])
             chosen = slice(None) if mask.all() else mask
             self._collect(
                 key,
@@ -427,7 +390,7 @@ class Receiver:
 
     def _take_compact(self, rows: U8) -> None:
         parsed = frame.parse_compact(rows)
-        for name in _different(parsed.alias):
+        for name in different(parsed.alias):
             mask = parsed.alias == name
             key = self._aliases.get(name)
             chosen = slice(None) if mask.all() else mask
@@ -436,7 +399,7 @@ class Receiver:
             if key is None:
                 self._keep_orphans(name, blocks, symbols, parsed.payload[chosen])
                 continue
-            self._reception(key.sender).count(int(mask.sum()), self.frames)
+            self._senders.of(key.sender).count(int(mask.sum()), self.frames)
             self._collect(key, blocks, symbols, parsed.payload[chosen])
 
     def _collect(self, key: Key, blocks: I64, symbols: I64, payload: U8) -> None:
@@ -500,6 +463,9 @@ class Receiver:
         self.rejected[reason.value] += count
         self._counted[reason.value, detail] += count
 
+    def _tell(self, event: Event) -> None:
+        self._events.append(event)
+
     def _drain(self) -> list[Event]:
         if self._counted:
             self._events += [
@@ -509,10 +475,3 @@ class Receiver:
             self._counted.clear()
         events, self._events = self._events, []
         return events
-
-
-def _different(values: Column) -> list[int]:
-    """The different values, in order; most batches hold frames of one object, which is quick."""
-    if len(values) and (values == values[0]).all():
-        return [int(values[0])]
-    return [int(value) for value in np.unique(values)]
