@@ -11,6 +11,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from diode.endpoint import SLOWEST
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
 SESSION = 7 * 86400
 """Seconds that a broker is asked to keep the session."""
-SLOWEST = 30
-"""Seconds between two attempts at most."""
 OPTIONS = ("qos", "version", "client", "password-file", "clean")
 
 
@@ -46,7 +46,7 @@ def connection(place: Endpoint, role: str) -> Any:
             client.username_pw_set(place.user, secret)
         if place.scheme == "mqtts":
             client.tls_set()
-        client.reconnect_delay_set(1, SLOWEST)
+        client.reconnect_delay_set(1, int(SLOWEST))
         client.clean_start_asked = clean
         return client
 

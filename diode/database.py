@@ -13,6 +13,9 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
+from diode.errors import DestinationError
+from diode.objects import escape
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -89,3 +92,12 @@ def whole(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     with db:
         yield
+
+
+@contextlib.contextmanager
+def explained(what: str, hint: str) -> Iterator[None]:
+    """Trouble with the disk as an operator's error: what cannot be done, and what may help."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise DestinationError(f"{what}: {escape(str(error))}", hint=hint) from error

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from importlib import import_module
 from urllib.parse import unquote
 
 from diode import quantity
 from diode.errors import UsageError
 from diode.objects import escape
+
+SLOWEST = 30.0
+"""Seconds between two attempts to reach one, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +143,14 @@ def _host(text: str, place: str) -> tuple[str, int | None]:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     return host, int(port) if port else None
+
+
+def needed(package: str, extra: str) -> None:
+    """UsageError where a package is not installed."""
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise UsageError(
+            f"this needs the package {package}, which is not installed",
+            hint=f"pip install 'diode-fec[{extra}]'",
+        ) from error

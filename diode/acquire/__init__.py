@@ -16,18 +16,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from diode import confine, endpoint
+from diode import endpoint
 from diode.errors import UsageError
 
 if TYPE_CHECKING:
+    from diode import confine
     from diode.endpoint import Endpoint
     from diode.service.gathering import Gathering
-
-SYSTEM = ("/etc", "/run/systemd/resolve", "/usr/share/ca-certificates")
-"""What names and certificates are looked up in."""
-NETWORK = confine.Bounds(sends=False, read=SYSTEM, network=True)
-SLOWEST = 30.0
-"""Seconds between two attempts at most."""
 
 _MODULES = {
     "-": "lines",
@@ -72,14 +67,3 @@ def acquirer(text: str) -> tuple[Endpoint, Acquirer]:
         )
     made: Acquirer = import_module(f"diode.acquire.{name}").Source(place)
     return place, made
-
-
-def needed(package: str, extra: str) -> None:
-    """UsageError where a package is not installed."""
-    try:
-        import_module(package)
-    except ImportError as error:
-        raise UsageError(
-            f"this needs the package {package}, which is not installed",
-            hint=f"pip install 'diode-fec[{extra}]'",
-        ) from error

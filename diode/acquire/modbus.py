@@ -15,7 +15,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diode.acquire import NETWORK, Ready, needed
+from diode import confine
+from diode.acquire import Ready
+from diode.endpoint import needed
 from diode.errors import UsageError
 from diode.objects import escape
 from diode.record import BAD, GOOD
@@ -51,7 +53,7 @@ class Source(Ready):
     """Polls one device."""
 
     kept = ()
-    bounds = NETWORK
+    bounds = confine.CLIENT
 
     def __init__(self, place: Endpoint) -> None:
         needed("pymodbus.client", "modbus")

@@ -14,8 +14,10 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from diode.acquire import NETWORK, Ready, needed
+from diode import confine
+from diode.acquire import Ready
 from diode.broker import begin, connection
+from diode.endpoint import needed
 from diode.topics import Patterns
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class Source(Ready):
     """Subscribes, and stays subscribed."""
 
     kept = ()
-    bounds = NETWORK
+    bounds = confine.CLIENT
 
     def __init__(self, place: Endpoint) -> None:
         needed("paho.mqtt.client", "mqtt")

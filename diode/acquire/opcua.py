@@ -14,8 +14,9 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from diode import opcua
-from diode.acquire import NETWORK, SLOWEST, Ready, needed
+from diode import confine, opcua
+from diode.acquire import Ready
+from diode.endpoint import SLOWEST, needed
 from diode.errors import UsageError
 from diode.record import BAD, GOOD, UNCERTAIN
 from diode.topics import refusal
@@ -38,7 +39,7 @@ class Source(Ready):
     """Subscribes, and stays subscribed."""
 
     kept = ()
-    bounds = NETWORK
+    bounds = confine.CLIENT
 
     def __init__(self, place: Endpoint) -> None:
         needed("asyncua", "opcua")

@@ -17,7 +17,6 @@ import time
 from typing import TYPE_CHECKING
 
 from diode import confine
-from diode.acquire import NETWORK
 from diode.acquire.lines import moment
 from diode.errors import CarrierError, UsageError
 
@@ -66,7 +65,7 @@ class Source:
         place.known()
         self._place = place
         self._path = "" if place.host else os.path.abspath(place.path or "")
-        self.bounds = NETWORK
+        self.bounds = confine.CLIENT
         if not place.host:
             folder = os.path.dirname(self._path)
             if not place.path or not os.path.isdir(folder):

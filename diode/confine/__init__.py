@@ -50,6 +50,12 @@ class Bounds:
     """Whether it is its business to talk to others: an uploader's, and nobody else's."""
 
 
+CLIENT = Bounds(
+    sends=False, read=("/etc", "/run/systemd/resolve", "/usr/share/ca-certificates"), network=True
+)
+"""What has no link and no files, and talks to servers: names and certificates are looked up."""
+
+
 @dataclass(slots=True)
 class Confinement:
     """What was done."""

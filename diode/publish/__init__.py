@@ -22,23 +22,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
-from diode import confine, endpoint
+from diode import endpoint
 from diode.errors import UsageError
 from diode.record import BAD, EVERY, LATEST, UNCERTAIN
 from diode.service.record_process import Batch, Said, Taken, said
 
 if TYPE_CHECKING:
+    from diode import confine
     from diode.endpoint import Endpoint
     from diode.service.record_process import Channel, Reading
 
-SYSTEM = ("/etc", "/run/systemd/resolve", "/usr/share/ca-certificates")
-NETWORK = confine.Bounds(sends=False, read=SYSTEM, network=True)
 TOPICS = 65_536
 """Last values that are known."""
 LOOK = 0.5
 """Seconds between two looks for values that have become old."""
-SLOWEST = 30.0
-"""Seconds between two attempts at most."""
 
 _MODULES = {
     "-": "lines",
@@ -91,17 +88,6 @@ def publisher(text: str) -> tuple[Endpoint, Publisher]:
         )
     made: Publisher = import_module(f"diode.publish.{name}").Sink(place)
     return place, made
-
-
-def needed(package: str, extra: str) -> None:
-    """UsageError where a package is not installed."""
-    try:
-        import_module(package)
-    except ImportError as error:
-        raise UsageError(
-            f"this needs the package {package}, which is not installed",
-            hint=f"pip install 'diode-fec[{extra}]'",
-        ) from error
 
 
 class Aging:
@@ -177,7 +163,7 @@ def _publish(sink: Publisher, readings: list[Reading], say: Say) -> None:
                 say(Said(f"records wait, it does not take them: {words}", there=False))
                 told = words
             time.sleep(pause)
-            pause = min(2 * pause, SLOWEST)
+            pause = min(2 * pause, endpoint.SLOWEST)
             continue
         if told:
             say(Said("it takes records again", warning=False, there=True))

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from diode import confine
 from diode.broker import OPTIONS, begin, connection
+from diode.endpoint import needed
 from diode.errors import UsageError
-from diode.publish import NETWORK, TOPICS, needed
+from diode.publish import TOPICS
 from diode.publish.lines import iso
 from diode.record import QUALITIES
 from diode.service.record_process import Said
@@ -32,7 +34,7 @@ class Sink:
     """Publishes, and stays connected."""
 
     kept = ()
-    bounds = NETWORK
+    bounds = confine.CLIENT
 
     def __init__(self, place: Endpoint) -> None:
         needed("paho.mqtt.client", "mqtt")

@@ -13,8 +13,9 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
+from diode import confine
+from diode.endpoint import needed
 from diode.errors import UsageError
-from diode.publish import NETWORK, needed
 from diode.publish.apart import Apart
 from diode.publish.lines import iso
 from diode.record import CLASSES, QUALITIES
@@ -38,7 +39,7 @@ def subject(prefix: str, topic: bytes) -> str:
 class Sink:
     """Publishes into one stream."""
 
-    bounds = NETWORK
+    bounds = confine.CLIENT
     kept = ()
 
     def __init__(self, place: Endpoint) -> None:

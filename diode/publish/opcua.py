@@ -14,9 +14,9 @@ from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from diode import opcua
+from diode import confine, opcua
+from diode.endpoint import needed
 from diode.errors import CarrierError
-from diode.publish import NETWORK, needed
 from diode.publish.apart import Apart
 from diode.publish.prometheus import number
 from diode.record import BAD, GOOD, UNCERTAIN
@@ -58,7 +58,7 @@ def code(one: Reading, fields: dict[str, Any] | None) -> int:
 class Sink:
     """The server."""
 
-    bounds = NETWORK
+    bounds = confine.CLIENT
     kept = ()
 
     def __init__(self, place: Endpoint) -> None:

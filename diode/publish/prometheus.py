@@ -16,8 +16,9 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from diode import confine
 from diode.errors import CarrierError
-from diode.publish import NETWORK, PORTS, TOPICS
+from diode.publish import PORTS, TOPICS
 from diode.service.record_process import Said
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def number(payload: bytes) -> float | None:
 class Sink:
     """Holds the last values."""
 
-    bounds = NETWORK
+    bounds = confine.CLIENT
     kept = ()
 
     def __init__(self, place: Endpoint) -> None:

@@ -12,9 +12,9 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
+from diode import confine
 from diode.errors import UsageError
 from diode.objects import escape
-from diode.publish import NETWORK
 from diode.publish.lines import iso
 from diode.record import GOOD, QUALITIES
 
@@ -43,7 +43,7 @@ def message(one: Reading, host: str) -> bytes:
 class Sink:
     """Sends messages."""
 
-    bounds = NETWORK
+    bounds = confine.CLIENT
     kept = ()
 
     def __init__(self, place: Endpoint) -> None:

@@ -17,17 +17,16 @@ import contextlib
 import hashlib
 import json
 import os
-import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from diode import database
-from diode.errors import DestinationError
-from diode.objects import Manifest, escape
+from diode.objects import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    import sqlite3
+    from collections.abc import Iterable
 
 FILE = "history.db"
 MOST = 100_000
@@ -161,12 +160,8 @@ def _check(db: sqlite3.Connection) -> None:
     db.executescript(_SCHEMA)
 
 
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise DestinationError(
-            f"state folder: what was sent cannot be remembered: {escape(str(error))}",
-            hint="--state DIR keeps the sender's state elsewhere",
-        ) from error
+def _explained() -> contextlib.AbstractContextManager[None]:
+    return database.explained(
+        "state folder: what was sent cannot be remembered",
+        "--state DIR keeps the sender's state elsewhere",
+    )

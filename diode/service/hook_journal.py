@@ -20,19 +20,17 @@ threads, each with a connection of its own: deliveries write, the hooks read and
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import sqlite3
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diode import database
-from diode.errors import DestinationError
 from diode.events import Key
-from diode.objects import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    import contextlib
+    import sqlite3
+    from collections.abc import Iterable
 
 FILE = "hooks.db"
 PATIENCE = 60.0
@@ -229,12 +227,8 @@ def _check(db: sqlite3.Connection) -> None:
     db.execute("SELECT id, sender, number, member, state, run, attempts, path, facts FROM calls")
 
 
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise DestinationError(
-            f"the calls of --on-delivery cannot be written down: {escape(str(error))}",
-            hint="see the disk of the state folder",
-        ) from error
+def _explained() -> contextlib.AbstractContextManager[None]:
+    return database.explained(
+        "the calls of --on-delivery cannot be written down",
+        "see the disk of the state folder",
+    )

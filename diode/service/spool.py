@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,10 +29,10 @@ import msgspec
 
 from diode import database
 from diode.database import Damaged
-from diode.errors import DestinationError
 from diode.objects import Manifest, escape
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from diode.source.drop import Parts
@@ -243,13 +242,8 @@ def _file(row: Sequence[bytes | str]) -> File:
     return File(os.fsdecode(folder), parts, (device, inode, size, mtime))
 
 
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Trouble with the disk as an operator's error."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise DestinationError(
-            f"the queue in the state folder: {escape(str(error))}",
-            hint="an object must be on disk before it goes on air: make room there",
-        ) from error
+def _explained() -> contextlib.AbstractContextManager[None]:
+    return database.explained(
+        "the queue in the state folder",
+        "an object must be on disk before it goes on air: make room there",
+    )
