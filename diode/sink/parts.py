@@ -274,18 +274,15 @@ class Part:
     def _append(
         self, kind: bytes, block: int, size: int, count: int, *content: NDArray[Any]
     ) -> int:
-        """Append one record; the offset of its content, which is written from where it is."""
-        head = RECORD.pack(kind, block, size, count)
-        pieces: list[bytes | memoryview] = [head]
+        """Append one record; the offset of its content, which is copied once."""
+        pieces: list[bytes | memoryview] = [RECORD.pack(kind, block, size, count)]
         pieces += [array.reshape(-1).view(np.uint8).data for array in content]
         pieces.append(CRC.pack(functools.reduce(lambda crc, one: crc32c(one, crc), pieces, 0)))
-        begin = at = self._journal_end
-        for piece in pieces:
-            write_all(self._journal, piece, at)
-            at += len(piece)
+        at, record = self._journal_end, b"".join(pieces)
+        write_all(self._journal, record, at)
         self._dirty = True
-        self._journal_end = at
-        return begin + RECORD.size
+        self._journal_end = at + len(record)
+        return at + RECORD.size
 
     def _load(self) -> None:
         """Read the journal up to its first broken record; what follows is cut off or kept aside."""
