@@ -79,8 +79,7 @@ def run(report: Report, path: str, sender: Sender) -> int:
 
         # Processes first, before there are keys and threads: those of records and metrics have a
         # network, that of the hook is not confined, and none has anything of what is opened later.
-        hook = AlarmHook(report, "sender", sender.commands.get(alarming.KIND))
-        stack.callback(hook.close)
+        hook = opened(AlarmHook(report, "sender", sender.commands.get(alarming.KIND)))
         away = float(sender.records_away)
         asked = recording.Asked(sender.sources, tuple(sender.every), away)
         records = asked.started(report, sender.sandbox, stack)

@@ -23,7 +23,7 @@ and filling in 1 and 10 % lost (benches/codes.py, which sets zfec beside it: wit
     fill 10 %    410      334      291      165      164
 
 A block is worked on in parts, some columns of all its symbols at a time (`AT_ONCE`), so filling in
-takes four times that in memory, however large the block is.
+takes up to four times that in memory, however large the block is.
 
 Misused, the library raises ValueError or OverflowError, or takes what it is given: symbols of
 wrong content, and too many. It holds the interpreter lock during a call.
@@ -48,8 +48,8 @@ except ImportError:
     _library = None
 
 AT_ONCE = 6 << 20
-"""Bytes of a block that the library is given at a time: it takes three times as much, and slows
-down where a processor's cache does not hold that."""
+"""Bytes of a block that the library is given at a time: it slows down where a processor's cache
+does not hold what it works on."""
 FEWEST = 64
 """Parity symbols of any block, so that small ones can be made certain too."""
 

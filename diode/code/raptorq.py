@@ -45,7 +45,7 @@ _HEADER = 4
 _MAX_BLOCK = 6 << 20
 """Bytes: k'·S stays below the 10 MiB up to which there is one sub-block."""
 _WIDEST = 8192
-"""Source symbols: to decode 16,384 takes 27 MB, the RFC's 56,403 some 130."""
+"""Source symbols: to decode 16,384 takes 27 MB, the RFC's 56,403 some 120."""
 
 
 class RaptorQ:

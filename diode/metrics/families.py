@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
@@ -12,19 +12,20 @@ if TYPE_CHECKING:
 Value = float | int | None
 Labelled = tuple[tuple[str, ...], Value]
 """Values of labels, and that of the sample."""
+Family = TypeVar("Family", GaugeMetricFamily, CounterMetricFamily)
 
 
 def gauge(name: str, text: str, values: Iterable[Labelled], *labels: str) -> GaugeMetricFamily:
     """A family; values that are not known are left out."""
-    family = GaugeMetricFamily(f"diode_{name}", text, labels=labels)
-    for labelled, value in values:
-        if value is not None:
-            family.add_metric(labelled, float(value))
-    return family
+    return _filled(GaugeMetricFamily(f"diode_{name}", text, labels=labels), values)
 
 
 def counter(name: str, text: str, values: Iterable[Labelled], *labels: str) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"diode_{name}", text, labels=labels)
+    """The same of what only grows."""
+    return _filled(CounterMetricFamily(f"diode_{name}", text, labels=labels), values)
+
+
+def _filled(family: Family, values: Iterable[Labelled]) -> Family:
     for labelled, value in values:
         if value is not None:
             family.add_metric(labelled, float(value))

@@ -142,25 +142,33 @@ def _lately(ago: float | None) -> bool:
     return ago is not None and ago < REMEMBERED
 
 
+def _heard(health: Health) -> RecordsIn:
+    return health.records or RecordsIn()
+
+
+def _offered(sending: Sending) -> RecordsOut:
+    return sending.records or RecordsOut()
+
+
 def _record_gap(health: Health, _: Signs) -> str:
-    records = health.records or RecordsIn()
+    records = _heard(health)
     last = f", the last of {records.gaps[-1].topic}" if records.gaps else ""
     return f"{plural(records.missing, 'record')} never came{last}"
 
 
 def _dropped(health: Health, _: Signs) -> str:
-    records = health.records or RecordsIn()
+    records = _heard(health)
     most = f", most of {records.dropped_of[0].topic}" if records.dropped_of else ""
     return f"{plural(records.dropped, 'record')} dropped for want of room{most}"
 
 
 def _sinks_away(health: Health) -> list[Peer]:
-    records = health.records or RecordsIn()
+    records = _heard(health)
     return away(records.sinks, records.patience)
 
 
 def _sources_away(sending: Sending) -> list[Peer]:
-    records = sending.records or RecordsOut()
+    records = _offered(sending)
     return away(records.sources, records.patience)
 
 
@@ -235,9 +243,7 @@ RULES: tuple[Rule[Health, Signs], ...] = (
     Rule(
         "sink_away",
         lambda health, _: bool(_sinks_away(health)),
-        lambda health, _: all(
-            one.away_since is None for one in (health.records or RecordsIn()).sinks
-        ),
+        lambda health, _: not away(_heard(health).sinks, 0.0),
         lambda health, _: _named(_sinks_away(health), "takes no records", "take no records"),
         "does it run, and does it answer from here? What it does not take waits meanwhile",
     ),
@@ -256,17 +262,15 @@ SENDING_RULES: tuple[Rule[Sending, SendingSigns], ...] = (
         lambda _, signs: _lately(signs.dropped_ago),
         lambda _, signs: not _lately(signs.dropped_ago),
         lambda sending, _: (
-            f"{plural((sending.records or RecordsOut()).dropped, 'record')} came faster than they "
-            "were taken, and were dropped"
+            f"{plural(_offered(sending).dropped, 'record')} came faster than they were taken, and "
+            "were dropped"
         ),
         "diode plan --records says what fits the line; is the disk slow or full?",
     ),
     Rule(
         "source_away",
         lambda sending, _: bool(_sources_away(sending)),
-        lambda sending, _: all(
-            one.away_since is None for one in (sending.records or RecordsOut()).sources
-        ),
+        lambda sending, _: not away(_offered(sending).sources, 0.0),
         lambda sending, _: _named(_sources_away(sending), "is away", "are away"),
         "does it run, and does it answer from here?",
     ),

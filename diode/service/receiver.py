@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 PIECE = 5 << 18
 """Bytes of line handled at a time: so many that the work a batch makes whatever its size hardly
-counts, and so few that a processor's cache holds them. All that one read of a carrier brings
-(carrier/separate.py) is one piece."""
+counts, and so few that a processor's cache holds them. What one read of a carrier of
+datagrams brings (carrier/separate.py) is one piece."""
 TOLD = 60.0
 """Seconds between two reports of trouble with the disk."""
 BEATS, SLACK = 3, 2.0
