@@ -7,7 +7,7 @@ import sys
 import numpy as np
 from side_by_side import heading
 
-from diode import frame, line
+from diode import frame, line, stamp
 
 FRAMES = 2000
 SIZES = (32, 64, 128, 198, 210, 256, 512, 1024, 1376, 4096, 8192)
@@ -27,7 +27,7 @@ def overhead(size: int, *, compact: bool, name: str) -> str:
     content = np.random.default_rng(size).integers(0, 256, (FRAMES, size), np.uint8)
     frame.payload(rows, compact=compact)[:] = content
     frames = frame.Frames.of_rows(rows)
-    frame.stamp(frames, 0)
+    stamp.stamp(frames, 0)
     on_line = len(encoder.encode(frames).data) / FRAMES
     return f"{on_line - size:.1f} ({(on_line - size) / size:.1%})"
 

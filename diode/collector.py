@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from diode.frame import I64, U8, Bool
     from diode.geometry import Geometry
 
+_MOST = np.iinfo(np.int64).max
 SPARE = 256 << 10
 """Bytes of room that a collector keeps for blocks to come, when few are in progress."""
 
@@ -103,11 +104,9 @@ class Collector:
 
     def beginning(self, blocks: I64) -> I64:
         """Which different blocks of these, (frames,), would have to be begun, in order."""
-        if int(blocks[0]) in self._slots and (blocks == blocks[0]).all():
-            return blocks[:0]
-        different = np.unique(blocks)
-        new = [b not in self._slots for b in different.tolist()]
-        return different[np.array(new, np.bool_) & ~self.done[different]]
+        found, _ = different(blocks)
+        new = [b not in self._slots for b in found.tolist()]
+        return found[np.array(new, np.bool_) & ~self.done[found]]
 
     @property
     def symbols(self) -> tuple[int, int]:
@@ -120,9 +119,10 @@ class Collector:
         """Which of these lie inside the object's geometry."""
         inside = (blocks < self.geometry.blocks) & (symbols < self.numbers)
         last = self.geometry.blocks - 1
-        if last >= 0:  # its symbols that are zero by definition are never sent
+        if last >= 0 and (of_last := blocks == last).any():
+            # its symbols that are zero by definition are never sent
             known = symbols >= self.geometry.source_symbols(last)
-            inside &= ~((blocks == last) & known & (symbols < self.geometry.k))
+            inside &= ~(of_last & known & (symbols < self.geometry.k))
         return np.asarray(inside, np.bool_)
 
     def held(self, block: int) -> int:
@@ -140,40 +140,28 @@ class Collector:
         """
         if heard:
             self._spent.heard(blocks)
-        fresh = ~self.done[blocks]
-        if not fresh.all():
-            self.duplicates += int(len(fresh) - fresh.sum())
+        touched, inverse = different(blocks)
+        if self.done[touched].any():
+            fresh = ~self.done[blocks]
+            self.duplicates += len(fresh) - int(np.count_nonzero(fresh))
             if not fresh.any():
                 return []
             blocks, symbols, payload = blocks[fresh], symbols[fresh], payload[fresh]
-        if (blocks == blocks[0]).all():
-            touched, inverse = blocks[:1], np.zeros(len(blocks), np.int64)
-        else:
-            touched, inverse = np.unique(blocks, return_inverse=True)
-        slots = np.array([self._slot(b) for b in touched.tolist()], np.int64)
+            touched, inverse = different(blocks)
+        slots = [self._slot(b) for b in touched.tolist()]
         self._touched.update(touched.tolist())
         known = set(self._suspects)
         if self._suspects:
             self._add_candidates(blocks, symbols, payload)
-        of_source = symbols < self.geometry.k
-        at, row = slots[inverse[of_source]], symbols[of_source]
-        self.duplicates += int(self._have[at, row].sum())
-        if self._suspects:  # what a suspect block was decoded from must not change under it
-            new = ~self._have[at, row]
-            at, row, content = at[new], row[new], payload[of_source][new]
-        else:
-            content = payload if of_source.all() else payload[of_source]
-        place = (at, row) if len(slots) > 1 else (int(slots[0]), evenly(row))
-        self._source[place] = content
-        self._have[place] = True
-        missing = self.geometry.k - self._have[slots].sum(axis=1)
-        parity = np.flatnonzero(~of_source & (missing[inverse] > 0))
-        self.duplicates += int((~of_source).sum()) - len(parity)
-        if len(parity):
-            self._add_parity(blocks[parity], symbols[parity], payload[parity])
+        of_parity = self._add_source(np.array(slots, np.int64)[inverse], symbols, payload)
+        missing = [self.geometry.k - int(np.count_nonzero(self._have[slot])) for slot in slots]
+        if len(of_parity):
+            useful = of_parity[np.array(missing)[inverse[of_parity]] > 0]
+            self.duplicates += len(of_parity) - len(useful)
+            self._add_parity(blocks[useful], symbols[useful], payload[useful])
         found = [
             recovered
-            for block, short in zip(touched.tolist(), missing.tolist(), strict=True)
+            for block, short in zip(touched.tolist(), missing, strict=True)
             if (recovered := self._try(block, short)) is not None
         ]
         turned = self._suspects.keys() - known
@@ -319,9 +307,28 @@ class Collector:
         self._slots = {block: slot for slot, block in enumerate(self._slots)}
         self._free.clear()
 
+    def _add_source(self, slots: I64, symbols: I64, payload: U8) -> I64:
+        """Put source symbols, in these slots, (n,), (n,), (n, S), in their places; which of these
+        symbols are parity.
+        """
+        k, of_parity = self.geometry.k, np.flatnonzero(symbols >= self.geometry.k)
+        place = slots * k + symbols
+        if len(of_parity):
+            of_source = symbols < k
+            place, payload = place[of_source], payload[of_source]
+        have = self._have.reshape(-1)
+        known = have[place]
+        if known.any():
+            self.duplicates += int(np.count_nonzero(known))
+            if self._suspects:  # what a suspect block was decoded from must not change under it
+                place, payload = place[~known], payload[~known]
+        self._source.reshape(-1, self.geometry.symbol_size)[evenly(place)] = payload
+        have[place] = True
+        return of_parity
+
     def _add_parity(self, blocks: I64, numbers: I64, symbols: U8) -> None:
         """Keep parity symbols, (n,), (n,), (n, S), of blocks that are still short of some."""
-        for block in np.unique(blocks).tolist():
+        for block in different(blocks)[0].tolist():
             of_it = blocks == block
             parity = self._parity.setdefault(block, Parity(self.geometry.symbol_size))
             room = self.geometry.k + self.code.spare - self.held(block)
@@ -389,7 +396,7 @@ class Collector:
         A right one leaves its rows correct and all present, so that the ordinary path of
         `add`, which comes next, finds it whole.
         """
-        for block in np.unique(blocks).tolist():
+        for block in different(blocks)[0].tolist():
             suspect = self._suspects.get(block)
             if suspect is None:
                 continue
@@ -433,3 +440,16 @@ class Collector:
         self._have[slot] = self._kept[slot] = False
         present = self.geometry.source_symbols(block)
         self._have[slot, present:] = self._kept[slot, present:] = True
+
+
+def different(blocks: I64) -> tuple[I64, I64]:
+    """The different numbers among these (n,), in order, and which of them each is, (n,).
+
+    As np.unique, without sorting where they lie close together, as those of a link do.
+    """
+    first = int(blocks.min(initial=_MOST))
+    near = blocks - first
+    if len(blocks) and int(near.max()) < 4 * len(blocks):
+        there = np.bincount(near) > 0
+        return np.flatnonzero(there) + first, (np.cumsum(there) - 1)[near]
+    return np.unique(blocks, return_inverse=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode import frame, plan
+from diode import frame, plan, stamp
 from diode.frame import Frames, Kind
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Segment:
         payload[:, : HEAD.itemsize] = head.view(np.uint8)
         payload[:, HEAD.itemsize :] = self.pattern(numbers)
         frames = Frames.of_rows(rows)
-        frame.stamp(frames, first)
+        stamp.stamp(frames, first)
         return frames
 
     def pattern(self, numbers: I64) -> U8:

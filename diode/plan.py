@@ -12,9 +12,9 @@ block gets more redundancy when it is chosen automatically: enough for `AUTO_FAI
 `AUTO_LOSS`. A user who knows the link names its loss instead (`Settings.loss`) and gets
 the redundancy that this takes and no more.
 
-Wide blocks. 8,192 symbols at 5 % loss need 6.6 % redundancy for a failure of 1e-6, 224 need 14 %:
-so large objects on fast links of datagrams go in blocks of a wide code,
-where one is installed. Beyond some thousand symbols width gains little and costs memory.
+Wide blocks. 3,584 symbols at 5 % loss need 7.2 % redundancy for a failure of 1e-6, 224 need 14 %:
+so large objects on fast links of datagrams go in blocks of a wide code, where one is installed.
+Beyond some thousand symbols width gains little (7,680 need 6.6 %), and costs memory and time.
 
 Bursts. An outage of F consecutive frames takes at most ceil(F·n/G) symbols of each block that
 shares an interleaving group of G frames evenly. Blocks are grouped until that is at most
@@ -57,8 +57,12 @@ MAX_GROUP_OBJECTS = 1024
 those of the group before may still be on their way to its disk."""
 WIDE_CODES = ("leopard", "raptorq")
 """Codes with blocks of thousands of symbols, the preferred one first."""
-WIDE = 8192
-"""Symbols of a wide block: a power of two, which leopard counts in."""
+WIDE = 4096
+"""Source symbols of a wide block at most, a power of two; how many leopard has of them depends on
+its parity (code/leopard.py)."""
+WIDE_GROUP = 16_384
+"""Frames that share an interleaving group at least: receivers that stall do so again and again, and
+then it is the length of the group that evens out how much of it is lost."""
 WIDE_BYTES = 12 << 20
 """A receiver holds the blocks of an interleaving group, and decodes in three times a block."""
 WIDE_FROM = 1_500_000
@@ -283,11 +287,12 @@ def _widest(code: Code, symbol: int, settings: Settings, link: Link) -> int:
         widest = min(code.widest(symbol), max(1, MAX_GROUP_BYTES // symbol // 64))
         # compact headers have room for no more
         return min(widest, frame.COMPACT_MAX_SYMBOL) if link.compact else widest
+    sent = functools.partial(_symbols_sent, code, settings=settings)
     if code.name in WIDE_CODES:
-        return max(1, min(WIDE, code.widest(symbol), WIDE_BYTES // symbol))
+        most = max(1, min(WIDE, code.widest(symbol), WIDE_BYTES // symbol))
+        return code.fitting(most, lambda k: sent(k) * settings.passes)
     if settings.loss is not None:
         fitting = range(1, code.widest(symbol) + 1)
-        sent = functools.partial(_symbols_sent, code, settings=settings)
         return max(1, bisect.bisect_right(fitting, code.numbers(1), key=sent))
     redundancy = DEFAULT_REDUNDANCY if settings.redundancy is None else settings.redundancy
     return max(1, min(code.widest(symbol), int(code.numbers(1) / (1 + redundancy) + 1e-9)))
@@ -383,6 +388,8 @@ def group_frames(settings: Settings, link: Link, geometry: Geometry) -> int:
     outage = burst_frames(settings.burst, link, geometry) if link.rate else STALL
     spare = max(1, int((geometry.n - geometry.k) * BURST_SHARE))
     blocks = -(-outage // spare)
+    if geometry.coding.name in WIDE_CODES:
+        blocks = max(blocks, -(-WIDE_GROUP // geometry.n))
     return blocks * geometry.n
 
 

@@ -47,7 +47,7 @@ from diode.objects import Status
 from diode.orphans import Orphans, Part
 from diode.parking import Parking
 from diode.reception import NOBODY
-from diode.senders import Senders, different
+from diode.senders import Senders, parted
 from diode.tag import MARK, Untagged
 
 if TYPE_CHECKING:
@@ -239,15 +239,11 @@ class Receiver:
     def _sort(self, rows: U8, data: list[tuple[U8, bool]]) -> None:
         """Deal rows of one length out by version and kind; data waits for the manifests."""
         length = rows.shape[1]
-        first = rows[:, 0]
-        right = (first & ~np.uint8(MARK)) >> 4 == frame.VERSION
-        if not right.all():
-            self._reject(Reject.VERSION, int((~right).sum()))
-        kinds = first & 0x0F
-        for kind in different(kinds[right]):
-            mask = right & (kinds == kind)
-            chosen = rows if mask.all() else rows[mask]
-            if kind == Kind.COMPACT:
+        for first, mask in parted(rows[:, 0]):
+            chosen, kind = rows[mask], first & 0x0F
+            if (first & ~MARK) >> 4 != frame.VERSION:
+                self._reject(Reject.VERSION, len(chosen))
+            elif kind == Kind.COMPACT:
                 data.append((chosen, True))
             elif kind not in self._kinds:
                 self._reject(Reject.KIND, len(chosen), f"kind {kind}")
@@ -375,12 +371,9 @@ class Receiver:
 
     def _take_data(self, rows: U8) -> None:
         parsed = frame.parse_full(rows)
-        names = parsed.sender.astype(np.uint64) << np.uint64(32) | parsed.number
-        for name in different(names):
-            mask = names == name
-            key = Key(name >> 32, name & 0xFFFF_FFFF)
-            self._senders.of(key.sender).heard(parsed.sequence[mask])
-            chosen = slice(None) if mask.all() else mask
+        for name, chosen in parted(parsed.name):
+            key = Key(name & 0xFFFF_FFFF, name >> 32)
+            self._senders.of(key.sender).heard(parsed.sequence[chosen])
             self._collect(
                 key,
                 parsed.block[chosen].astype(np.int64),
@@ -390,16 +383,14 @@ class Receiver:
 
     def _take_compact(self, rows: U8) -> None:
         parsed = frame.parse_compact(rows)
-        for name in different(parsed.alias):
-            mask = parsed.alias == name
+        for name, chosen in parted(parsed.alias):
             key = self._aliases.get(name)
-            chosen = slice(None) if mask.all() else mask
             blocks = parsed.block[chosen].astype(np.int64)
             symbols = parsed.symbol[chosen].astype(np.int64)
             if key is None:
                 self._keep_orphans(name, blocks, symbols, parsed.payload[chosen])
                 continue
-            self._senders.of(key.sender).count(int(mask.sum()), self.frames)
+            self._senders.of(key.sender).count(len(blocks), self.frames)
             self._collect(key, blocks, symbols, parsed.payload[chosen])
 
     def _collect(self, key: Key, blocks: I64, symbols: I64, payload: U8) -> None:

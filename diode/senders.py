@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diode.events import Event
-    from diode.frame import U8, Column
+    from diode.frame import U8, Bool, Column
 
 _BEAT = slice(frame.HEADER, frame.HEADER + frame.HEARTBEAT.itemsize)
 
@@ -63,8 +63,8 @@ class Senders:
     def count(self, rows: U8) -> None:
         """Frames count by their sequence, of idle ones nothing else does."""
         parsed = frame.parse_full(rows)
-        for sender in different(parsed.sender):
-            self.of(sender).heard(parsed.sequence[parsed.sender == sender])
+        for sender, chosen in parted(parsed.sender):
+            self.of(sender).heard(parsed.sequence[chosen])
 
     def heartbeats(self, rows: U8) -> None:
         """Take in what senders say of themselves, (frames, bytes)."""
@@ -101,8 +101,10 @@ class Senders:
         return sum(reception.lost for reception in self.known.values())
 
 
-def different(values: Column) -> list[int]:
-    """The different values, in order; most batches hold frames of one object, which is quick."""
+def parted(values: Column) -> list[tuple[int, slice | Bool]]:
+    """The different values, in order, and where each of them is; most batches hold frames of one
+    object, which is quick.
+    """
     if len(values) and (values == values[0]).all():
-        return [int(values[0])]
-    return [int(value) for value in np.unique(values)]
+        return [(int(values[0]), slice(None))]
+    return [(int(value), values == value) for value in np.unique(values)]

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
-from diode import frame
+from diode import frame, stamp
 from diode.frame import CHECK, Frames, Reject
 from diode.keytext import KEY, Secret
 
@@ -72,7 +72,7 @@ class Untagged:
     extra = 0
 
     def stamp(self, frames: Frames, sequence: int) -> Frames:
-        frame.stamp(frames, sequence)
+        stamp.stamp(frames, sequence)
         return frames
 
     def accepted(self, rows: U8, reject: Callable[[Reject, int], object]) -> U8:
@@ -116,11 +116,11 @@ class LinkKey(Secret):
             old, new = (_rows(batch, first, last) for batch in (frames, made))
             new[:, : -TAG - CHECK] = old[:, :-CHECK]
             new[:, 0] |= MARK
-        frame.number(made, sequence)
+        stamp.number(made, sequence)
         for first, last in runs:
             new = _rows(made, first, last)
             new[:, -TAG - CHECK : -CHECK] = self._tags(new[:, : -TAG - CHECK])
-        frame.close(made)
+        stamp.close(made)
         return made
 
     def _tags(self, bodies: U8) -> U8:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from pair import BytesSource, content, everything
 
-from diode import frame, line
+from diode import frame, line, stamp
 from diode.announcements import AnnouncementSymbols
 from diode.code import CODES
 from diode.frame import Frames, Kind
@@ -161,7 +161,7 @@ def flood(kind: str, count: int) -> Iterator[bytes]:
         made = []
         if waiting:
             pieces = Frames.of_pieces([row for rows in waiting for row in rows])
-            frame.stamp(pieces, 0)
+            stamp.stamp(pieces, 0)
             made.append(encode(pieces).data)
             waiting.clear()
         if sent := list(itertools.islice(told, number)):

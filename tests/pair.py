@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from hypothesis import settings as hypothesis_settings
 
-from diode import events, frame
+from diode import events, frame, stamp
 from diode.admission import Gate, Opener
 from diode.assembly import Encloser, Signer
 from diode.errors import SourceError
@@ -102,7 +102,7 @@ class Listener:
     def hear(self, frames: list[np.ndarray], batch: int = 64) -> Listener:
         for first in range(0, len(frames), batch):
             rows = frame.Frames.of_pieces(frames[first : first + batch]).rows()
-            rows = [r[frame.check_rows(r)] for r in rows]
+            rows = [r[stamp.check_rows(r)] for r in rows]
             self.take(self.receiver.receive([r for r in rows if len(r)], 0.0))
         return self
 

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from diode import events, frame
+from diode import events, stamp
 from diode.outflow import Outflow, Pace
 from diode.plan import Link, Settings
 from diode.receiver import Receiver
@@ -69,7 +69,7 @@ class Pair:
             self.take(self.receiver.tick(self.now))
 
     def hear(self, piece):
-        assert frame.check_rows(piece[None, :]).all()
+        assert stamp.check_rows(piece[None, :]).all()
         self.take(self.receiver.receive([np.ascontiguousarray(piece[None, :])], self.now))
 
     def take(self, happened):

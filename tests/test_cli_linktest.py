@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cli import Ran, Shell, make
 
-from diode import line
+from diode import line, stamp
 from diode.cli.linktest_report import Figures
 from diode.linktest import Segment, Way
 from diode.service.linktest import Listener
@@ -215,9 +215,8 @@ def test_names_from_the_link_are_from_a_table(shell: Shell) -> None:
     test = Segment(5, 0, (Way("cobs"),), 10, 100, 0)
     frames = test.frames(0, 10)
     frames.data.reshape(10, -1)[:, 28] = 0x9F
-    from diode import frame
 
-    frame.stamp(frames, 0)
+    stamp.stamp(frames, 0)
     (shell.folder / "cap").write_bytes(line.encoder("cobs").encode(frames).data.tobytes())
     assert shell.run("linktest", "recv", "--from", "file:cap").code == 4
 

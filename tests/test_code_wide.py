@@ -94,6 +94,26 @@ def filled(code, block, chosen):
 
 
 @needs_raptorq
+@pytest.mark.parametrize("most", [1, 64, 700, 1414, 4095, 4096, 8192])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.07, 0.15, 0.3, 0.9, 1.0, 2.5])
+def test_leopard_takes_blocks_that_fill_its_transforms(most, share):
+    """Filling in takes as long as for k + R rounded up to a power of two."""
+
+    def sent(k):
+        return k + round(share * k)
+
+    def transform(k):
+        return 1 << (LEOPARD.meant_for(sent(k)).numbers(k) - 1).bit_length()
+
+    k = LEOPARD.fitting(most, sent)
+    assert most / 2 < k <= most
+    assert transform(k) / k <= transform(most) / most
+    if most == 4096 and share <= 0.3:
+        assert transform(k) == 4096
+    assert LEOPARD.fitting(most, lambda _: 0) == most
+    assert all(CODES[name].fitting(most, sent) == most for name in ("zfec", "raptorq", "repeat"))
+
+
 def test_raptorq_needs_few_symbols_more_than_k_and_rarely():
     tries, failed = 1500, np.zeros(RAPTORQ.spare + 1, int)
     for seed in range(tries):

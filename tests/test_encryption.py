@@ -8,7 +8,7 @@ import pytest
 from pair import BytesSource, Listener, content, dropping, transmit
 from test_signing import made, quarantined, split
 
-from diode import frame, identities
+from diode import frame, identities, stamp
 from diode.admission import NoIdentity
 from diode.block import CRC
 from diode.envelope import Identity, Recipients
@@ -249,7 +249,7 @@ def spoil(frames, places):
     for place in places:
         wrong = frames[data[place]]
         wrong[-10] ^= 0x5A
-        frame.stamp(Frames.of_rows(wrong[None]), 0)
+        stamp.stamp(Frames.of_rows(wrong[None]), 0)
     return frames
 
 

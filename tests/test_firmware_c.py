@@ -21,7 +21,7 @@ from fastcrc import crc16, crc64
 from ptys import socat_line
 from vectorfile import load
 
-from diode import block, frame, line
+from diode import block, frame, line, stamp
 from diode.block import CRC
 from diode.code import by_id
 from diode.frame import Frames, Kind
@@ -197,7 +197,7 @@ class Case:
 def on_line(pieces: list[bytes], sequence: int) -> bytes:
     """Frames numbered, checked and put on the line, without the zero in front."""
     frames = Frames.of_pieces(pieces)
-    frame.stamp(frames, sequence)
+    stamp.stamp(frames, sequence)
     return line.encoder("cobs").encode(frames).data.tobytes()[1:]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair import examples
 
-from diode import frame
+from diode import frame, stamp
 from diode.frame import Frames, Kind
 
 crc32c_oracle = crcmod.mkCrcFun(0x11EDC6F41, initCrc=0, rev=True, xorOut=0xFFFFFFFF)
@@ -27,7 +27,7 @@ def full(count=1, size=40, sequence=0, **fields):
     values = {"code": 1, "sender": 7, "number": 9, "block": 3, "symbol": np.arange(count)} | fields
     frame.fill_full(rows, Kind.DATA, **values)
     frame.payload(rows)[:] = payloads(count, size, 1)
-    frame.stamp(Frames.of_rows(rows), sequence)
+    stamp.stamp(Frames.of_rows(rows), sequence)
     return rows
 
 
@@ -36,7 +36,7 @@ def compact(count=1, size=40, sequence=0, **fields):
     values = {"sender": 7, "number": 9, "block": 3, "symbol": np.arange(count)} | fields
     frame.fill_compact(rows, **values)
     frame.payload(rows, compact=True)[:] = payloads(count, size, 1)
-    frame.stamp(Frames.of_rows(rows), sequence)
+    stamp.stamp(Frames.of_rows(rows), sequence)
     return rows
 
 
@@ -69,7 +69,7 @@ def test_every_flipped_bit_is_refused(make, size):
     bits = good.size * 8
     rows = np.repeat(good[None, :], bits + 1, axis=0)
     rows[np.arange(bits), np.arange(bits) // 8] ^= (1 << np.arange(bits) % 8).astype(np.uint8)
-    assert np.flatnonzero(frame.check_rows(rows)).tolist() == [bits]
+    assert np.flatnonzero(stamp.check_rows(rows)).tolist() == [bits]
 
 
 @pytest.mark.parametrize("length", [1, frame.MIN_FRAME - 1, frame.MAX_FRAME + 1])
@@ -79,19 +79,38 @@ def test_lengths_out_of_range_are_refused(length):
     if body > 0:
         check = frame.crc32c(rows[0, :body].tobytes())
         rows[:, body:] = np.frombuffer(check.to_bytes(4, "little"), np.uint8)
-    assert frame.check_rows(rows).tolist() == [False, False]
+    assert stamp.check_rows(rows).tolist() == [False, False]
+
+
+@pytest.mark.parametrize("size", [1, 231, 232, 233, 1408])
+def test_many_rows_are_checked_together_as_each_alone(size):
+    """From LONG bytes on, one call tells that all are right; which is wrong is asked of each."""
+    rng, rows = np.random.default_rng(size), full(300, size=size)
+    for count in (1, 2, 7, 300):
+        assert stamp.check_rows(rows[:count].copy()).all()
+    for wrong in ([0], [299], [5, 6], list(range(40, 80)), list(range(300))):
+        damaged = rows.copy()
+        for row in wrong:
+            damaged[row, rng.integers(rows.shape[1])] ^= 1 << rng.integers(8)
+        assert np.flatnonzero(~stamp.check_rows(damaged)).tolist() == wrong
+    same = rows.copy()
+    same[:, 9] ^= 4  # the same bit of an even number: a sum of checks would not see it
+    assert not stamp.check_rows(same).any()
+    assert not stamp.check_rows(np.zeros((8, 300), np.uint8)).any()
+    exchanged = rows[::-1].copy()
+    assert stamp.check_rows(exchanged).all()
 
 
 def test_check_rows_takes_any_memory_layout():
     rows = np.asfortranarray(full(3))
-    assert frame.check_rows(rows).all()
-    assert frame.check_rows(full(6)[::2]).all()
-    assert frame.check_rows(np.empty((0, 50), np.uint8)).shape == (0,)
+    assert stamp.check_rows(rows).all()
+    assert stamp.check_rows(full(6)[::2]).all()
+    assert stamp.check_rows(np.empty((0, 50), np.uint8)).shape == (0,)
 
 
 @pytest.mark.parametrize("size", [0, frame.MAX_FRAME - 24])
 def test_shortest_and_longest_frame(size):
-    assert frame.check_rows(full(size=size)).all()
+    assert stamp.check_rows(full(size=size)).all()
 
 
 # Round trips --------------------------------------------------------------------------------
@@ -113,8 +132,8 @@ def test_full_round_trip(kind, code, sender, number, places, sequence, size):
     frame.fill_full(rows, kind, code=code, sender=sender, number=number, block=block, symbol=symbol)
     content = payloads(len(places), size, sequence)
     frame.payload(rows)[:] = content
-    frame.stamp(Frames.of_rows(rows), sequence)
-    assert frame.check_rows(rows).all()
+    stamp.stamp(Frames.of_rows(rows), sequence)
+    assert stamp.check_rows(rows).all()
     parsed = frame.parse_full(rows)
     count = len(places)
     assert parsed.kind.tolist() == [kind] * count
@@ -140,8 +159,8 @@ def test_compact_round_trip(sender, number, places, sequence, size):
     frame.fill_compact(rows, sender=sender, number=number, block=block, symbol=symbol)
     content = payloads(len(places), size, sequence)
     frame.payload(rows, compact=True)[:] = content
-    frame.stamp(Frames.of_rows(rows), sequence)
-    assert frame.check_rows(rows).all()
+    stamp.stamp(Frames.of_rows(rows), sequence)
+    assert stamp.check_rows(rows).all()
     assert ((rows[:, 0] & 0x0F) == Kind.COMPACT).all()
     parsed = frame.parse_compact(rows)
     assert set(parsed.alias.tolist()) == {frame.alias(sender, number)}
@@ -186,12 +205,12 @@ def test_sequences_wrap():
 
 def test_stamp_counts_through_mixed_frames():
     frames = Frames.of_pieces([full(size=30)[0], compact(size=30)[0], full(size=8)[0]])
-    frame.stamp(frames, 255)
+    stamp.stamp(frames, 255)
     a, b, c = frames.pieces()
     assert frame.parse_full(a[None]).sequence[0] == 255
     assert frame.parse_compact(b[None]).sequence[0] == 0
     assert frame.parse_full(c[None]).sequence[0] == 257
-    assert all(frame.check_rows(p[None]).all() for p in (a, b, c))
+    assert all(stamp.check_rows(p[None]).all() for p in (a, b, c))
 
 
 # Batches ------------------------------------------------------------------------------------
@@ -212,10 +231,22 @@ def test_pieces_and_rows(pieces):
             assert part == pieces[first:last]
 
 
+def test_rows_of_runs_of_equal_pieces_are_views():
+    """A heartbeat among hundreds of data frames is no reason to copy them."""
+    pieces = [bytes([n]) * 40 for n in range(50)] + [b"beat"] + [bytes([n]) * 40 for n in range(50)]
+    batch = Frames.of_pieces(pieces)
+    groups = batch.rows()
+    assert [g.shape for g in groups] == [(50, 40), (1, 4), (50, 40)]
+    assert all(np.shares_memory(g, batch.data) for g in groups)
+    assert [r.tobytes() for g in groups for r in g] == pieces
+    changing = Frames.of_pieces([bytes(4 + n % 2) for n in range(64)])
+    assert sorted(g.shape for g in changing.rows()) == [(32, 4), (32, 5)]
+
+
 def test_rows_of_equal_pieces_are_a_view():
     rows = full(3)
     batch = Frames.of_rows(rows)
     (again,) = batch.rows()
     assert np.shares_memory(again, rows) and again.shape == rows.shape
     assert frame.EMPTY.rows() == [] and len(frame.EMPTY.starts) == 0
-    frame.stamp(frame.EMPTY, 3)  # nothing to number is no error
+    stamp.stamp(frame.EMPTY, 3)  # nothing to number is no error

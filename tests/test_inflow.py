@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair import examples
 
-from diode import frame, inflow, record
+from diode import frame, inflow, record, stamp
 from diode.events import FrameRejected, RecordGap, RecordsHeard
 from diode.frame import Kind
 from diode.inflow import JOINING, PATIENCE, Inflow, Position
@@ -196,7 +196,7 @@ def test_an_unknown_class_is_refused():
 def test_records_nobody_asked_for_are_a_kind_that_is_not_known():
     receiver = Receiver()
     made = rows([Record(b"t", b"1", sequence=1)])
-    frame.close(frame.Frames.of_rows(made))
+    stamp.close(frame.Frames.of_rows(made))
     (event,) = receiver.receive([made], 0.0)
     assert isinstance(event, FrameRejected)
     assert event.reason == "kind"

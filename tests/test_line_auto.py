@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diode import frame, line
+from diode import frame, line, stamp
 from diode.errors import UsageError
 from diode.frame import Frames, Reject
 from diode.line.auto import QUIET, Auto
@@ -18,7 +18,7 @@ def data_frames(count, size=100, seed=0):
     body = frame.payload(rows, compact=True)
     body[:] = rng.integers(0, 256, body.shape, np.uint8)
     frames = Frames.of_rows(rows)
-    frame.stamp(frames, seed)
+    stamp.stamp(frames, seed)
     return frames
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diode import frame
+from diode import frame, stamp
 from diode.frame import Frames, Kind, Reject
 from diode.line.cobs import LONGEST, Decoder, Encoder
 
@@ -26,7 +26,7 @@ def data_frames(count, payload=40, seed=0, *, zeros=0.0, compact=False):
     body[:] = rng.integers(0, 256, body.shape, np.uint8)
     body[rng.random(body.shape) < zeros] = 0
     frames = Frames.of_rows(rows)
-    frame.stamp(frames, seed)
+    stamp.stamp(frames, seed)
     return frames
 
 
@@ -285,7 +285,7 @@ def plainly(stream):
             body = cobs.cobs.decode(chunk)
         except cobs.cobs.DecodeError:
             continue
-        if len(body) >= frame.MIN_FRAME and frame.check_rows(np.frombuffer(body, np.uint8)[None]):
+        if len(body) >= frame.MIN_FRAME and stamp.check_rows(np.frombuffer(body, np.uint8)[None]):
             heard.append(body)
     return heard
 

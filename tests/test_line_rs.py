@@ -6,7 +6,7 @@ import reedsolo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diode import frame
+from diode import frame, stamp
 from diode.frame import Frames, Reject
 from diode.line import codeword
 from diode.line.rs import PIECE, SCRAMBLER, SYNC, Decoder, Encoder, sync_positions
@@ -38,7 +38,7 @@ def data_frames(count, size=222, seed=0, *, zeros=0.0):
     body[:] = rng.integers(0, 256, body.shape, np.uint8)
     body[rng.random(body.shape) < zeros] = 0
     frames = Frames.of_rows(rows)
-    frame.stamp(frames, seed)
+    stamp.stamp(frames, seed)
     return frames
 
 

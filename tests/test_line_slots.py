@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diode import frame, line
+from diode import frame, line, stamp
 from diode.frame import Frames, Kind
 from diode.line.slots import Slots
 
@@ -16,7 +16,7 @@ def rows(length: int, count: int, *, zeros: bool) -> Frames:
     noise = np.random.default_rng(length).integers(1, 256, made.shape, np.uint8)
     frame.payload(made)[:] = 0 if zeros else frame.payload(noise)
     made = Frames.of_rows(made)
-    frame.stamp(made, 1)
+    stamp.stamp(made, 1)
     return made
 
 

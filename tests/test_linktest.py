@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair import examples
 
-from diode import frame, line, plan
+from diode import frame, line, plan, stamp
 from diode.advice import (
     Channel as Measured,
 )
@@ -76,7 +76,7 @@ def near(value: float, wanted: float) -> bool:
 def test_frame_as_the_format_says() -> None:
     test = Segment(RUN, 1, (Way("rs"), Way("cobs", "bell202")), 1000, 60, 120)
     row = test.frames(7, 8).piece(0)
-    assert frame.check_rows(row[None, :]).all()
+    assert stamp.check_rows(row[None, :]).all()
     header = row[:20].view(frame.FULL)[0]
     assert header["vk"] == 0x16
     assert header["sequence"] == header["block"] == 7

@@ -196,7 +196,7 @@ def test_large_objects_on_fast_links_are_wide(best):
         cut = plan.geometry(100_000_000, Settings(), link)
         assert cut.code == best.id
         if best.name != "zfec":
-            assert cut.symbol_size == 1448 - 1448 % best.step and cut.k > 4000
+            assert cut.symbol_size == 1448 - 1448 % best.step and cut.k > 2500
     narrow = [
         plan.geometry(100_000_000, Settings(), Link()),  # a file: who knows who will read it
         plan.geometry(100_000_000, Settings(), replace(FIBRE, rate=9e6)),
@@ -217,10 +217,11 @@ def test_the_width_that_is_enough():
 
     header = 24 / 1408
     for loss, overhead in ((0.01, 0.04), (0.05, 0.10), (0.10, 0.18)):
-        assert (1 + share(plan.WIDE, loss)) * (1 + header) <= 1 + overhead
-    assert share(plan.WIDE, 0.05) == pytest.approx(0.066, abs=0.001)
+        assert (1 + share(plan.WIDE * 7 // 8, loss)) * (1 + header) <= 1 + overhead
+    assert share(plan.WIDE * 7 // 8, 0.05) == pytest.approx(0.072, abs=0.001)
+    assert share(7680, 0.05) == pytest.approx(0.066, abs=0.001)
     assert share(224, 0.05) == pytest.approx(0.143, abs=0.001)
-    assert share(32_768, 0.05) > share(plan.WIDE, 0.05) - 0.01  # what four times the memory gains
+    assert share(32_768, 0.05) > share(7680, 0.05) - 0.01  # what four times the memory gains
 
 
 def test_loss_chooses_the_redundancy():

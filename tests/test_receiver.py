@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair import BytesSource, Listener, content, crosses, dropping, everything, examples, transmit
 
-from diode import frame
+from diode import frame, stamp
 from diode.announcements import OVERHEAD, AnnouncementSymbols
 from diode.events import (
     BlockParked,
@@ -73,7 +73,7 @@ def made(kind_, payload, *, code=0, sender=7, number=1, block=0, symbol=0, seque
         rows, kind_, code=code, sender=sender, number=number, block=block, symbol=symbol
     )
     frame.payload(rows)[0] = payload
-    frame.stamp(Frames.of_rows(rows), sequence)
+    stamp.stamp(Frames.of_rows(rows), sequence)
     return rows[0]
 
 
@@ -255,7 +255,7 @@ def test_unknown_versions_and_kinds_are_counted():
     for first in (0x21, 0x01, 0xF3, 0x10, 0x15, 0x16, 0x1F):
         f = made(Kind.DATA, bytes(40))
         f[0] = first
-        frame.stamp(Frames.of_rows(f[None]), 0)
+        stamp.stamp(Frames.of_rows(f[None]), 0)
         strange.append(f)
     heard = Listener().hear(strange + good)
     assert heard.delivered == {Key(7, 1): thing}
@@ -267,7 +267,7 @@ def test_unknown_versions_and_kinds_are_counted():
 def test_short_frames_of_long_kinds():
     short = np.zeros((3, 20), np.uint8)
     short[:, 0] = 0x11, 0x13, 0x14
-    frame.stamp(Frames.of_rows(short), 0)
+    stamp.stamp(Frames.of_rows(short), 0)
     heard = hear(*short, made(Kind.HEARTBEAT, bytes(27)), made(Kind.MANIFEST, b"", code=1))
     assert heard.receiver.rejected == {Reject.LENGTH: 4, Reject.MANIFEST: 1}
 
@@ -320,10 +320,10 @@ def test_rows_of_rubbish_with_a_right_check_never_raise(wanted):
         if tame:  # numbers small enough to get past the first checks
             f[1] &= 7
             f[4 : min(20, length)] &= 1
-        frame.stamp(Frames.of_rows(f[None]), seed)
+        stamp.stamp(Frames.of_rows(f[None]), seed)
         rows.append(f[None])
     before = receiver.frames
-    assert all(frame.check_rows(r).all() for r in rows)
+    assert all(stamp.check_rows(r).all() for r in rows)
     for r in rows:
         receiver.receive([r], 1.0)
     receiver.receive(rows, 2.0)
@@ -396,7 +396,7 @@ def test_a_wrong_symbol_of_an_announcement_costs_the_next_round():
     frames = of_several(manifest(name=b"n" * 200))
     bad = frames[0].copy()
     bad[30] ^= 1
-    frame.stamp(Frames.of_rows(bad[None]), 0)
+    stamp.stamp(Frames.of_rows(bad[None]), 0)
     heard = hear(bad, *frames[1:], *frames)
     assert heard.receiver.rejected[Reject.MANIFEST] == 1
     assert len(heard.of(ObjectAnnounced)) == 1
@@ -552,7 +552,7 @@ def test_one_wrong_symbol_never_costs_the_object(code):
     for at in [i for i, f in enumerate(sent) if is_data(f)][::3]:
         bad = sent[at].copy()
         bad[30] ^= 0x40
-        frame.stamp(Frames.of_rows(bad[None]), 0)
+        stamp.stamp(Frames.of_rows(bad[None]), 0)
         for stream in ([*sent[:at], bad, *sent[at + 1 :]], [*sent[:at], bad, *sent[at:]]):
             heard = Listener().hear(stream, batch=4)
             assert heard.delivered == {Key(7, 1): thing}

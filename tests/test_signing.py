@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pair import BytesSource, Listener, content, dropping, transmit
 
-from diode import frame
+from diode import frame, stamp
 from diode.admission import Anyone, Quarantine, Refusal
 from diode.announcements import AnnouncementSymbols
 from diode.errors import UsageError
@@ -64,7 +64,7 @@ def made(announcement, key=KEY, room=1000, numbers=None):
         symbol=numbers,
     )
     frame.payload(rows)[:] = payloads
-    frame.stamp(Frames.of_rows(rows), 0)
+    stamp.stamp(Frames.of_rows(rows), 0)
     return list(rows)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair import BytesSource, Listener, content, everything, examples
 
-from diode import frame
+from diode import frame, stamp
 from diode.events import Key
 from diode.frame import Frames, Kind, Reject
 from diode.plan import Link, Settings
@@ -47,7 +47,7 @@ def test_both_ends_with_the_key(link: Link) -> None:
     heard = listening(OURS).hear(frames)
     assert heard.delivered == {Key(7, 1): THING}
     assert not heard.receiver.rejected and heard.receiver.lost == 0
-    assert all(frame.check_rows(f[None]).all() for f in frames), "lines find them without a key"
+    assert all(stamp.check_rows(f[None]).all() for f in frames), "lines find them without a key"
 
 
 def test_the_tag_is_what_the_format_says() -> None:
@@ -85,7 +85,7 @@ def test_a_tenth_of_forged_symbols_changes_nothing(link: Link) -> None:
         if rng.random() < 0.1 and right[0] & 0x0F in (Kind.DATA, Kind.COMPACT):
             wrong = right.copy()
             wrong[-TAG - frame.CHECK - 20 : -TAG - frame.CHECK] ^= 0x55
-            frame.close(Frames.of_rows(wrong[None]))
+            stamp.close(Frames.of_rows(wrong[None]))
             mixed.append(wrong)  # before the right one: it would be believed
             forged += 1
         mixed.append(right)

@@ -15,7 +15,7 @@ import pytest
 import vectorfile
 from pair import Listener
 
-from diode import block, bundle, code, frame, lettering, line, receiver, record, record_group
+from diode import block, bundle, code, frame, lettering, line, receiver, record, record_group, stamp
 from diode.admission import NoIdentity, Verdict
 from diode.announcements import AnnouncementSymbols
 from diode.assembly import heartbeat_rows
@@ -89,7 +89,7 @@ def judge(data):
     heard = receiver.Receiver()
     if not frame.MIN_FRAME <= len(data) <= frame.MAX_FRAME:
         return "reject-length", heard
-    if not frame.check_rows(row(data))[0]:
+    if not stamp.check_rows(row(data))[0]:
         return "reject-check", heard
     heard.receive([row(data)], 0.0)
     (reason,) = heard.rejected or {""}
@@ -172,7 +172,7 @@ def test_frame_is_made(vector):
     else:
         frame.fill_full(rows, kind, code=vector.number("code"), **place)
     frame.payload(rows, compact=compact)[:] = array(body)
-    frame.stamp(Frames.of_rows(rows), vector.number("sequence"))
+    stamp.stamp(Frames.of_rows(rows), vector.number("sequence"))
     assert rows.tobytes() == vector.data
 
 
@@ -199,7 +199,7 @@ def test_heartbeat_of_a_lane(vector):
         vector.number("sender"), place, beat, tuple(line), sending, on_lanes=on_lanes
     )
     made = Frames.of_rows(rows[vector.number("lane")].reshape(1, -1).copy())
-    frame.stamp(made, vector.number("sequence"))
+    stamp.stamp(made, vector.number("sequence"))
     assert made.data.tobytes() == vector.data
     heard = LaneReception()
     heard.heard([row(vector.data)])
@@ -214,7 +214,7 @@ def test_tagged(vector):
     tags = LinkKey(vector.raw("link-key-hex")) if "link-key-hex" in vector else Untagged()
     refused = []
     heard = row(vector.data)
-    assert frame.check_rows(heard).all(), "the check is right, with or without the key"
+    assert stamp.check_rows(heard).all(), "the check is right, with or without the key"
     rest = tags.accepted(heard, lambda reason, count: refused.append((f"reject-{reason}", count)))
     if vector["expect"] != "accept":
         assert refused == [(vector["expect"], 1)]

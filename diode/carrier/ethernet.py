@@ -52,6 +52,12 @@ def air_ends(lengths: I64, version: int = 4) -> I64:
 
 
 def facts(rate: float | None, longest: int, version: int = 4) -> CarrierFacts:
-    """What planning has to know. rate: bytes per second; longest: bytes of a datagram."""
+    """What planning has to know. rate: bytes per second; longest: bytes of a datagram.
+
+    What is not read waits in the kernel's receive buffer, and what finds no room there the kernel
+    counts.
+    """
     air = air_bytes(version)
-    return CarrierFacts(rate, kind="datagrams", max_piece=longest, live=True, air_bytes=air)
+    return CarrierFacts(
+        rate, kind="datagrams", max_piece=longest, live=True, air_bytes=air, waits=True
+    )

@@ -2,9 +2,9 @@
 
 It opens the carrier, gives up everything it does not need for reading it (`confine`), says so, and
 then only drains the medium into the ring (ring.py), so that no disk and no decoder behind it
-holds up listening. When the ring is full, a medium that waits for its reader (a file, a pipe)
-is made to wait. One that does not wait (a serial line, a sound card, datagrams) is drained on: what
-found no room is counted and told, in its place among the bytes.
+holds up listening. When the ring is full, a medium that waits for its reader (a file, a pipe, and
+datagrams in the kernel's buffer) is made to wait. One that does not wait (a serial line, a sound
+card) is drained on: what found no room is counted and told, in its place among the bytes.
 
 It cannot be asked for anything. It ends when the carrier ends, or at once when the other end of
 `life` is closed, by whoever held it or by the kernel after whoever was killed: on Linux the kernel

@@ -201,7 +201,9 @@ class Writer:
         committed.
         """
         size, need = self._ring.size, _span(count)
-        free, at = self.free, self._put % size
+        free, at = size - (self._put - self._returned), self._put % size
+        if free < size // 2:  # what was given back is asked for only when it is of use
+            free = self.free
         if need > size - at:  # does not fit before the end: begin at the beginning
             if free < size - at + need:
                 return None

@@ -46,12 +46,16 @@ if TYPE_CHECKING:
 
 SIZE = 32 << 20
 """Bytes of the ring: 46 minutes at 115,200 baud, a quarter of a second at 1 Gbit/s."""
-MOST = 1 << 20
+MOST = 2 << 20
 """Bytes handed over at a time, about."""
-ENOUGH = 1 << 19
+ENOUGH = 1 << 20
 """Bytes that are worth the work that a batch makes whatever its size."""
 GATHER = 0.004
-"""Seconds in which more may come where there are fewer."""
+"""Seconds in which more may come where there are fewer, and"""
+LONGER = 0.012
+"""seconds where many came the last time."""
+MANY = 1 << 17
+"""Bytes that are many."""
 PATIENCE = 5.0
 """Seconds to wait for the end of a process that was killed: a driver may hold it up."""
 POSSIBLE = sys.platform not in {"win32", "darwin"}
@@ -99,6 +103,8 @@ class SeparateReceiver:
         """What found no room in the ring, as far as it was told."""
         self._notice = notice
         self._outages = 0
+        self._last = 0
+        """Bytes that came the last time."""
         self._opened = self._over = self._closed = False
         self._status: int | None = None
         """How the process ended, once that is known."""
@@ -175,17 +181,21 @@ class SeparateReceiver:
         Raises CarrierError and what the reading process failed with.
         """
         try:
-            if not self._reader.backlog:
+            backlog = self._reader.backlog
+            if not backlog:
                 left = None if end is None else max(0.0, end - time.monotonic()) * 1000
                 ready = {descriptor for descriptor, _ in self._waiting.poll(left)}
-                if self._breath in ready and not self._reader.backlog:
+                backlog = self._reader.backlog
+                if self._breath in ready and not backlog:
                     raise self._died()
-            if self._opened and 0 < self._reader.backlog < ENOUGH:
-                time.sleep(GATHER)
+            if self._opened and 0 < backlog < ENOUGH:
+                time.sleep(LONGER if self._last >= MANY else GATHER)
             taken = self._reader.take(MOST)
             if not len(taken.data):
                 return None
-            if taken.kinds[0] == WORD:
+            if taken.kinds[0] != WORD:
+                self._last = len(taken.data)
+            else:
                 self._heed(words.decode(taken.data.tobytes()))
                 return None
         except (BrokenRing, ValueError) as error:

@@ -56,7 +56,8 @@ class CarrierFacts:
     air_bytes: Callable[[float], float] = float
     """Line time of a piece of that many bytes, in bytes at `rate`."""
     waits: bool = False
-    """Whether what is not read yet waits in the medium, as in files and pipes, or gets lost."""
+    """Whether what is not read yet waits in the medium, as in files, pipes and the kernel's buffer
+    of datagrams, or gets lost at once."""
     standard: bool = False
     """Whether it is standard input or output."""
 

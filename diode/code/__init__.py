@@ -24,6 +24,8 @@ from diode.code.zfec import Zfec
 from diode.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diode.frame import I64, U8
 
 
@@ -49,6 +51,12 @@ class Code(Protocol):
 
     def widest(self, symbol_size: int) -> int:
         """Source symbols of the widest block with symbols of that size; 0: there is none."""
+
+    def fitting(self, most: int, sent: Callable[[int], int]) -> int:
+        """Source symbols of the block of at most `most` that it works with best.
+
+        sent: how many symbols of a block of k will be sent in all its passes; 0: no end to them.
+        """
 
     def numbers(self, k: int) -> int:
         """How many symbol numbers a block of k source symbols has."""

@@ -38,7 +38,7 @@ import numpy as np
 from diode.code.guard import check_fill, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from diode.frame import I64, U8
 
@@ -73,6 +73,15 @@ class Leopard:
 
     def widest(self, symbol_size: int) -> int:
         return 0 if symbol_size % self.step else 32_768
+
+    def fitting(self, most: int, sent: Callable[[int], int]) -> int:
+        """Such that k + R is a power of two: filling in takes as long as for the next one above."""
+        parity = FEWEST
+        while (k := _floor(most + parity) - parity) > max(parity, most // 2):
+            if self.meant_for(sent(k))._parity(k) <= parity:  # noqa: SLF001  its own
+                return k
+            parity *= 2
+        return most
 
     def numbers(self, k: int) -> int:
         return k + self._parity(k)
@@ -137,6 +146,11 @@ def _block(rows: Iterable[bytes]) -> U8:
 def _power(count: int) -> int:
     """The smallest power of two that is not below."""
     return 1 << (count - 1).bit_length()
+
+
+def _floor(count: int) -> int:
+    """The largest power of two that is not above."""
+    return 1 << (count.bit_length() - 1)
 
 
 def _given(k: int, parity: int) -> int:

@@ -32,7 +32,7 @@ import numpy as np
 from diode.code.guard import check_fill, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from diode.frame import I64, U8
 
@@ -63,6 +63,9 @@ class RaptorQ:
 
     def widest(self, symbol_size: int) -> int:
         return 0 if symbol_size % self.step else min(_WIDEST, _MAX_BLOCK // symbol_size)
+
+    def fitting(self, most: int, sent: Callable[[int], int]) -> int:  # noqa: ARG002  any width
+        return most
 
     def numbers(self, k: int) -> int:  # noqa: ARG002  the same for every k
         return 1 << 24

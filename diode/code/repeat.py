@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from diode.code.guard import check_encode, check_fill
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diode.frame import I64, U8
 
 
@@ -29,6 +31,9 @@ class Repeat:
 
     def widest(self, symbol_size: int) -> int:  # noqa: ARG002  the same for every size
         return 65_535
+
+    def fitting(self, most: int, sent: Callable[[int], int]) -> int:  # noqa: ARG002  any width
+        return most
 
     def numbers(self, k: int) -> int:
         return k

@@ -27,6 +27,8 @@ import zfec
 from diode.code.guard import check_fill, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diode.frame import I64, U8
 
 NUMBERS = 256
@@ -101,6 +103,9 @@ class Zfec:
 
     def widest(self, symbol_size: int) -> int:  # noqa: ARG002  the same for every size
         return 255
+
+    def fitting(self, most: int, sent: Callable[[int], int]) -> int:  # noqa: ARG002  any width
+        return most
 
     def numbers(self, k: int) -> int:  # noqa: ARG002  256 for every k; other codes differ
         return NUMBERS

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.frame import EMPTY, MAX_FRAME, MIN_FRAME, Frames, Reject, check_rows, flat
+from diode import stamp
+from diode.frame import EMPTY, MAX_FRAME, MIN_FRAME, Frames, Reject, flat
 from diode.line.salvage import GROUP, salvage
 
 if TYPE_CHECKING:
@@ -348,7 +349,7 @@ def _group(decoded: U8, lengths: Index, fits: Bool) -> list[tuple[Index, U8]]:
     size = int(lengths[0])
     if fits.all() and (lengths == size).all():
         rows = decoded.reshape(len(lengths), size)
-        good = np.flatnonzero(check_rows(rows))
+        good = np.flatnonzero(stamp.check_rows(rows))
         return [(good, rows if len(good) == len(rows) else rows[good])] if len(good) else []
     starts = np.cumsum(lengths) - lengths
     order = np.flatnonzero(fits)
@@ -361,7 +362,7 @@ def _group(decoded: U8, lengths: Index, fits: Bool) -> list[tuple[Index, U8]]:
             decoded, (len(decoded) - size + 1, size), (1, 1), writeable=False
         )
         rows = windows[starts[members]]
-        passed = check_rows(rows)
+        passed = stamp.check_rows(rows)
         if passed.all():
             out.append((members, rows))
         elif passed.any():

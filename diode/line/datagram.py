@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.frame import MAX_FRAME, MIN_FRAME, Frames, Reject, check_rows, flat
+from diode import stamp
+from diode.frame import MAX_FRAME, MIN_FRAME, Frames, Reject, flat
 
 if TYPE_CHECKING:
     from diode.frame import U8, Received
@@ -62,7 +63,7 @@ class Decoder:
 
     def _checked(self, rows: U8) -> U8:
         count, length = rows.shape
-        passed = check_rows(rows)
+        passed = stamp.check_rows(rows)
         failed = count - int(np.count_nonzero(passed))
         if not failed:
             return rows

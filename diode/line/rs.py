@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diode.frame import EMPTY, MIN_FRAME, Frames, Reject, check_rows, flat
+from diode import stamp
+from diode.frame import EMPTY, MIN_FRAME, Frames, Reject, flat
 from diode.line.codeword import DATA, PARITY, WORD, correct, parity, valid
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _contents(words: U8) -> tuple[Bool, Bool]:
     for length in np.unique(lengths[~unfit]).tolist():
         same = np.flatnonzero(lengths == length)
         padding = words[same, 1 + length : DATA].any(axis=1)
-        good[same] = check_rows(words[same, 1 : 1 + length]) & ~padding
+        good[same] = stamp.check_rows(words[same, 1 : 1 + length]) & ~padding
     return good, unfit
 
 

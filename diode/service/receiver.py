@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from diode.sink import Delivery, Sink
     from diode.tag import Tags
 
-PIECE = 5 << 18
+PIECE = 5 << 19
 """Bytes of line handled at a time: so many that the work a batch makes whatever its size hardly
 counts, and so few that a processor's cache holds them. What one read of a carrier of
 datagrams brings (carrier/separate.py) is one piece."""

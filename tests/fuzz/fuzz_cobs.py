@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import harness
 
+from diode import stamp
+
 with harness.instrumented():
     import numpy as np
 
@@ -18,7 +20,7 @@ with harness.instrumented():
 FRAME = frame.blank_rows(1, 40, compact=True)
 FRAME[:] = 7
 frame.fill_compact(FRAME, sender=7, number=1, block=2, symbol=3)
-frame.stamp(frame.Frames.of_rows(FRAME), 9)
+stamp.stamp(frame.Frames.of_rows(FRAME), 9)
 INTACT = FRAME.tobytes()
 _ENCODER = cobs.Encoder()
 _ENCODER.encode(frame.Frames.of_rows(FRAME))
@@ -30,7 +32,7 @@ def hear(decoder, pieces, most):
     found = []
     for piece in (*pieces, None):
         for rows in decoder.flush() if piece is None else decoder.feed(piece):
-            assert frame.check_rows(rows).all()
+            assert stamp.check_rows(rows).all()
             found += [row.tobytes() for row in rows]
         assert held(decoder) <= most, held(decoder)
     return sorted(found), decoder.rejected, decoder.noise
