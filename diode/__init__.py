@@ -9,17 +9,17 @@
 Layers, one file each, pure (no input, no output, time is an argument):
 
     errors         what the operator is told        events      what the receiver saw
-    gf256          the field both codes use         frame       headers, checks, batches
-    block          data, check, zeros               geometry    how an object is cut
-    objects        manifests and safe names         plan        every derived number
-    announcements  manifests on air                 forecast    what sending takes and survives
-    seal           signatures                       envelope    for whom an object is encrypted
-    keytext        keys as lines of text            cipher      blocks under a cipher
-    bucket         a share of the time              tag         frames that need a key
-    slots          frames of one size               limits      bounds on what is held
-    record         readings and their bytes         record_group  parity across their frames
-    topics         names of readings                endpoint    where they come from and go to
-    mtree          what a folder has in it, as text
+    gf256          the field both codes use         frame       headers and batches
+    stamp          numbers and checks of frames     block       data, check, zeros
+    geometry       how an object is cut             plan        every derived number
+    objects        manifests and safe names         forecast    what sending takes and survives
+    announcements  manifests on air                 envelope    for whom an object is encrypted
+    seal           signatures                       cipher      blocks under a cipher
+    keytext        keys as lines of text            tag         frames that need a key
+    bucket         a share of the time              limits      bounds on what is held
+    slots          frames of one size               record      readings and their bytes
+    topics         names of readings                record_group parity across their frames
+    endpoint       where they come from and go to   mtree       what a folder has in it, as text
 
     schedule       the order on air                 collector   symbols until a block is whole
     assembly       frames in that order             suspect     a block with a wrong symbol

@@ -12,9 +12,9 @@ block gets more redundancy when it is chosen automatically: enough for `AUTO_FAI
 `AUTO_LOSS`. A user who knows the link names its loss instead (`Settings.loss`) and gets
 the redundancy that this takes and no more.
 
-Wide blocks. 3,584 symbols at 5 % loss need 7.2 % redundancy for a failure of 1e-6, 224 need 14 %:
-so large objects on fast links of datagrams go in blocks of a wide code, where one is installed.
-Beyond some thousand symbols width gains little (7,680 need 6.6 %), and costs memory and time.
+Wide blocks. 3,584 symbols at 5 % loss need 7.2 % redundancy for a failure of 1e-6, 224 need 14 %,
+7,680 still 6.6 %, and take twice the time and memory: so large objects on fast links of datagrams
+go in blocks of some thousand symbols of a wide code, where one is installed.
 
 Bursts. An outage of F consecutive frames takes at most ceil(F·n/G) symbols of each block that
 shares an interleaving group of G frames evenly. Blocks are grouped until that is at most
@@ -53,30 +53,28 @@ BURST_SHARE = 0.5
 MAX_GROUP_BYTES = 64 << 20
 """An interleaving group is held in memory on both sides."""
 MAX_GROUP_OBJECTS = 1024
-"""Objects that share a group: a receiver knows 4,096 unfinished ones at a time (limits.py), and
-those of the group before may still be on their way to its disk."""
+"""Objects that share one: a receiver knows 4,096 unfinished ones (limits.py), and those of the
+group before may still be on their way to its disk."""
 WIDE_CODES = ("leopard", "raptorq")
 """Codes with blocks of thousands of symbols, the preferred one first."""
 WIDE = 4096
-"""Source symbols of a wide block at most, a power of two; how many leopard has of them depends on
-its parity (code/leopard.py)."""
+"""Source symbols of a wide block at most, a power of two (code/leopard.py)."""
 WIDE_GROUP = 16_384
-"""Frames that share an interleaving group at least: receivers that stall do so again and again, and
-then it is the length of the group that evens out how much of it is lost."""
+"""Frames of their interleaving groups, at least: who stalls does so again and again, and it is the
+length of the group that evens this out."""
 WIDE_BYTES = 12 << 20
 """A receiver holds the blocks of an interleaving group, and decodes in three times a block."""
 WIDE_FROM = 1_500_000
-"""Bytes from which on an object goes in wide blocks. A smaller one is few narrow blocks, which
-every receiver can decode."""
+"""Bytes of an object in wide blocks: a smaller one is few narrow ones, which all can decode."""
 WIDE_RATE = 10_000_000
 """Bytes/s from which on a link is fast enough for these."""
 WIDE_FRAME = 512
-"""Bytes: symbols of wide codes are multiples, by which shorter frames would lose too much."""
+"""Bytes: shorter ones would lose too much by symbols in multiples."""
 WIDE_SYMBOL = 1408
 """On fast links. A multiple of 64 that fits a datagram of 1,472 bytes."""
 STALL = 1000
-"""Frames of an outage where no rate turns seconds into frames: a receiver that does not
-look for 50 ms at 20,000 frames a second. No medium loses anything there."""
+"""Frames of an outage where no rate turns seconds into frames: a receiver that does not look for
+50 ms at 20,000 frames a second. No medium loses anything there."""
 HEARTBEAT_FRAMES = 4096
 """Frames between two heartbeats on a link without a rate."""
 MIN_MANIFESTS = 3
@@ -235,9 +233,7 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
             hint="--code zfec, or less redundancy and more passes",
         )
     cut = Geometry(size, code.id, k, n, fitting, settings.cipher, settings.passes)
-    if (
-        frame_bytes(link, cut) > link.max_frame
-    ):  # full headers after all: too many blocks or symbols
+    if frame_bytes(link, cut) > link.max_frame:  # full headers after all: too many blocks
         room = link.max_frame - frame.HEADER - frame.CHECK
         return geometry(size, replace(settings, symbol_size=room - room % code.step), link)
     return cut
@@ -285,12 +281,11 @@ def _widest(code: Code, symbol: int, settings: Settings, link: Link) -> int:
     """Source symbols of the widest block, with symbols of that many bytes."""
     if code.name == "repeat":
         widest = min(code.widest(symbol), max(1, MAX_GROUP_BYTES // symbol // 64))
-        # compact headers have room for no more
-        return min(widest, frame.COMPACT_MAX_SYMBOL) if link.compact else widest
+        return min(widest, frame.COMPACT_MAX_SYMBOL if link.compact else widest)
     sent = functools.partial(_symbols_sent, code, settings=settings)
     if code.name in WIDE_CODES:
-        most = max(1, min(WIDE, code.widest(symbol), WIDE_BYTES // symbol))
-        return code.fitting(most, lambda k: sent(k) * settings.passes)
+        widest = max(1, min(WIDE, code.widest(symbol), WIDE_BYTES // symbol))
+        return code.fitting(widest, lambda k: sent(k) * settings.passes)
     if settings.loss is not None:
         fitting = range(1, code.widest(symbol) + 1)
         return max(1, bisect.bisect_right(fitting, code.numbers(1), key=sent))

@@ -36,6 +36,7 @@ LAYERS = [
     {"ordering", "mtree"},
     {"gf256", "binomial"},
     {"frame"},
+    {"stamp"},
     {"block", "tag"},
     {"code"},
     {"geometry"},
