@@ -87,9 +87,9 @@ class Stack:
 
     def lay(self, chosen: I64, out: U8) -> None:
         """Write these frames into `out`, uint8 (len(chosen), length), all but their checks."""
-        header = self.headers.shape[1]
-        out[:, :header] = self.headers[chosen]
-        out[:, header:-CHECK] = self.symbols[evenly(self.row[chosen])]
+        header, which = self.headers.shape[1], evenly(chosen)
+        out[:, :header] = self.headers[which]
+        out[:, header:-CHECK] = self.symbols[evenly(self.row[which])]
 
 
 @dataclass(slots=True)

@@ -73,16 +73,16 @@ WIDE_FRAME = 512
 WIDE_SYMBOL = 1408
 """On fast links. A multiple of 64 that fits a datagram of 1,472 bytes."""
 STALL = 1000
-"""Frames of an outage where no rate turns seconds into frames: a receiver that does not look for
-50 ms at 20,000 frames a second. No medium loses anything there."""
+"""Frames of an outage where no rate turns seconds into frames: 50 ms at 20,000 frames a second in
+which a receiver does not look."""
 HEARTBEAT_FRAMES = 4096
 """Frames between two heartbeats on a link without a rate."""
 MIN_MANIFESTS = 3
 MIN_SYMBOL = 16
 """Shorter symbols would be mostly header; and a block check must fit one."""
 
-# Symbol sizes by line rate in bytes/s: a slow line is a noisy one, and a short frame has more
-# chances. 210 is what an `rs` frame holds behind a compact header.
+# Symbol sizes by line rate in bytes/s: on a slow, noisy line short frames have more chances. 210 is
+# what an `rs` frame holds behind a compact header.
 _SYMBOL_SIZES = ((150_000, 210), (1_000_000, 512), (math.inf, 1024))
 SMALL_PART = 256
 """A symbol no longer than this is not divided again for the sake of there being more."""
@@ -363,10 +363,10 @@ def manifests(cut: Geometry, settings: Settings, link: Link, symbols: int) -> in
     return max(manifest_copies(symbols, settings, failure), -(-cut.data_frames // interval))
 
 
+@functools.lru_cache(maxsize=256)
 def _data_failure(cut: Geometry, settings: Settings) -> float:
-    """Probability of losing a block at AUTO_LOSS, where the redundancy is the user's choice.
-
-    Manifests need not be much surer than what they announce.
+    """Probability of losing a block at AUTO_LOSS, where the redundancy is the user's choice:
+    manifests need not be much surer than what they announce.
     """
     if settings.redundancy is None or not cut.blocks:
         return 0.0

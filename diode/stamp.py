@@ -38,10 +38,10 @@ def number(frames: Frames, sequence: int) -> None:
     numbers = (np.arange(sequence, sequence + len(frames)) & 0xFFFF).astype(np.uint16)
     rows = frames.equal_rows()
     if rows is not None and (rows[:, 0] == rows[0, 0]).all():
-        compact = rows[0, 0] & 0x0F == Kind.COMPACT
-        rows[:, 1 if compact else 2] = numbers & 0xFF
-        if not compact:
-            rows[:, 3] = numbers >> 8
+        if rows[0, 0] & 0x0F == Kind.COMPACT:
+            rows[:, 1] = numbers & 0xFF
+        else:
+            rows[:, 2:4] = numbers.astype("<u2")[:, None].view(np.uint8)
         return
     data, starts = frames.data, frames.starts
     short = (data[starts] & 0x0F) == Kind.COMPACT

@@ -26,9 +26,12 @@ from pair import examples
 from ptys import FakeTime, noise
 from test_layers import closure, tree
 
-from diode.carrier import interface, open_receiving, open_sending, sockets
+from diode.carrier import ROOM, interface, open_receiving, open_sending, sockets
+from diode.carrier.ring import LEAST
+from diode.carrier.separate import open_separate
 from diode.carrier.udp_receiving import LONGEST, QUIET
 from diode.carrier.udp_sending import CALL, SEGMENTS, runs
+from diode.confine import Confinement
 from diode.errors import CarrierError, UsageError
 from diode.frame import EMPTY, Frames
 
@@ -309,6 +312,32 @@ def test_what_the_kernel_drops_is_counted_and_told_once_an_outage() -> None:
     assert "sudo sysctl -w net.core.rmem_max=131072" in told[0]
     sender.close()
     receiver.close()
+
+
+@pytest.mark.parametrize("size", [LEAST, 4 * ROOM])
+def test_what_finds_no_room_in_the_ring_waits_in_the_kernel(size: int) -> None:
+    """Whoever decodes a dozen blocks at a time does not look for as long as the ring holds out."""
+    port = free_port()
+    url = f"udp://{HERE[4]}:{port}"
+    buffered = open_receiving(f"{url}?buffer=32M")
+    if buffered.counts["receive_buffer"] < 8 << 20:
+        buffered.close()
+        pytest.skip("net.core.rmem_max allows too small a receive buffer here")
+    buffered.close()
+    medium = open_separate(f"{url}?buffer=32M", confine=Confinement, notice=pytest.fail, size=size)
+    try:
+        sent = np.arange(4000, dtype=np.uint32)
+        rows = np.repeat(sent[:, None], 250, axis=1).view(np.uint8)
+        with contextlib.closing(open_sending(f"{url}?rate=1G")) as sender:
+            sender.write(Frames.of_rows(rows))  # many times what the ring holds, and nobody reads
+            sender.drain()
+        heard = b""
+        while (frames := medium.read(1)) is not None:
+            heard += bytes(frames.data)
+        assert (np.frombuffer(heard, np.uint32)[::250] == sent).all()
+        assert (medium.bytes_dropped, medium.counts["kernel_dropped"]) == (0, 0)
+    finally:
+        medium.close()
 
 
 def test_drops_behind_the_last_datagram_read_are_found() -> None:
