@@ -167,6 +167,7 @@ def once(tool: Tool, settings: list[str], job: Job, wanted: bytes) -> Run:
     """Send the file and see what comes of it."""
     job.inbox.mkdir()
     environment = {**os.environ, "XDG_STATE_HOME": str(job.inbox / "state")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled already
     before = job.wire.carried()
     until = time.monotonic() + 20 + job.size / SLOWEST
     with running(job.wire.high, tool.receive(job), environment) as receiving:

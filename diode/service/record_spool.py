@@ -14,12 +14,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from diode import database
-from diode.errors import DestinationError
 from diode.objects import escape
 from diode.record import SEQUENCES, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from diode.service.record_process import Reading
 
@@ -54,9 +54,10 @@ class RecordSpool:
     ) -> None:
         """begin_stream: gives the number of a new one. DestinationError where it cannot be had."""
         path = os.path.join(folder, NAME)
+        self._folder = folder
         self._one = threading.Lock()
         self.quota = quota
-        try:
+        with self._explained():
             opened = database.opened_or_anew(path, _check)
             self._db = opened.db
             if opened.aside:
@@ -70,8 +71,6 @@ class RecordSpool:
                 self._db.execute("INSERT INTO stream VALUES (?)", (self.stream,))
             sizes = self._db.execute("SELECT id, length(topic) + length(payload) FROM record")
             self._sizes = {id_: size + OVERHEAD for id_, size in sizes}
-        except (sqlite3.Error, OSError) as error:
-            raise _trouble(folder, error) from error
         self.held = sum(self._sizes.values())
         """Bytes of what waits."""
 
@@ -103,17 +102,17 @@ class RecordSpool:
         """
         stored: list[tuple[int, Record]] = []
         last: dict[bytes, int] = {}
-        with self._one:
+        with self._one, self._explained():
             try:
                 with database.whole(self._db):
                     for one in readings:
                         if self.held > self.quota:
                             break
                         stored.append(self._store(one, last))
-            except sqlite3.Error as error:
+            except sqlite3.Error:
                 for token, _ in stored:
                     self.held -= self._sizes.pop(token, 0)
-                raise _trouble(NAME, error) from error
+                raise
         return stored
 
     def _store(self, one: Reading, last: dict[bytes, int]) -> tuple[int, Record]:
@@ -134,17 +133,11 @@ class RecordSpool:
     def sent(self, tokens: list[int]) -> None:
         """These were sent for the last time; DestinationError."""
         with self._one:
-            try:
-                with database.whole(self._db):
-                    self._db.executemany("DELETE FROM record WHERE id=?", [(t,) for t in tokens])
-            except sqlite3.Error as error:
-                raise _trouble(NAME, error) from error
+            with self._explained(), database.whole(self._db):
+                self._db.executemany("DELETE FROM record WHERE id=?", [(t,) for t in tokens])
             for token in tokens:
                 self.held -= self._sizes.pop(token, 0)
 
-
-def _trouble(where: str, error: Exception) -> DestinationError:
-    return DestinationError(
-        f"the spool of records ({escape(where)}): {escape(str(error))}",
-        hint="is the disk full, or the folder another user's?",
-    )
+    def _explained(self) -> AbstractContextManager[None]:
+        what = f"the spool of records ({escape(self._folder)})"
+        return database.explained(what, "is the disk full, or the folder another user's?")

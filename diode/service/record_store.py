@@ -15,13 +15,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from diode import database
-from diode.errors import DestinationError
 from diode.inflow import Position
 from diode.objects import escape
 from diode.service.record_process import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
 NAME = "records-heard.db"
 QUOTA = 64 << 20
@@ -66,14 +66,12 @@ class RecordStore:
         self._quota = quota
         self._kept = 0
         self._one = threading.Lock()
-        try:
+        with self._explained():
             opened = database.opened_or_anew(os.path.join(folder, NAME), _check)
             self._db = opened.db
             if opened.aside:
                 warn(f"the store of records was damaged and is now {escape(opened.aside)}")
             self._begin(sinks)
-        except (sqlite3.Error, OSError) as error:
-            raise self._trouble(error) from error
 
     def _begin(self, sinks: Sequence[str]) -> None:
         with database.whole(self._db):
@@ -113,7 +111,7 @@ class RecordStore:
         """Store these; what had to go for it, by topic. DestinationError, and nothing is stored."""
         before = self._held, self._first, self._last
         gone: Counter[bytes] = Counter()
-        with self._one:
+        with self._one, self._explained():
             try:
                 with database.whole(self._db):
                     self._db.executemany(
@@ -124,9 +122,9 @@ class RecordStore:
                     if self._held > self._quota:
                         gone = self._make_room()
                     self._forget()
-            except sqlite3.Error as error:
+            except sqlite3.Error:
                 self._held, self._first, self._last = before
-                raise self._trouble(error) from error
+                raise
         return gone
 
     def _insert(self, one: Reading) -> None:
@@ -192,21 +190,16 @@ class RecordStore:
     def taken(self, sink: str, number: int) -> None:
         """That sink has all up to there. DestinationError."""
         with self._one:
-            try:
-                with database.whole(self._db):
-                    self._db.execute("UPDATE sink SET taken=? WHERE name=?", (number, sink))
-                    (least,) = self._db.execute("SELECT min(taken) FROM sink").fetchone()
-                    size = "SELECT coalesce(sum(size), 0) FROM record WHERE id<=?"
-                    (gone,) = self._db.execute(size, (least,)).fetchone()
-                    self._db.execute("DELETE FROM record WHERE id<=?", (least,))
-            except sqlite3.Error as error:
-                raise self._trouble(error) from error
+            with self._explained(), database.whole(self._db):
+                self._db.execute("UPDATE sink SET taken=? WHERE name=?", (number, sink))
+                (least,) = self._db.execute("SELECT min(taken) FROM sink").fetchone()
+                size = "SELECT coalesce(sum(size), 0) FROM record WHERE id<=?"
+                (gone,) = self._db.execute(size, (least,)).fetchone()
+                self._db.execute("DELETE FROM record WHERE id<=?", (least,))
             self._held -= gone
             self._taken[sink] = number
             self._first = max(self._first, least + 1)
 
-    def _trouble(self, error: Exception) -> DestinationError:
-        return DestinationError(
-            f"the store of records in {escape(self._folder)}: {escape(str(error))}",
-            hint="is the disk full, or the folder another user's?",
-        )
+    def _explained(self) -> AbstractContextManager[None]:
+        what = f"the store of records in {escape(self._folder)}"
+        return database.explained(what, "is the disk full, or the folder another user's?")
