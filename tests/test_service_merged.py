@@ -120,7 +120,8 @@ def test_lanes_cut_anywhere_and_mixed_in_any_way_are_kept_apart(seed, count, nam
     assert listener.receiver.lost == 0
     assert len(listener.of(SenderFellSilent)) == count
     assert [ear.bytes for ear in medium.lanes] == list(map(len, lanes))
-    assert sum(ear.reception.frames for ear in medium.lanes) == listener.receiver.frames
+    counted = sum(ear.reception.frames for ear in medium.lanes)
+    assert counted == (listener.receiver.frames if count > 1 else 0)
     assert notices == []
     for pipe in pipes:
         pipe.close()

@@ -42,6 +42,7 @@ class Ear:
     carrier: ReceivingCarrier
     line: Decoder
     reception: LaneReception = field(default_factory=LaneReception)
+    """Where there are several: what one alone has lost is what the receiver says."""
     bytes: int = 0
     """Bytes heard, of whatever kind."""
     last: float = 0.0
@@ -175,7 +176,8 @@ class Merged:
 
     def _found(self, lane: Ear, rows: list[U8]) -> list[U8]:
         if rows:
-            lane.reception.heard(rows)
+            if len(self.lanes) > 1:
+                lane.reception.heard(rows)
             lane.last = self._clock()
         return rows
 
