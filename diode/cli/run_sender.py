@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import structs
 
-from diode import slots
+from diode import allocator, slots
 from diode.cli import alarming, confinement, lanes, options, recording, signals, signing
 from diode.cli.alarming import AlarmHook
 from diode.cli.progress import Interval
@@ -70,6 +70,7 @@ LEAP = 1 << 32
 
 def run(report: Report, path: str, sender: Sender) -> int:
     """Send until a signal says that it is enough; the exit code."""
+    allocator.restrain()
     folder = sender.state or default_folder()
     with contextlib.ExitStack() as stack:
 

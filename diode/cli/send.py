@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from diode import slots
+from diode import allocator, slots
 from diode.cli import (
     complete,
     confinement,
@@ -221,6 +221,7 @@ def _send(
     line_asked: str | None,
     how: How,
 ) -> int:
+    allocator.restrain()
     named = lanes.named(urls, line_asked)
     named, settings, link = lanes.planned(named, settings, how.tagger.extra, cbr=how.cbr)
     with contextlib.ExitStack() as stack:
