@@ -221,7 +221,6 @@ def _send(
     line_asked: str | None,
     how: How,
 ) -> int:
-    allocator.restrain()
     named = lanes.named(urls, line_asked)
     named, settings, link = lanes.planned(named, settings, how.tagger.extra, cbr=how.cbr)
     with contextlib.ExitStack() as stack:
@@ -299,6 +298,7 @@ def _transmit(
 ) -> None:
     state, interval = sending.transmitter.progress, Interval()
     started = time.monotonic()
+    allocator.restrain()
     notifier.begin()
     with progress(report, "sending") as bar:
 
