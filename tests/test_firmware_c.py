@@ -410,9 +410,10 @@ def compare(encoder: Encoder, cases: list[Case]) -> None:
         assert made == case.line_bytes(), case
 
 
-def test_ten_thousand_objects_are_the_same_bytes(encoder) -> None:
+@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_thousands_of_objects_are_the_same_bytes(encoder, times: int) -> None:
     random = np.random.default_rng(9)
-    for _ in range(20):
+    for _ in range(times):
         compare(encoder, [random_case(random) for _ in range(500)])
 
 
