@@ -23,7 +23,7 @@ from ptys import Pty
 from diode import events, line
 from diode.events import Key
 
-STRIDE = 29
+STRIDE = 41
 RECV = ("recv", "inbox", "--from", "file:capture", "--json")
 
 

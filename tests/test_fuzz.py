@@ -49,8 +49,9 @@ def test_harness_says_what_it_tests_and_takes_every_vector(name):
     harness = importlib.import_module(name)
     assert len(harness.__doc__) > 100
     harness.target(b"")
-    for vector in VECTORS:
-        harness.target(vector.data[: 1024 if name == "fuzz_modem" else 4096])
+    of_sound = name == "fuzz_modem"  # which takes a third of a second for each
+    for vector in VECTORS[:: 4 if of_sound else 1]:
+        harness.target(vector.data[: 1024 if of_sound else 4096])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -68,7 +68,7 @@ def test_sequence_lies_where_it_is_blanked() -> None:
     burst=st.sampled_from([0.0, 0.3, 5.0]),
     keep_order=st.booleans(),
 )
-@examples(60)
+@examples(30)
 def test_what_two_runs_send_is_what_one_sends(
     steps: int, passes: int, burst: float, keep_order: bool
 ) -> None:
