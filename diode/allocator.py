@@ -19,7 +19,7 @@ import ctypes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 OWN_PAGES = 8 << 20
 """Bytes from which an array gets pages of its own."""
-KEPT = 24 << 20
+KEPT = 16 << 20
 """Bytes at the end of the heap that are kept for what comes next."""
 
 
