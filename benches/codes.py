@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SYMBOL = 1408
-WIDTHS = (1000, 4096, 8192, 16_384, 32_768)
+WIDTHS = (896, 3584, 4096, 7168, 8192, 16_384)
 LOSSES = (0.01, 0.05, 0.10)
 
 

@@ -13,14 +13,14 @@ after catid/leopard. It takes R from how many recovery symbols it is asked for: 
 two, as long as it is given more than R/2 source symbols. So it is always asked for more than R/2
 and never for more than R, and given zeros beyond a small block.
 
-MB/s of one core (x86-64, AVX-512), symbols of 1,408 bytes, encoding the parity that 10 % loss needs
-and filling in 1 and 10 % lost (benches/codes.py, which sets zfec beside it: with ISA-L and k = 200
-907, 1,021 and 253; what zfec cannot do is do with so little parity):
+MB/s of one core (x86-64, AVX2), symbols of 1,408 bytes, encoding the parity that 5 % loss needs and
+filling in 5 % lost (benches/codes.py, which sets zfec beside it: with k = 200 29 and 80; what zfec
+cannot do is do with so little parity). With k + R beyond a power of two filling in takes as long as
+for the next one, so a sender's blocks are as large as fits one (`fitting`):
 
-    k          1,000    4,096    8,192   16,384   32,768
-    encode     1,539    1,314      975      711      523
-    fill  1 %    434      363      334      178      171
-    fill 10 %    410      334      291      165      164
+    k            896    3,584    4,096    7,168    8,192   16,384
+    encode     1,682      900      685      735      592      415
+    fill         545      390      244      287      229      160
 
 A block is worked on in parts, some columns of all its symbols at a time (`AT_ONCE`), so filling in
 takes up to four times that in memory, however large the block is.
