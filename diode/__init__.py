@@ -30,7 +30,7 @@ Layers, one file each, pure (no input, no output, time is an argument):
     constant_rate  idle frames in its pauses        keyring     those whose keys are known
     ahead          work beside the sending          identities  what is encrypted for us
     outflow        records, and when again          inflow      records, in order or as gaps
-                                                    reception   what of a sender was lost
+    distinct       what differs in a batch          reception   what of a sender was lost
     inspection     what a capture holds             receiver    frames in, events out
 
 Families, one folder each, members chosen by a name in a table:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode.block import CRC
+from diode.distinct import different, parted
 from diode.frame import evenly
 from diode.parity import Parity, Repair
 from diode.suspect import Spent, Suspect
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from diode.frame import I64, U8, Bool
     from diode.geometry import Geometry
 
-_MOST = np.iinfo(np.int64).max
 SPARE = 256 << 10
 """Bytes of room that a collector keeps for blocks to come, when few are in progress."""
 
@@ -328,12 +328,11 @@ class Collector:
 
     def _add_parity(self, blocks: I64, numbers: I64, symbols: U8) -> None:
         """Keep parity symbols, (n,), (n,), (n, S), of blocks that are still short of some."""
-        for block in different(blocks)[0].tolist():
-            of_it = blocks == block
+        for block, of_it in parted(blocks):
             parity = self._parity.setdefault(block, Parity(self.geometry.symbol_size))
             room = self.geometry.k + self.code.spare - self.held(block)
-            added = parity.add(numbers[of_it], symbols[of_it], room)
-            self.duplicates += int(of_it.sum()) - added
+            mine = numbers[of_it]
+            self.duplicates += len(mine) - parity.add(mine, symbols[of_it], room)
 
     def _try(self, block: int, short: int) -> Recovered | None:
         """The block, if it can be had now. short: source symbols missing."""
@@ -440,16 +439,3 @@ class Collector:
         self._have[slot] = self._kept[slot] = False
         present = self.geometry.source_symbols(block)
         self._have[slot, present:] = self._kept[slot, present:] = True
-
-
-def different(blocks: I64) -> tuple[I64, I64]:
-    """The different numbers among these (n,), in order, and which of them each is, (n,).
-
-    As np.unique, without sorting where they lie close together, as those of a link do.
-    """
-    first = int(blocks.min(initial=_MOST))
-    near = blocks - first
-    if len(blocks) and int(near.max()) < 4 * len(blocks):
-        there = np.bincount(near) > 0
-        return np.flatnonzero(there) + first, (np.cumsum(there) - 1)[near]
-    return np.unique(blocks, return_inverse=True)

@@ -26,6 +26,7 @@ from diode import frame
 from diode.admission import Admission, Anyone, Gate, Judged, NoIdentity, Opener, Quarantine
 from diode.announcements import Announcements
 from diode.collector import Collector, Recovered
+from diode.distinct import parted
 from diode.events import (
     BlockRecovered,
     BlockSpoiled,
@@ -47,7 +48,7 @@ from diode.objects import Status
 from diode.orphans import Orphans, Part
 from diode.parking import Parking
 from diode.reception import NOBODY
-from diode.senders import Senders, parted
+from diode.senders import Senders
 from diode.tag import MARK, Untagged
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
     from diode.frame import I64, U8, Bool
     from diode.reception import Reception
     from diode.tag import Tags
+
+NO_KIND = 0xFF
+"""That of frames of another version."""
 
 
 class Receiver:
@@ -239,9 +243,10 @@ class Receiver:
     def _sort(self, rows: U8, data: list[tuple[U8, bool]]) -> None:
         """Deal rows of one length out by version and kind; data waits for the manifests."""
         length = rows.shape[1]
-        for first, mask in parted(rows[:, 0]):
-            chosen, kind = rows[mask], first & 0x0F
-            if (first & ~MARK) >> 4 != frame.VERSION:
+        first = rows[:, 0] & ~np.uint8(MARK)
+        for kind, where in parted(np.where(first >> 4 == frame.VERSION, first & 0x0F, NO_KIND)):
+            chosen = rows[where]
+            if kind == NO_KIND:
                 self._reject(Reject.VERSION, len(chosen))
             elif kind == Kind.COMPACT:
                 data.append((chosen, True))

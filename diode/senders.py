@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diode import frame
+from diode.distinct import parted
 from diode.events import GapSeen, SenderFellSilent, SenderHeard
 from diode.frame import Reject
 from diode.reception import Reception
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diode.events import Event
-    from diode.frame import U8, Bool, Column
+    from diode.frame import U8
 
 _BEAT = slice(frame.HEADER, frame.HEADER + frame.HEARTBEAT.itemsize)
 
@@ -99,12 +100,3 @@ class Senders:
     def lost(self) -> int:
         """Frames lost on the way, by the senders' sequence numbers."""
         return sum(reception.lost for reception in self.known.values())
-
-
-def parted(values: Column) -> list[tuple[int, slice | Bool]]:
-    """The different values, in order, and where each of them is; most batches hold frames of one
-    object, which is quick.
-    """
-    if len(values) and (values == values[0]).all():
-        return [(int(values[0]), slice(None))]
-    return [(int(value), values == value) for value in np.unique(values)]

@@ -36,7 +36,7 @@ LAYERS = [
     {"ordering", "mtree"},
     {"gf256", "binomial"},
     {"frame"},
-    {"stamp"},
+    {"stamp", "distinct"},
     {"block", "tag"},
     {"code"},
     {"geometry"},
@@ -170,8 +170,8 @@ TRANSMITTING = (
 MAX_FILE = 400
 MAX_FUNCTION = 60
 LONG_FILES = {
-    "diode/receiver.py": (477, "every kind of frame meets the same objects and bounds"),
-    "diode/collector.py": (455, "whole, suspect and parked blocks share the same slots"),
+    "diode/receiver.py": (476, "every kind of frame meets the same objects and bounds"),
+    "diode/collector.py": (441, "whole, suspect and parked blocks share the same slots"),
     "diode/transmitter.py": (408, "records, flows, the carousel and what is void share one line"),
     "diode/sink/parts.py": (425, "the journal makes sense only beside the part that it speaks of"),
 }
