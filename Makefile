@@ -1,6 +1,9 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh clone.
 # PYTHON=python3.12 make test   uses another interpreter.
 
+# Tests start the program thousands of times: it is not to be compiled anew each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
