@@ -5,8 +5,7 @@ that size, up to 32 MiB, whenever such an array is given back (mallopt(3), M_MMA
 then on whole blocks of an object, 12 MiB each, lie in the heap among small things, and the holes
 that they leave are kept: some 30 MB of a receiver's 256. So both sizes are set here, which ends
 that. Batches, of about 2 MiB, and what a wide code decodes in (code/leopard.py) stay in the heap,
-and the heap keeps room for a few: new pages cost more than anything that is done with a batch, and
-a third of what it takes to decode a block.
+and the heap keeps room for a few: new pages cost more than anything that is done with a batch.
 
 Other C libraries have no such call, and are left alone.
 """

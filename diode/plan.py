@@ -13,8 +13,8 @@ block gets more redundancy when it is chosen automatically: enough for `AUTO_FAI
 the redundancy that this takes and no more.
 
 Wide blocks. 3,584 symbols at 5 % loss need 7.2 % redundancy for a failure of 1e-6, 224 need 14 %,
-7,680 still 6.6 %, and take twice the time and memory: so large objects on fast links of datagrams
-go in blocks of some thousand symbols of a wide code, where one is installed.
+7,680 still 6.6 %, and take twice the memory and 1.4 times as long to fill in: so large objects on
+fast links of datagrams go in blocks of some thousand symbols of a wide code, if one is installed.
 
 Bursts. An outage of F consecutive frames takes at most ceil(F·n/G) symbols of each block that
 shares an interleaving group of G frames evenly. Blocks are grouped until that is at most
@@ -23,7 +23,6 @@ shares an interleaving group of G frames evenly. Blocks are grouped until that i
 
 from __future__ import annotations
 
-import bisect
 import functools
 import itertools
 import math
@@ -53,8 +52,8 @@ BURST_SHARE = 0.5
 MAX_GROUP_BYTES = 64 << 20
 """An interleaving group is held in memory on both sides."""
 MAX_GROUP_OBJECTS = 1024
-"""Objects that share one: a receiver knows 4,096 unfinished ones (limits.py), and those of the
-group before may still be on their way to its disk."""
+"""Objects that share a group: a receiver knows 4,096 unfinished ones at a time (limits.py), and
+those of the group before may still be on their way to its disk."""
 WIDE_CODES = ("leopard", "raptorq")
 """Codes with blocks of thousands of symbols, the preferred one first."""
 WIDE = 4096
@@ -65,24 +64,25 @@ length of the group that evens this out."""
 WIDE_BYTES = 12 << 20
 """A receiver holds the blocks of an interleaving group, and decodes in three times a block."""
 WIDE_FROM = 1_500_000
-"""Bytes of an object in wide blocks: a smaller one is few narrow ones, which all can decode."""
+"""Bytes from which on an object goes in wide blocks. A smaller one is few narrow blocks, which
+every receiver can decode."""
 WIDE_RATE = 10_000_000
 """Bytes/s from which on a link is fast enough for these."""
 WIDE_FRAME = 512
-"""Bytes: shorter ones would lose too much by symbols in multiples."""
+"""Bytes: symbols of wide codes are multiples, by which shorter frames would lose too much."""
 WIDE_SYMBOL = 1408
 """On fast links. A multiple of 64 that fits a datagram of 1,472 bytes."""
 STALL = 1000
-"""Frames of an outage where no rate turns seconds into frames: 50 ms at 20,000 frames a second in
-which a receiver does not look."""
+"""Frames of an outage where no rate turns seconds into frames: a receiver that does not
+look for 50 ms at 20,000 frames a second. No medium loses anything there."""
 HEARTBEAT_FRAMES = 4096
 """Frames between two heartbeats on a link without a rate."""
 MIN_MANIFESTS = 3
 MIN_SYMBOL = 16
 """Shorter symbols would be mostly header; and a block check must fit one."""
 
-# Symbol sizes by line rate in bytes/s: on a slow, noisy line short frames have more chances. 210 is
-# what an `rs` frame holds behind a compact header.
+# Symbol sizes by line rate in bytes/s: a slow line is a noisy one, and a short frame has more
+# chances. 210 is what an `rs` frame holds behind a compact header.
 _SYMBOL_SIZES = ((150_000, 210), (1_000_000, 512), (math.inf, 1024))
 SMALL_PART = 256
 """A symbol no longer than this is not divided again for the sake of there being more."""
@@ -233,7 +233,8 @@ def geometry(size: int, settings: Settings, link: Link) -> Geometry:
             hint="--code zfec, or less redundancy and more passes",
         )
     cut = Geometry(size, code.id, k, n, fitting, settings.cipher, settings.passes)
-    if frame_bytes(link, cut) > link.max_frame:  # full headers after all: too many blocks
+    # Full headers after all, where there are too many blocks or symbols.
+    if frame_bytes(link, cut) > link.max_frame:
         room = link.max_frame - frame.HEADER - frame.CHECK
         return geometry(size, replace(settings, symbol_size=room - room % code.step), link)
     return cut
@@ -279,18 +280,15 @@ def _symbol_size_for(code: Code, size: int, settings: Settings, link: Link) -> i
 
 def _widest(code: Code, symbol: int, settings: Settings, link: Link) -> int:
     """Source symbols of the widest block, with symbols of that many bytes."""
+    most = code.widest(symbol)
     if code.name == "repeat":
-        widest = min(code.widest(symbol), max(1, MAX_GROUP_BYTES // symbol // 64))
-        return min(widest, frame.COMPACT_MAX_SYMBOL if link.compact else widest)
+        most = min(most, max(1, MAX_GROUP_BYTES // symbol // 64))
+        # compact headers have room for no more
+        most = min(most, frame.COMPACT_MAX_SYMBOL) if link.compact else most
+    elif code.name in WIDE_CODES:
+        most = max(1, min(most, WIDE, WIDE_BYTES // symbol))
     sent = functools.partial(_symbols_sent, code, settings=settings)
-    if code.name in WIDE_CODES:
-        widest = max(1, min(WIDE, code.widest(symbol), WIDE_BYTES // symbol))
-        return code.fitting(widest, lambda k: sent(k) * settings.passes)
-    if settings.loss is not None:
-        fitting = range(1, code.widest(symbol) + 1)
-        return max(1, bisect.bisect_right(fitting, code.numbers(1), key=sent))
-    redundancy = DEFAULT_REDUNDANCY if settings.redundancy is None else settings.redundancy
-    return max(1, min(code.widest(symbol), int(code.numbers(1) / (1 + redundancy) + 1e-9)))
+    return code.fitting(most, sent, settings.passes)
 
 
 def _symbols_sent(code: Code, k: int, settings: Settings) -> int:
@@ -365,8 +363,9 @@ def manifests(cut: Geometry, settings: Settings, link: Link, symbols: int) -> in
 
 @functools.lru_cache(maxsize=256)
 def _data_failure(cut: Geometry, settings: Settings) -> float:
-    """Probability of losing a block at AUTO_LOSS, where the redundancy is the user's choice:
-    manifests need not be much surer than what they announce.
+    """Probability of losing a block at AUTO_LOSS, where the redundancy is the user's choice.
+
+    Manifests need not be much surer than what they announce.
     """
     if settings.redundancy is None or not cut.blocks:
         return 0.0

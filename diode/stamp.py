@@ -1,8 +1,8 @@
 """The last step before the line, and the first behind it: sequence numbers and checks of frames.
 
 A check is a CRC-32C over all that comes before it in its frame (wire 3). It is computed row by row
-by compiled code (fastcrc), the only call for each frame on the data path, and only at the sender:
-what arrives is checked many frames at a time.
+by compiled code (fastcrc), the only call for each frame on the data path of the sender; what
+arrives is checked many frames at a time, unless they are short or one of them is damaged.
 """
 
 from __future__ import annotations

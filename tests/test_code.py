@@ -1,6 +1,7 @@
 """Erasure codes: any k symbols give the block back, engines agree, wrong calls are refused."""
 
 import ctypes
+import math
 
 import numpy as np
 import pytest
@@ -74,6 +75,16 @@ def rebuilt(code, block, chosen):
 def test_any_k_symbols_give_the_block_back(k, size, random):
     block = a_block(k, size)
     assert (rebuilt(ZFEC, block, random.sample(range(256), k)) == block).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.004, 0.1, 0.25, 1.0, 2.5, 100.0, 400.0])
+def test_the_widest_block_of_which_no_number_is_sent_twice(share):
+    def sent(k):
+        return k + math.ceil(share * k)
+
+    k = ZFEC.fitting(255, sent, 1)
+    assert k == max([1, *(k for k in range(1, 256) if sent(k) <= 256)])
+    assert ZFEC.fitting(10, sent, 3) == min(k, 10)
 
 
 @pytest.mark.parametrize("k", [1, 2, 128, 255])

@@ -105,13 +105,13 @@ def test_leopard_takes_blocks_that_fill_its_transforms(most, share):
     def transform(k):
         return 1 << (LEOPARD.meant_for(sent(k)).numbers(k) - 1).bit_length()
 
-    k = LEOPARD.fitting(most, sent)
+    k = LEOPARD.fitting(most, sent, 1)
     assert most / 2 < k <= most
     assert transform(k) / k <= transform(most) / most
     if most == 4096 and share <= 0.3:
         assert transform(k) == 4096
-    assert LEOPARD.fitting(most, lambda _: 0) == most
-    assert all(CODES[name].fitting(most, sent) == most for name in ("zfec", "raptorq", "repeat"))
+    assert LEOPARD.fitting(most, sent, 0) == most
+    assert all(CODES[name].fitting(most, sent, 1) == most for name in ("raptorq", "repeat"))
 
 
 def test_raptorq_needs_few_symbols_more_than_k_and_rarely():

@@ -19,7 +19,6 @@ is for those who are connected.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import struct
 import time
@@ -105,7 +104,6 @@ class UdpSender:
         self._clock = clock
         self._sleep = sleep
         self._segmented = way.segmented
-        self._cut_size, self._cut = 0, _cut_into(0)
         self._patience = way.reopen
         self._socket = sockets.udp(way.to.family)
         self._look_at = clock()
@@ -214,13 +212,8 @@ class UdpSender:
 
     def _send(self, data: memoryview, size: int) -> None:
         """Send pieces of `size` bytes, the last of which may be shorter, whatever it takes."""
-        if len(data) > size and self._segmented:
-            if self._clock() < self._look_at:  # nothing was in the way a moment ago
-                with contextlib.suppress(OSError):
-                    self._call(data, size)
-                    return
-            if self._tell(data, size):
-                return
+        if len(data) > size and self._segmented and self._tell(data, size):
+            return
         for at in range(0, len(data), max(1, size)):
             self._tell(data[at : at + size], 0)
 
@@ -263,9 +256,8 @@ class UdpSender:
     def _call(self, data: memoryview, size: int) -> None:
         to = self._way.to.sockaddr
         if size:
-            if size != self._cut_size:
-                self._cut_size, self._cut = size, _cut_into(size)
-            self._socket.sendmsg([data], self._cut, 0, to)
+            cut = [(sockets.SOL_UDP, sockets.UDP_SEGMENT, struct.pack("=H", size))]
+            self._socket.sendmsg([data], cut, 0, to)
         else:
             self._socket.sendto(data, to)
 
@@ -311,11 +303,6 @@ class UdpSender:
         self._sleep(absence.wait())
         absence.missed()
         self._look_at = self._clock()  # a route comes back before the carrier does
-
-
-def _cut_into(size: int) -> list[tuple[int, int, bytes]]:
-    """What tells the kernel to cut a call's data into datagrams of that many bytes."""
-    return [(sockets.SOL_UDP, sockets.UDP_SEGMENT, struct.pack("=H", size))]
 
 
 def _pace(rate: float | None, longest: float, clock: Clock, sleep: Sleep) -> Pace | Unpaced:

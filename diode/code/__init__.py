@@ -52,10 +52,11 @@ class Code(Protocol):
     def widest(self, symbol_size: int) -> int:
         """Source symbols of the widest block with symbols of that size; 0: there is none."""
 
-    def fitting(self, most: int, sent: Callable[[int], int]) -> int:
-        """Source symbols of the block of at most `most` that it works with best.
+    def fitting(self, most: int, sent: Callable[[int], int], passes: int) -> int:
+        """Source symbols of the block of at most `most` that suits it best.
 
-        sent: how many symbols of a block of k will be sent in all its passes; 0: no end to them.
+        sent: how many symbols of a block of k one pass sends, more of a wider one. passes: as
+        in a manifest; 0: there is no end to them.
         """
 
     def numbers(self, k: int) -> int:

@@ -74,11 +74,11 @@ class Leopard:
     def widest(self, symbol_size: int) -> int:
         return 0 if symbol_size % self.step else 32_768
 
-    def fitting(self, most: int, sent: Callable[[int], int]) -> int:
+    def fitting(self, most: int, sent: Callable[[int], int], passes: int) -> int:
         """Such that k + R is a power of two: filling in takes as long as for the next one above."""
         parity = FEWEST
         while (k := _floor(most + parity) - parity) > max(parity, most // 2):
-            if self.meant_for(sent(k))._parity(k) <= parity:  # noqa: SLF001  its own
+            if self.meant_for(sent(k) * passes).numbers(k) <= k + parity:
                 return k
             parity *= 2
         return most

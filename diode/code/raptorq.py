@@ -64,7 +64,8 @@ class RaptorQ:
     def widest(self, symbol_size: int) -> int:
         return 0 if symbol_size % self.step else min(_WIDEST, _MAX_BLOCK // symbol_size)
 
-    def fitting(self, most: int, sent: Callable[[int], int]) -> int:  # noqa: ARG002  any width
+    def fitting(self, most: int, sent: Callable[[int], int], passes: int) -> int:  # noqa: ARG002
+        """Any width is as good."""
         return most
 
     def numbers(self, k: int) -> int:  # noqa: ARG002  the same for every k

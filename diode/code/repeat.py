@@ -32,7 +32,8 @@ class Repeat:
     def widest(self, symbol_size: int) -> int:  # noqa: ARG002  the same for every size
         return 65_535
 
-    def fitting(self, most: int, sent: Callable[[int], int]) -> int:  # noqa: ARG002  any width
+    def fitting(self, most: int, sent: Callable[[int], int], passes: int) -> int:  # noqa: ARG002
+        """Any width is as good."""
         return most
 
     def numbers(self, k: int) -> int:

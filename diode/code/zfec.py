@@ -17,6 +17,7 @@ place, even a tuple, so that a second call gives wrong data. It gets fresh lists
 
 from __future__ import annotations
 
+import bisect
 import functools
 import os
 from typing import TYPE_CHECKING, Protocol
@@ -104,8 +105,9 @@ class Zfec:
     def widest(self, symbol_size: int) -> int:  # noqa: ARG002  the same for every size
         return 255
 
-    def fitting(self, most: int, sent: Callable[[int], int]) -> int:  # noqa: ARG002  any width
-        return most
+    def fitting(self, most: int, sent: Callable[[int], int], passes: int) -> int:  # noqa: ARG002
+        """The widest of which a pass sends no number twice."""
+        return max(1, bisect.bisect_right(range(1, most + 1), NUMBERS, key=sent))
 
     def numbers(self, k: int) -> int:  # noqa: ARG002  256 for every k; other codes differ
         return NUMBERS
