@@ -7,6 +7,9 @@ for more than it can do loses what its receiver does not take in time, or gets n
 rate goes up from 1 Gbit/s until one of the two happens, or down until the file arrives. A larger
 file begins at the rate of the smaller one, and what did not arrive small is not tried large.
 
+With `--redundancy 10` all get that much instead, or, where a tool has only whole copies, the least
+that it has: what the coding costs where nothing is lost.
+
 Time runs from the start of the sending process, with the receiver listening, to the end of the
 receiving one, the digest taken included. CPU time is that of all processes of a side, as
 the kernel counts it for whoever waits for them (wait4); what the kernel does for the wire
@@ -293,14 +296,19 @@ def comparisons(rows: list[Row]) -> Iterator[str]:
 # The whole ------------------------------------------------------------------------------------
 
 
-def on_path(wire: Wire, tools: list[Tool], source: Source, runs: int) -> list[Row]:
-    """Every tool with every size on that path, printed as they come."""
+def on_path(
+    wire: Wire, tools: list[Tool], source: Source, runs: int, share: float | None
+) -> list[Row]:
+    """Every tool with every size on that path, printed as they come.
+
+    share: of redundancy for all of them; None: what the path's loss takes.
+    """
     print(f"\n  {wire.title}\n{COLUMNS}", flush=True)
     rows = []
     for tool in tools:
         first, climb = FIRST, True
         for size, file, wanted in source.files:
-            settings = tool.settings(wire.loss, size)
+            settings = tool.settings(wire.loss, size) if share is None else tool.redundant(share)
             if settings is None:
                 print(f"  {tool.name:17} {size / 1e6:6.0f} MB  not tried: it would take too much")
                 break
@@ -347,6 +355,9 @@ def options() -> argparse.Namespace:
     parse = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parse.add_argument("--sizes", default="100M", help="of files, such as 100M,1G")
     parse.add_argument("--losses", default=PATHS, help="paths: %(default)s")
+    parse.add_argument(
+        "--redundancy", type=float, help="percent for each of them, not what the loss takes"
+    )
     parse.add_argument("--only", default="", help="names of tools; all without")
     parse.add_argument("--runs", type=int, default=2, help="that must all deliver (2)")
     parse.add_argument("--peers", type=Path, default=Path("/tmp/peers"), help="environment")
@@ -377,13 +388,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"  {fibre_tools.versions(asked.peers)}")
     print(f"  net.core.rmem_max {Path('/proc/sys/net/core/rmem_max').read_text().strip()}")
+    share = None if asked.redundancy is None else asked.redundancy / 100
     tools = present(fibre_tools.tools(asked.peers), asked.only)
     parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         source = Source(Path(folder), [megabytes(size) for size in asked.sizes.split(",")])
         for name in asked.losses.split(","):
             with one_way_wire.path(name) as wire:
-                rows = on_path(wire, tools, source, asked.runs)
+                rows = on_path(wire, tools, source, asked.runs, share)
             for text in [RATIOS, *comparisons(rows)]:
                 print(text, flush=True)
     return 0

@@ -70,7 +70,10 @@ class Command:
 
 
 class Tool(Protocol):
-    """One of the programs. verifies: whether its receiver ends well with the right content only."""
+    """One of the programs. verifies: whether its receiver ends well with the right content only.
+
+    settings: what it needs for a path; redundant: settings for a given share of redundancy.
+    """
 
     name: str
     verifies: bool
@@ -79,6 +82,8 @@ class Tool(Protocol):
     def missing(self) -> str: ...
 
     def settings(self, loss: Loss, size: int) -> list[str] | None: ...
+
+    def redundant(self, share: float) -> list[str]: ...
 
     def send(self, job: Job, settings: list[str]) -> Command: ...
 
@@ -132,6 +137,9 @@ class Diode:
         advice = advise(Channel(link, loss.share, loss.burst), size, FAILURE)
         return None if advice is None else advice.options(None).split()
 
+    def redundant(self, share: float) -> list[str]:
+        return ["--redundancy", f"{100 * share:g}%"]
+
     def send(self, job: Job, settings: list[str]) -> Command:
         url = f"udp://{job.wire.receiver}:{self.port}?rate={job.rate:.0f}"
         words = diode("send", job.source, "--name", "file", "--to", url, *settings)
@@ -160,6 +168,9 @@ class Pydiode:
     def settings(self, loss: Loss, size: int) -> list[str] | None:
         needed = copies(math.ceil(size / self.datagram), self.fragments, loss)
         return ["--redundancy", str(needed)] if needed <= MOST_COPIES else None
+
+    def redundant(self, share: float) -> list[str]:
+        return ["--redundancy", str(1 + math.ceil(share))]  # whole copies are all it has
 
     def send(self, job: Job, settings: list[str]) -> Command:
         ends = [job.wire.receiver, job.wire.sender, "--port", str(self.port)]
@@ -192,6 +203,9 @@ class Flute:
         interleaved = 4 if loss.burst == 1 else 32  # 4 unless told otherwise
         needed = parity(self.k, interleaved, loss, math.ceil(size / self.k / self.symbol))
         return None if needed is None else [*map(str, (self.symbol, self.k, needed, interleaved))]
+
+    def redundant(self, share: float) -> list[str]:
+        return [*map(str, (self.symbol, self.k, math.ceil(self.k * share), 4))]
 
     def send(self, job: Job, settings: list[str]) -> Command:
         to = [job.wire.receiver, str(self.port), str(job.source), f"{job.rate:.0f}"]
@@ -226,6 +240,10 @@ class Udpcast:
             if needed is not None:
                 tries.append((needed / k, f"{stripes}x{needed}/{k}"))
         return ["--fec", min(tries)[1]] if tries else None
+
+    def redundant(self, share: float) -> list[str]:
+        stripes, k = SLICES[0]
+        return ["--fec", f"{stripes}x{math.ceil(k * share)}/{k}"]
 
     def send(self, job: Job, settings: list[str]) -> Command:
         # several hellos: they tell the receiver everything and any may be lost
