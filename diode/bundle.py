@@ -83,10 +83,12 @@ def members(content: bytes) -> list[Member]:
         raise Malformed("two entries with one name")
     sizes, offset = entries["size"].tolist(), ends[-1]
     found = []
-    columns = zip(entries["type"].tolist(), entries["flags"].tolist(), names, sizes,
+    types = entries["type"].tolist()
+    known = {each: Type(each) for each in set(types)}
+    columns = zip(types, entries["flags"].tolist(), names, sizes,
                   entries["mtime"].tolist(), strict=True)  # fmt: skip
     for type_, flags, name, size, mtime in columns:
-        found.append(Member(Type(type_), name, size, mtime if flags else None, offset))
+        found.append(Member(known[type_], name, size, mtime if flags else None, offset))
         offset += size
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from diode.admission import Verdict
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from diode.reception import Reception
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(NamedTuple):
     """How an object came, once it is whole."""
 
     signed_by: str = ""

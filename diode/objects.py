@@ -188,7 +188,14 @@ def escape(text: bytes | str) -> str:
     """Text from the wire as printable ASCII on one line, for terminals, logs and messages."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
+    if _plain(text) and "\\" not in text:
+        return text
     return "".join(c if " " <= c <= "~" and c != "\\" else _backslashed(c) for c in text)
+
+
+def _plain(text: str) -> bool:
+    """Whether all of it is printable ASCII."""
+    return text.isascii() and text.isprintable()
 
 
 def _backslashed(char: str) -> str:
@@ -212,7 +219,7 @@ def _is_unsafe(char: str) -> bool:
 
 def _safe_part(part: str, *, top: bool) -> str:
     part = _AMBIGUOUS.sub("%25", part)
-    safe = "".join(_percent(c) if _is_unsafe(c) else c for c in part)
+    safe = part if _plain(part) else "".join(_percent(c) if _is_unsafe(c) else c for c in part)
     if top and safe[0] in ".-":
         safe = _percent(safe[0]) + safe[1:]
     if safe[-1] in ". ":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from diode.assembly import describe
-from diode.cli.progress import NullProgress, progress
+from diode.cli.progress import REFRESH, Interval, NullProgress, progress
 from diode.errors import SourceError, UsageError
 from diode.objects import escape
 from diode.plan import bundle_room
@@ -175,13 +175,15 @@ class Preparation:
         """The objects. A single one that cannot be read is an error, one of many a warning."""
         listed, sources = self._listed, [*self._listed.sources]
         total, done = sum(f.size for f in listed.found), 0
+        shown = Interval(REFRESH)
 
         def hashed(count: int) -> None:
             nonlocal done
             if self._stopping.is_set():
                 raise Stopped
             done += count
-            bar.update(done, total, size(done))
+            if shown.due():
+                bar.update(done, total, size(done))
 
         def failed(thing: folder.Found, error: SourceError) -> None:
             if len(listed.found) == 1 and not sources:

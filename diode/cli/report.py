@@ -10,6 +10,7 @@ How messages look, to people, the journal or a program, is in log.py.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -20,6 +21,8 @@ from rich.console import Console
 from diode.cli import log
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import click
 
     from diode.errors import DiodeError
@@ -39,6 +42,7 @@ class Report:
         self.json = json_
         self.quiet = quiet
         self.verbose = verbose
+        self._gathering = False
         self.console = _Console(stderr=True, highlight=False, emoji=False)
         # A terminal gets words wrapped; a log gets each message on one line.
         self.console.soft_wrap = not self.console.is_terminal
@@ -53,14 +57,12 @@ class Report:
     def event(self, name: str, /, **fields: Any) -> None:
         """An event of the JSON contract; nothing without --json."""
         if self.json:
-            self._stdout(json.dumps({"event": name, **fields}, ensure_ascii=True))
+            self._stdout(json.dumps({"event": name, **fields}, ensure_ascii=True).encode())
 
     def result(self, text: str) -> None:
         """A result line on stdout; nothing with --json, whose events are the results."""
         if not self.json:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(os.fsencode(text) + b"\n")  # a name need not be UTF-8
-            sys.stdout.flush()
+            self._stdout(os.fsencode(text))  # a name need not be UTF-8
 
     def say(self, text: str, style: str = "") -> None:
         """Something worth knowing."""
@@ -87,6 +89,21 @@ class Report:
         self.event("error", code=error.exit_code, message=error.format_message(), hint="")
         self.log.refused(error)
 
-    def _stdout(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What goes to stdout in here is for whoever reads it at the end: a call of the system for
+        each of thousands of lines costs more than making them.
+        """
+        self._gathering = True
+        try:
+            yield
+        finally:
+            self._gathering = False
+            sys.stdout.flush()
+
+    def _stdout(self, line: bytes) -> None:
+        if not self._gathering:
+            sys.stdout.flush()  # what somebody else put there as text
+        sys.stdout.buffer.write(line + b"\n")
+        if not self._gathering:
+            sys.stdout.flush()

@@ -68,20 +68,24 @@ class Sending:
         bundled = isinstance(source, BundleSource)
         one = Sent(manifest.name, manifest.size, manifest.digest.hex())
         self.objects += 1
-        for file in source.members if isinstance(source, BundleSource) else [one]:
-            self.files += 1
-            self.file_bytes += file.size
-            self.report.event(
-                "object_sent",
-                name=escape(file.name),
-                sender=sender,
-                number=event.number,
-                size=file.size,
-                sha256=file.sha256,
-                passes=event.passes,
-                encrypted=manifest.encrypted,
-                bundle=bundled,
-            )
+        files = source.members if isinstance(source, BundleSource) else [one]
+        self.files += len(files)
+        self.file_bytes += sum(file.size for file in files)
+        if not self.report.json:
+            return
+        with self.report.together():
+            for file in files:
+                self.report.event(
+                    "object_sent",
+                    name=escape(file.name),
+                    sender=sender,
+                    number=event.number,
+                    size=file.size,
+                    sha256=file.sha256,
+                    passes=event.passes,
+                    encrypted=manifest.encrypted,
+                    bundle=bundled,
+                )
 
     def conclude(self, settings: Settings) -> None:
         """The last words."""

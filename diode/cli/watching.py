@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from diode import events
@@ -67,7 +67,9 @@ class AtHand:
     word: str = "delivered"
 
     def placed(self, facts: dict[str, Any]) -> None:
-        if facts["path"] != "-" and not (self.quiet or sys.stdout.isatty()):
+        if self.report.json or self.quiet or facts["path"] == "-":
+            return
+        if not sys.stdout.isatty():
             self.report.result(facts["path"])
 
     def begin(self, disk: Disk) -> None:
@@ -159,11 +161,12 @@ class Watcher:
         self.report.say(f"{what} {escape(path)} ({size(manifest.size)}{details})")
 
     def unpacked(self, key: Key, incoming: Incoming, how: Unpacked, session: Session) -> None:
-        facts = self._facts(key, incoming, session)
-        for member, where in how.files:
-            path = where.path + ("/" if member.type == Type.DIRECTORY else "")
-            one = _Told(escape(member.name), path, member.size, where.sha256, where.duplicate)
-            self._placed(one._asdict() | facts | {"bundle": True})
+        facts = self._facts(key, incoming, session) | {"bundle": True}
+        with self.report.together():
+            for member, where in how.files:
+                path = where.path + ("/" if member.type == Type.DIRECTORY else "")
+                one = _Told(escape(member.name), path, member.size, where.sha256, where.duplicate)
+                self._placed(one._asdict() | facts)
         there = sum(where.duplicate for _, where in how.files)
         already = f", {there:,} of them already there" if there else ""
         total = size(sum(member.size for member, _ in how.files))
@@ -177,7 +180,7 @@ class Watcher:
     def _facts(self, key: Key, incoming: Incoming, session: Session) -> dict[str, Any]:
         """What is said of an object that came, besides its name and place; as in the ledger."""
         received = session.receiver.senders.get(key.sender)
-        came = asdict(incoming.came)
+        came = incoming.came._asdict()
         return {
             "sender": key.sender,
             "number": key.number,

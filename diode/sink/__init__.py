@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from diode.sink.ledger import Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """An object is in its place. duplicate: the same content was already there."""
 
     path: str

@@ -29,7 +29,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from dataclasses import astuple
 from typing import TYPE_CHECKING, NamedTuple
 
 from diode import database
@@ -296,7 +295,7 @@ def _row(
     course: Course = NOTHING_KNOWN,
 ) -> tuple[object, ...]:
     row = (*key, member, state, name, os.fsencode(path), size, sha256, time.time())
-    return checked((*row, *astuple(course)))
+    return checked((*row, *course))
 
 
 def _check(db: sqlite3.Connection) -> None:

@@ -84,6 +84,7 @@ class _Attempt:
         self._members = members
         self._digests = [hashlib.sha256(self._of(member)).digest() for member in members]
         self._folder = _Folder(places)
+        self._one_by_one = not has_syncfs()
 
     def _of(self, member: Member) -> memoryview:
         return memoryview(self._content)[member.offset : member.offset + member.size]
@@ -119,7 +120,7 @@ class _Attempt:
         try:
             write_all(descriptor, self._of(member), 0)
             self._places.dress(descriptor, member.mtime)
-            if not has_syncfs():
+            if self._one_by_one:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -15,7 +15,7 @@ import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from diode import bundle
 from diode.bundle import Member
@@ -35,8 +35,7 @@ NAME_BYTES = 200
 """Of the first member's name in that of the bundle, at most: it is for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """A member of a bundle, as it was read. sha256: hexadecimal."""
 
     name: bytes

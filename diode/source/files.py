@@ -37,18 +37,19 @@ class NotRegular(SourceError):
     """Not a regular file: links, devices, sockets and pipes are not sent."""
 
 
-def open_regular(path: str) -> int:
-    """A descriptor of the file; NotRegular where it is something else."""
+def open_regular(path: str) -> tuple[int, os.stat_result]:
+    """A descriptor of the file, and what it is; NotRegular where it is something else."""
     try:
         descriptor = os.open(path, _FLAGS)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise NotRegular(f"{escape(path)} is not a regular file") from error
         raise SourceError(f"{escape(path)}: {os.strerror(error.errno or 0)}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise NotRegular(f"{escape(path)} is not a regular file")
-    return descriptor
+    return descriptor, status
 
 
 def read_small(
@@ -58,9 +59,8 @@ def read_small(
 
     expected: what it must be. Raises SourceError when it cannot be read or is being written to.
     """
-    descriptor = open_regular(path)
+    descriptor, status = open_regular(path)
     try:
-        status = os.fstat(descriptor)
         _same(path, status, expected)
         if status.st_size > most:
             return None
@@ -105,9 +105,8 @@ class FileSource:
         self.path = path
         self.name = name
         self._descriptor: int | None = None
-        descriptor = open_regular(self.path)
+        descriptor, status = open_regular(self.path)
         try:
-            status = os.fstat(descriptor)
             _same(path, status, expected)
             self._identity = identity(status)
             self.size = status.st_size
@@ -120,7 +119,7 @@ class FileSource:
 
     def read(self, offset: int, into: U8) -> None:
         if self._descriptor is None:
-            self._descriptor = open_regular(self.path)
+            self._descriptor, _ = open_regular(self.path)
         view = into.data
         done = 0
         while done < len(view):

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from diode.errors import SourceError
 from diode.objects import escape, wire_name
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from diode.source.files import Identity
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Something to send: its path here and the parts of its name there."""
 
     path: str
