@@ -349,6 +349,26 @@ def test_follow_gives_a_line_a_second(shell: Shell, left: Callable[..., None]) -
     assert shell.run("status", "inbox", "--follow").code == 2
 
 
+def test_a_signal_ends_follow_wherever_it_hits() -> None:
+    """A lock that its handler takes, too, is one that it may hold already."""
+    program = (
+        "import os, random, signal, threading, time\n"
+        "from diode.cli import status\n"
+        "from diode.cli.report import Report\n"
+        "status.EACH = 0\n"
+        "status._tell = lambda *_: None\n"
+        "def soon():\n"
+        "    time.sleep(0.002 * random.random())\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "for _ in range(500):\n"
+        "    killer = threading.Thread(target=soon)\n"
+        "    read = lambda: killer.ident or killer.start()\n"  # once a signal is provided for
+        "    assert status._follow(Report(json_=True), read) == 130\n"
+        "    killer.join()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+
+
 def test_follow_on_a_terminal(shell: Shell, left: Callable[..., None]) -> None:
     left(a_health(**WELL))
     ours, theirs = pty.openpty()

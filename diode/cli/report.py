@@ -57,12 +57,15 @@ class Report:
     def event(self, name: str, /, **fields: Any) -> None:
         """An event of the JSON contract; nothing without --json."""
         if self.json:
-            self._stdout(json.dumps({"event": name, **fields}, ensure_ascii=True).encode())
+            self._stdout(json.dumps({"event": name, **fields}, ensure_ascii=True))
 
     def result(self, text: str) -> None:
         """A result line on stdout; nothing with --json, whose events are the results."""
         if not self.json:
-            self._stdout(os.fsencode(text))  # a name need not be UTF-8
+            if not self._gathering:
+                sys.stdout.flush()
+            sys.stdout.buffer.write(os.fsencode(text) + b"\n")  # a name need not be UTF-8
+            self._flush()
 
     def say(self, text: str, style: str = "") -> None:
         """Something worth knowing."""
@@ -101,9 +104,10 @@ class Report:
             self._gathering = False
             sys.stdout.flush()
 
-    def _stdout(self, line: bytes) -> None:
-        if not self._gathering:
-            sys.stdout.flush()  # what somebody else put there as text
-        sys.stdout.buffer.write(line + b"\n")
+    def _stdout(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        self._flush()
+
+    def _flush(self) -> None:
         if not self._gathering:
             sys.stdout.flush()

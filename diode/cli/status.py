@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,7 @@ from diode.errors import DestinationError, NothingHeard, Partial, UsageError
 from diode.objects import escape
 from diode.service import gaps, reading_health
 from diode.service.reading_health import STALE, Reading, SenderReading
+from diode.wake import Wake
 from diode.wording import plural
 
 if TYPE_CHECKING:
@@ -178,19 +179,25 @@ def _pictured(shown: Shown, look: Look) -> RenderableType:
 
 def _follow(report: Report, read: Callable[[], Shown]) -> int:
     """Until a signal: a picture that changes, or with --json a line a second."""
-    over = threading.Event()
+    over = False
     if not report.json and not sys.stdout.isatty():
         raise UsageError("--follow is for a terminal, or with --json", hint="add --json")
-    with signals.asking(over.set):
+
+    def stop() -> None:
+        nonlocal over
+        over = True
+        wake.ring()
+
+    with contextlib.closing(Wake()) as wake, signals.asking(stop):
         if report.json:
-            while not over.is_set():
+            while not over:
                 _tell(report, read())
-                over.wait(EACH)
+                wake.wait(EACH)
             return INTERRUPTED
         console = Console(highlight=False, emoji=False)
         look = Look.of(console)
         with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
-            while not over.is_set():
+            while not over:
                 live.update(_pictured(read(), look), refresh=True)
-                over.wait(EACH)
+                wake.wait(EACH)
     return INTERRUPTED
