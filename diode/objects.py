@@ -19,6 +19,7 @@ import re
 import struct
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -217,6 +218,26 @@ def _is_unsafe(char: str) -> bool:
     return char in _BIDI or unicodedata.category(char) in ("Cc", "Cs")
 
 
+@lru_cache(maxsize=16)  # files of one folder mostly follow each other
+def _folders(path: bytes, exact: bool) -> tuple[str, ...]:
+    parts: list[str] = []
+    for raw in path.split(b"/"):
+        if raw not in (b"", b"."):
+            parts.append(_component(raw, top=not parts, exact=exact))
+    return tuple(parts)
+
+
+def _component(raw: bytes, *, top: bool, exact: bool) -> str:
+    part = raw.decode("utf-8", "surrogateescape")
+    if raw == b"..":
+        part = "%2E%2E"
+    elif exact:
+        part = part.replace("\0", "%00")
+    else:
+        part = _safe_part(part, top=top)
+    return _shorten(part, raw)
+
+
 def _safe_part(part: str, *, top: bool) -> str:
     part = _AMBIGUOUS.sub("%25", part)
     safe = part if _plain(part) else "".join(_percent(c) if _is_unsafe(c) else c for c in part)
@@ -237,18 +258,10 @@ def safe_parts(name: bytes, *, exact: bool = False) -> list[str]:
     is cut and closed with its CRC-32C, so that two long names stay two. Every name
     has an answer; one that leaves nothing becomes `unnamed`.
     """
-    parts: list[str] = []
-    for raw in name.split(b"/"):
-        if raw in (b"", b"."):
-            continue
-        part = raw.decode("utf-8", "surrogateescape")
-        if raw == b"..":
-            part = "%2E%2E"
-        elif exact:
-            part = part.replace("\0", "%00")
-        else:
-            part = _safe_part(part, top=not parts)
-        parts.append(_shorten(part, raw))
+    path, _, last = name.rpartition(b"/")
+    parts = [*_folders(path, exact)]
+    if last not in (b"", b"."):
+        parts.append(_component(last, top=not parts, exact=exact))
     return parts or ["unnamed"]
 
 

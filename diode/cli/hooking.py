@@ -32,7 +32,7 @@ from diode.wording import plural, seconds
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from diode.cli.hook_facts import Facts
     from diode.cli.report import Report
@@ -274,8 +274,8 @@ class Hooked:
 
     # As a place -------------------------------------------------------------------------------
 
-    def placed(self, facts: Facts) -> None:
-        self._inner.placed(facts)
+    def placed(self, each: Sequence[Facts], shared: Facts) -> None:
+        self._inner.placed(each, shared)
 
     def begin(self, disk: Disk) -> None:
         self._inner.begin(disk)

@@ -10,7 +10,6 @@ How messages look, to people, the journal or a program, is in log.py.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -21,7 +20,7 @@ from rich.console import Console
 from diode.cli import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Mapping
 
     import click
 
@@ -42,7 +41,6 @@ class Report:
         self.json = json_
         self.quiet = quiet
         self.verbose = verbose
-        self._gathering = False
         self.console = _Console(stderr=True, highlight=False, emoji=False)
         # A terminal gets words wrapped; a log gets each message on one line.
         self.console.soft_wrap = not self.console.is_terminal
@@ -57,15 +55,25 @@ class Report:
     def event(self, name: str, /, **fields: Any) -> None:
         """An event of the JSON contract; nothing without --json."""
         if self.json:
-            self._stdout(json.dumps({"event": name, **fields}, ensure_ascii=True))
+            self._stdout(json.dumps({"event": name, **fields}, ensure_ascii=True) + "\n")
 
-    def result(self, text: str) -> None:
-        """A result line on stdout; nothing with --json, whose events are the results."""
+    def events(self, name: str, each: Iterable[dict[str, Any]], shared: Mapping[str, Any]) -> None:
+        """An event for each, with the `shared` fields behind its own: there may be thousands, so
+        those are written out once, and all of it goes to stdout in one call.
+        """
+        if self.json:
+            before = json.dumps({"event": name}, ensure_ascii=True)[:-1]
+            behind = json.dumps(shared, ensure_ascii=True)[1:]
+            own = (json.dumps(fields, ensure_ascii=True)[1:-1] for fields in each)
+            self._stdout("".join(f"{before}, {fields}, {behind}\n" for fields in own))
+
+    def result(self, *texts: str) -> None:
+        """Result lines on stdout; nothing with --json, whose events are the results."""
         if not self.json:
-            if not self._gathering:
-                sys.stdout.flush()
-            sys.stdout.buffer.write(os.fsencode(text) + b"\n")  # a name need not be UTF-8
-            self._flush()
+            sys.stdout.flush()
+            encoded = [os.fsencode(text) + b"\n" for text in texts]  # a name need not be UTF-8
+            sys.stdout.buffer.write(b"".join(encoded))
+            sys.stdout.flush()
 
     def say(self, text: str, style: str = "") -> None:
         """Something worth knowing."""
@@ -92,22 +100,6 @@ class Report:
         self.event("error", code=error.exit_code, message=error.format_message(), hint="")
         self.log.refused(error)
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """What goes to stdout in here is for whoever reads it at the end: a call of the system for
-        each of thousands of lines costs more than making them.
-        """
-        self._gathering = True
-        try:
-            yield
-        finally:
-            self._gathering = False
-            sys.stdout.flush()
-
-    def _stdout(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
-        self._flush()
-
-    def _flush(self) -> None:
-        if not self._gathering:
-            sys.stdout.flush()
+    def _stdout(self, lines: str) -> None:
+        sys.stdout.write(lines)
+        sys.stdout.flush()

@@ -71,21 +71,17 @@ class Sending:
         files = source.members if isinstance(source, BundleSource) else [one]
         self.files += len(files)
         self.file_bytes += sum(file.size for file in files)
-        if not self.report.json:
-            return
-        with self.report.together():
-            for file in files:
-                self.report.event(
-                    "object_sent",
-                    name=escape(file.name),
-                    sender=sender,
-                    number=event.number,
-                    size=file.size,
-                    sha256=file.sha256,
-                    passes=event.passes,
-                    encrypted=manifest.encrypted,
-                    bundle=bundled,
-                )
+        each = (
+            {"name": escape(file.name), "size": file.size, "sha256": file.sha256} for file in files
+        )
+        shared = {
+            "sender": sender,
+            "number": event.number,
+            "passes": event.passes,
+            "encrypted": manifest.encrypted,
+            "bundle": bundled,
+        }
+        self.report.events("object_sent", each, shared)
 
     def conclude(self, settings: Settings) -> None:
         """The last words."""

@@ -27,7 +27,7 @@ from diode.sink.store import shown
 from diode.wording import plural, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from diode.cli.report import Report
     from diode.service.disk import Disk
@@ -76,12 +76,13 @@ class Storing:
         if waiting:
             self.report.say(f"{plural(len(waiting), 'file')} of an earlier run to upload")
 
-    def placed(self, facts: Facts) -> None:
-        """An object lies in the outbox."""
-        folder = facts["path"].endswith("/")
-        facts = facts | {"path": facts["path"].rstrip("/")}
-        self.uploads.add(facts, folder=folder)
-        self._note(facts)
+    def placed(self, each: Sequence[Facts], shared: Facts) -> None:
+        """They lie in the outbox."""
+        for one in each:
+            path = one["path"]
+            facts = one | shared | {"path": path.rstrip("/")}
+            self.uploads.add(facts, folder=path.endswith("/"))
+            self._note(facts)
 
     def tick(self, session: Session) -> None:  # noqa: ARG002
         self.uploads.step()

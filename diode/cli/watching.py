@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from diode import events
 from diode.cli import alarming, reading, verifying
@@ -16,6 +16,8 @@ from diode.service.notify import Unasked
 from diode.wording import plural, size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diode.cli.report import Report
     from diode.events import Key
     from diode.health import Alarm
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from diode.service.disk import Disk
     from diode.service.notify import Notifier
     from diode.service.receiver import Session
+    from diode.service.uploads import Facts
     from diode.sink import Delivered, Unpacked
 
 LINK_INTERVAL = 10.0
@@ -40,8 +43,8 @@ class Place(Protocol):
     event: str
     word: str
 
-    def placed(self, facts: dict[str, Any]) -> None:
-        """An object is there; `facts` are the fields of its event."""
+    def placed(self, each: Sequence[Facts], shared: Facts) -> None:
+        """Objects, or files of one, are there; both: the fields of their events."""
 
     def begin(self, disk: Disk) -> None:
         """Listening begins. disk: where work on the sink is done."""
@@ -66,11 +69,9 @@ class AtHand:
     event: str = "object_delivered"
     word: str = "delivered"
 
-    def placed(self, facts: dict[str, Any]) -> None:
-        if self.report.json or self.quiet or facts["path"] == "-":
-            return
-        if not sys.stdout.isatty():
-            self.report.result(facts["path"])
+    def placed(self, each: Sequence[Facts], shared: Facts) -> None:  # noqa: ARG002
+        if not (self.report.json or self.quiet or sys.stdout.isatty()):
+            self.report.result(*(one["path"] for one in each if one["path"] != "-"))
 
     def begin(self, disk: Disk) -> None:
         """Nothing is left to do."""
@@ -152,8 +153,8 @@ class Watcher:
         manifest = incoming.manifest
         path = how.path + ("/" if manifest.type == Type.DIRECTORY else "")
         facts = self._facts(key, incoming, session)
-        one = _Told(escape(manifest.name), path, manifest.size, how.sha256, how.duplicate)
-        self._placed(one._asdict() | facts | {"bundle": False})
+        one = _told(manifest.name, path, manifest.size, how)
+        self._placed([one], facts | {"bundle": False})
         if how.path == "-":
             return
         what = "already there" if how.duplicate else self.place.word
@@ -162,22 +163,22 @@ class Watcher:
 
     def unpacked(self, key: Key, incoming: Incoming, how: Unpacked, session: Session) -> None:
         facts = self._facts(key, incoming, session) | {"bundle": True}
-        with self.report.together():
-            for member, where in how.files:
-                path = where.path + ("/" if member.type == Type.DIRECTORY else "")
-                one = _Told(escape(member.name), path, member.size, where.sha256, where.duplicate)
-                self._placed(one._asdict() | facts)
+        each = []
+        for member, where in how.files:
+            path = where.path + ("/" if member.type == Type.DIRECTORY else "")
+            each.append(_told(member.name, path, member.size, where))
+        self._placed(each, facts)
         there = sum(where.duplicate for _, where in how.files)
         already = f", {there:,} of them already there" if there else ""
         total = size(sum(member.size for member, _ in how.files))
         name = escape(incoming.manifest.name)
         self.report.say(f"{self.place.word} {name} ({total}{already}{_details(incoming)})")
 
-    def _placed(self, facts: dict[str, Any]) -> None:
-        self.report.event(self.place.event, **facts)
-        self.place.placed(facts)
+    def _placed(self, each: Sequence[Facts], shared: Facts) -> None:
+        self.report.events(self.place.event, each, shared)
+        self.place.placed(each, shared)
 
-    def _facts(self, key: Key, incoming: Incoming, session: Session) -> dict[str, Any]:
+    def _facts(self, key: Key, incoming: Incoming, session: Session) -> Facts:
         """What is said of an object that came, besides its name and place; as in the ledger."""
         received = session.receiver.senders.get(key.sender)
         came = incoming.came._asdict()
@@ -305,14 +306,15 @@ class Watcher:
             self.report.detail(f"refused ({reason}): {escape(detail)}")
 
 
-class _Told(NamedTuple):
-    """What of a delivery is told of each file."""
-
-    name: str
-    path: str
-    size: int
-    sha256: str
-    duplicate: bool
+def _told(name: bytes, path: str, count: int, how: Delivered) -> Facts:
+    """What of a delivery is told of each file. count: its bytes."""
+    return {
+        "name": escape(name),
+        "path": path,
+        "size": count,
+        "sha256": how.sha256,
+        "duplicate": how.duplicate,
+    }
 
 
 def _details(incoming: Incoming) -> str:
