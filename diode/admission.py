@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from diode.block import CRC
 from diode.code import by_id
-from diode.envelope import Opened
 from diode.frame import Reject, alias
 from diode.keytext import fingerprint
-from diode.objects import Announcement, Malformed
+from diode.objects import Announcement, Malformed, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,12 +16,11 @@ import numpy as np
 from diode import frame, plan
 from diode.block import CRC, PLAIN
 from diode.coder import Here
-from diode.envelope import Enclosed
 from diode.errors import SourceError
 from diode.frame import I64, Beat, Frames, Kind
 from diode.group import Group, Spare, Stack
 from diode.lanes import lanes_of
-from diode.objects import Announcement, Manifest, Status
+from diode.objects import Announcement, Enclosed, Manifest, Status
 from diode.schedule import spread, symbol_numbers, turns, walk_length
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -36,13 +36,12 @@ from diode.block import AES_GCM
 from diode.cipher import NONCE, BlockCipher
 from diode.errors import KeyFileError, UsageError
 from diode.keytext import KEY, KEY_ID, Public, Secret
-from diode.objects import LENGTH, Announcement, Malformed, Manifest
+from diode.objects import LENGTH, Announcement, Enclosed, Malformed, Manifest, Opened
 from diode.seal import IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from diode.block import BlockCheck
     from diode.events import Key
 
 ENVELOPE, CONCEALED = 2, 3
@@ -116,22 +115,6 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
     digest: bytes
     mtime: int | None
     signers: bytes
-
-
-class Enclosed(NamedTuple):
-    """An object's announcement, not signed yet, and what closes its blocks."""
-
-    announcement: Announcement
-    check: BlockCheck
-
-
-class Opened(NamedTuple):
-    """A manifest as the sender had it, who signed by its word, and what opens the blocks."""
-
-    manifest: Manifest
-    signers: tuple[bytes, ...]
-    """Key ids."""
-    check: BlockCheck
 
 
 def distinct(recipients: Iterable[Recipient]) -> list[Recipient]:

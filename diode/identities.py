@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from diode.admission import Verdict
-    from diode.envelope import Identity, Opened
+    from diode.envelope import Identity
     from diode.events import Key
+    from diode.objects import Opened
 
 REMEMBERED = 4096
 """Announcements remembered that could not be opened: half a megabyte."""

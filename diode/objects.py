@@ -20,6 +20,7 @@ import struct
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -27,6 +28,11 @@ from diode.block import PLAIN
 from diode.errors import SourceError
 from diode.frame import crc32c
 from diode.geometry import Geometry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from diode.block import BlockCheck
 
 MAX_NAME = 4096
 """PATH_MAX of Linux: a longer name could not be created."""
@@ -174,6 +180,22 @@ class Announcement:
         return cls(manifest, tuple(sections))
 
 
+class Enclosed(NamedTuple):
+    """An object's announcement, not signed yet, and what closes its blocks."""
+
+    announcement: Announcement
+    check: BlockCheck
+
+
+class Opened(NamedTuple):
+    """A manifest as the sender had it, who signed by its word, and what opens the blocks."""
+
+    manifest: Manifest
+    signers: tuple[bytes, ...]
+    """Key ids."""
+    check: BlockCheck
+
+
 # Names ------------------------------------------------------------------------------------
 
 _RESERVED = {"con", "prn", "aux", "nul", "clock$"} | {
@@ -273,6 +295,6 @@ def _shorten(part: str, raw: bytes) -> str:
     return encoded[: MAX_PART - len(mark)].decode("utf-8", "ignore") + mark
 
 
-def wire_name(parts: list[str]) -> bytes:
+def wire_name(parts: Iterable[str]) -> bytes:
     """A relative path's components as the manifest carries them."""
     return "/".join(parts).encode("utf-8", "surrogateescape")

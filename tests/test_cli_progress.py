@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from rich.console import Console
 
 from diode.cli import progress as module
-from diode.cli.progress import BarProgress, Interval, NullProgress, progress
+from diode.cli.progress import Interval, NullProgress, progress
 from diode.cli.report import Report
 
 
@@ -28,69 +25,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def on_terminal() -> tuple[Report, io.StringIO]:
-    report, shown = Report(), io.StringIO()
-    report.console = Console(file=shown, force_terminal=True, width=200, color_system=None)
-    return report, shown
-
-
 def test_no_display_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     with progress(Report(), "sending") as bar:
         assert isinstance(bar, NullProgress)
         bar.update(1, 2, "text")
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("options", [{"quiet": True}, {"json_": True}])
-def test_no_display_where_it_would_be_in_the_way(options: dict[str, bool]) -> None:
-    report = Report(**options)
-    report.console = on_terminal()[0].console
-    assert isinstance(progress(report, "sending"), NullProgress)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["plain.txt", "[bold]a[/bold]", "[/nothing]", "[link=file:///x]y", "[", "]", "[[", ":x", "%s"],
-)
-def test_names_are_shown_as_they_are(name: str) -> None:
-    report, shown = on_terminal()
-    with progress(report, "receiving") as bar:
-        assert isinstance(bar, BarProgress)
-        bar.update(1, 4, f"{name}, 5 frames")
-        bar._bar.refresh()
-    assert f"{name}, 5 frames" in shown.getvalue()
-    assert "receiving" in shown.getvalue()
-    assert " 25%" in shown.getvalue()
-
-
-def test_total_may_be_unknown() -> None:
-    report, shown = on_terminal()
-    with progress(report, "receiving") as bar:
-        bar.update(0, None, "listening")
-        bar._bar.refresh()
-    assert "listening" in shown.getvalue()
-
-
-def test_display_changes_ten_times_a_second_at_most(clock: Clock) -> None:
-    report, _ = on_terminal()
-    bar = BarProgress(report, "sending")
-    seen = []
-    for step in range(1, 31):
-        bar.update(step, 30, str(step))
-        seen.append(bar._bar.tasks[0].completed)
-        clock.now += 0.0625
-    assert seen[:5] == [1, 1, 3, 3, 5]
-    assert len(set(seen)) == 15
-    assert bar._bar.tasks[0].fields["text"] == "29"
-
-
-def test_display_ends_with_an_error_too() -> None:
-    report, shown = on_terminal()
-    bar = progress(report, "sending")
-    with pytest.raises(KeyboardInterrupt), bar:
-        raise KeyboardInterrupt
-    assert not bar._bar.live.is_started
-    assert shown.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in shown.getvalue()
 
 
 @pytest.mark.parametrize("length", [0.5, 10.0])

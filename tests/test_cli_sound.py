@@ -11,8 +11,7 @@ from cli import Shell, make
 from rich.console import Console
 
 from diode.cli.listening import Silent, Sound, listening
-from diode.cli.progress import BarProgress
-from diode.cli.report import Report
+from diode.cli.terminal import Terminal
 from diode.modem import Signal
 from diode.modem.hearing import Hearing, hearing
 from diode.modem.meter import Meter
@@ -161,9 +160,9 @@ def test_a_carrier_without_sound_says_nothing() -> None:
 
 
 def test_the_line_below_the_bar() -> None:
-    report, shown = Report(), io.StringIO()
-    report.console = Console(file=shown, force_terminal=True, width=100, color_system=None)
-    with BarProgress(report, "receiving") as bar:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=100, color_system=None)
+    with Terminal(console).bar("receiving") as bar:
         bar.update(1, 4, "x", "[=====     ] -30 dB " + "y" * 200)
         bar._bar.refresh()
     assert "[=====     ] -30 dB" in shown.getvalue()

@@ -182,7 +182,7 @@ def _watch(
     """Show both sides until the receiver is done."""
     _, receiver = ends
     interval = Interval(1.0)
-    live = Live(console=report.console, transient=True) if report.live else None
+    live = Live(console=report.live.console, transient=True) if report.live else None
     with live or contextlib.nullcontext():
         while receiver.process.poll() is None:
             if live is not None:

@@ -85,7 +85,8 @@ class Text:
 
     live = True
 
-    def __init__(self, console: Callable[[], Console]) -> None:
+    def __init__(self, console: Console | None) -> None:
+        """console: that of a terminal; None: each message is a line without colours."""
         self._console = console
 
     def message(
@@ -97,17 +98,33 @@ class Text:
         style: str = "",
         **_fields: Any,
     ) -> None:
-        console = self._console()
-        console.print(f"{level.prefix}{text}", style=style or level.style, markup=False)
+        lines = [f"{level.prefix}{text}"]
         if hint:
-            console.print(f"{level.prefix}hint: {hint}", markup=False)
+            lines.append(f"{level.prefix}hint: {hint}")
+        if self._console is None:
+            _write("".join(f"{line}\n" for line in lines))
+            return
+        for line, look in zip(lines, (style or level.style, ""), strict=False):
+            self._console.print(line, style=look, markup=False)
 
     def refused(self, error: click.ClickException) -> None:
         error.show()
 
 
+def _write(lines: str) -> None:
+    """Onto standard error. When nobody reads it any more, or it is closed, the work goes on."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(lines)
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # What is left in the buffer must not fail again when Python flushes it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 class Lines:
-    """Lines for programs. When nobody reads them any more the work goes on without."""
+    """Lines for programs."""
 
     live = False
 
@@ -124,12 +141,7 @@ class Lines:
         style: str = "",  # noqa: ARG002  programs see no colours, and the journal has its own
         **fields: Any,
     ) -> None:
-        try:
-            sys.stderr.write(self._form(level, text, hint, fields))
-            sys.stderr.flush()
-        except BrokenPipeError:
-            # What is left in the buffer must not fail again when Python flushes it at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        _write(self._form(level, text, hint, fields))
 
     def refused(self, error: click.ClickException) -> None:
         context = getattr(error, "ctx", None)
@@ -175,7 +187,7 @@ def is_journal(environment: Mapping[str, str] = os.environ, descriptor: int = 2)
     return stream == f"{found.st_dev}:{found.st_ino}"
 
 
-def opened(console: Callable[[], Console], *, events: bool) -> Log:
+def opened(console: Console | None, *, events: bool) -> Log:
     """Where messages go. events: standard output has them as events, so they go nowhere else
     unless a format was asked for.
     """

@@ -129,7 +129,7 @@ class Walk:
                     self.unreadable += 1
                     self._report.warn(f"left out {error}")
                     continue
-                name = wire_name(list(found.parts))
+                name = wire_name(found.parts)
                 if isinstance(source, DirectorySource):
                     yield Entry(name, True)
                 else:

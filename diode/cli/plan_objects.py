@@ -106,7 +106,7 @@ def of_paths(paths: tuple[str, ...], skipped: Callable[[str, str], object]) -> I
 
     for path in paths:
         for found in folder.find(path, None, skipped):
-            name = wire_name(list(found.parts))
+            name = wire_name(found.parts)
             yield File(0 if found.directory else found.size, name, 1, found.directory)
 
 

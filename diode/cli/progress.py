@@ -5,14 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol, Self
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import TracebackType
-
-    from rich.console import RenderableType
 
     from diode.cli.report import Report
 
@@ -54,57 +48,10 @@ class NullProgress:
         """Nothing to close."""
 
 
-class _Noted(Progress):
-    """Bars with a line of text below them."""
-
-    note = ""
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        yield from super().get_renderables()
-        if self.note:
-            yield Text(self.note, style="dim", no_wrap=True, overflow="ellipsis")
-
-
-class BarProgress:
-    """One bar with a text behind it, at most ten times a second."""
-
-    def __init__(self, report: Report, what: str) -> None:
-        self._bar = _Noted(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[text]}", style="dim", markup=False),  # names are in it
-            console=report.console,
-            transient=True,
-            refresh_per_second=1 / REFRESH,
-        )
-        self._task = self._bar.add_task(what, total=None, text="")
-        self._next = 0.0
-
-    def update(self, done: float, total: float | None, text: str, note: str = "") -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + REFRESH
-            self._bar.note = note
-            self._bar.update(self._task, completed=done, total=total, text=text)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-
 def progress(report: Report, what: str) -> Shown:
     """A bar where somebody can see it."""
-    return BarProgress(report, what) if report.live else NullProgress()
+    terminal = report.live
+    return NullProgress() if terminal is None else terminal.bar(what)
 
 
 class Interval:

@@ -15,8 +15,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from diode.cli import log
 
 if TYPE_CHECKING:
@@ -24,14 +22,23 @@ if TYPE_CHECKING:
 
     import click
 
+    from diode.cli.terminal import Terminal
     from diode.errors import DiodeError
 
 
-class _Console(Console):
-    """Standard error. When nobody reads it any more the work goes on without words."""
+TAKEN_FOR_ONE = {"FORCE_COLOR", "TTY_COMPATIBLE"}
+"""Variables by which something else than a terminal may be taken for one."""
 
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
+
+def _terminal() -> Terminal | None:
+    """Standard error, if it is one."""
+    if sys.stderr is None:
+        return None
+    if not sys.stderr.isatty() and TAKEN_FOR_ONE.isdisjoint(os.environ):
+        return None
+    from diode.cli.terminal import Terminal
+
+    return Terminal.there()
 
 
 class Report:
@@ -41,16 +48,13 @@ class Report:
         self.json = json_
         self.quiet = quiet
         self.verbose = verbose
-        self.console = _Console(stderr=True, highlight=False, emoji=False)
-        # A terminal gets words wrapped; a log gets each message on one line.
-        self.console.soft_wrap = not self.console.is_terminal
-        self.log = log.opened(lambda: self.console, events=json_)
+        self.terminal = _terminal()
+        self.log = log.opened(self.terminal.console if self.terminal else None, events=json_)
 
     @property
-    def live(self) -> bool:
-        """Whether a progress display makes sense."""
-        terminal = self.log.live and self.console.is_terminal
-        return terminal and not self.json and not self.quiet
+    def live(self) -> Terminal | None:
+        """Where a progress display makes sense, if anywhere."""
+        return self.terminal if self.log.live and not self.json and not self.quiet else None
 
     def event(self, name: str, /, **fields: Any) -> None:
         """An event of the JSON contract; nothing without --json."""

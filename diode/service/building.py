@@ -68,7 +68,7 @@ class Workbench:
 
         def found() -> Iterator[Found]:
             for folder, ripe in things:
-                waiting[wire_name(list(ripe.found.parts))].append((folder, ripe))
+                waiting[wire_name(ripe.found.parts)].append((folder, ripe))
                 by_found[id(ripe.found)] = (folder, ripe)
                 yield ripe.found
 
@@ -80,7 +80,7 @@ class Workbench:
 
         def lost(thing: Found, error: SourceError) -> None:
             one = by_found.pop(id(thing))
-            waiting[wire_name(list(thing.parts))].remove(one)
+            waiting[wire_name(thing.parts)].remove(one)
             failed(*one, error)
 
         room = bundle_room(self._settings, self._link)

@@ -10,13 +10,13 @@ from diode import lettering
 from diode.errors import ReceiptError, SourceError, UsageError
 from diode.objects import escape
 from diode.receipt import MAGIC, MOST
-from diode.seal import PublicKey
 from diode.service.keys import read_public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diode.receipt import Ranges
+    from diode.seal import PublicKey
 
 STDIN = "-"
 TOLD = 20
@@ -25,6 +25,10 @@ TOLD = 20
 
 def keys(sources: Sequence[str]) -> list[PublicKey]:
     """Public keys to verify with. KeyFileError where one is none."""
+    if not sources:
+        return []
+    from diode.seal import PublicKey  # cryptography takes a while to load
+
     return [key for source in sources for key in read_public(source, PublicKey)]
 
 

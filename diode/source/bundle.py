@@ -236,7 +236,7 @@ def gather(
 
 def _taken(thing: Found, most: int) -> tuple[Member, bytes] | None:
     """A small thing, read; None where it goes alone."""
-    name = wire_name(list(thing.parts))
+    name = wire_name(thing.parts)
     small = most // BUNDLE_SHARE - bundle.entry_size(name)
     if small < 0 or thing.size > small:
         return None

@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
     def source(self, hashed: Callable[[int], object] | None = None) -> FileSource | DirectorySource:
         """The object; SourceError where it cannot be read. A file is hashed here."""
-        name = wire_name(list(self.parts))
+        name = wire_name(self.parts)
         if self.directory:
             return DirectorySource(name, self.mtime, self.path)
         return FileSource(self.path, name, hashed=hashed, expected=self.identity)

@@ -25,7 +25,7 @@ UNNAMED = b"manifest"
 
 def specification(top: tuple[str, ...], sources: Iterable[Source], spool: Spool) -> SpooledSource:
     """Of the folder of that name there."""
-    name = wire_name(list(top))
+    name = wire_name(top)
     lines = mtree.mtree(_entries(name + b"/" if name else b"", sources))
     return SpooledSource((name or UNNAMED) + SUFFIX, b"".join(lines), spool)
 
