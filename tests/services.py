@@ -61,13 +61,16 @@ class Service:
                 env=self.shell.environment,
             )
         self.shell.processes.append(self.process)
-        wait_until(lambda: self.events("sending") or self.events("listening"))
+        begun = self.told[-1:]
+        wait_until(lambda: self.events("sending", begun) or self.events("listening", begun))
         return self
 
-    def events(self, name: str) -> list[dict]:
-        """All it has told under that name, over all starts."""
+    def events(self, name: str, logs: list[str] | None = None) -> list[dict]:
+        """All it has told under that name, over all starts. logs: those of some only."""
         lines = [
-            line for log in self.told for line in Path(log).read_text().splitlines(keepends=True)
+            line
+            for log in (self.told if logs is None else logs)
+            for line in Path(log).read_text().splitlines(keepends=True)
         ]
         told = [json.loads(line) for line in lines if line.endswith("\n")]
         return [event for event in told if event["event"] == name]

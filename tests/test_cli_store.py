@@ -258,7 +258,7 @@ def test_a_slow_store_and_one_cut_in_mid_upload_get_it_once(
     gate.cut()
     assert server.keys("bucket") == []
     gate.rate, gate.shut = 0, False
-    assert receiving.wait(60) == 0
+    assert receiving.wait(120) == 0  # whatever the client waits for: its patience is a minute
     (delivered,) = output.seen("object_delivered")
     assert not delivered["duplicate"]
     assert server.keys("bucket") == ["in/large"]
