@@ -27,7 +27,7 @@ def keys(sources: Sequence[str]) -> list[PublicKey]:
     """Public keys to verify with. KeyFileError where one is none."""
     if not sources:
         return []
-    from diode.seal import PublicKey  # cryptography takes a while to load
+    from diode.seal import PublicKey  # noqa: PLC0415  cryptography takes a while to load
 
     return [key for source in sources for key in read_public(source, PublicKey)]
 
