@@ -98,14 +98,14 @@ class Text:
         style: str = "",
         **_fields: Any,
     ) -> None:
-        lines = [f"{level.prefix}{text}"]
-        if hint:
-            lines.append(f"{level.prefix}hint: {hint}")
+        said = f"{level.prefix}{text}"
+        then = f"{level.prefix}hint: {hint}" if hint else ""
         if self._console is None:
-            _write("".join(f"{line}\n" for line in lines))
+            _write(f"{said}\n{then}\n" if then else f"{said}\n")
             return
-        for line, look in zip(lines, (style or level.style, ""), strict=False):
-            self._console.print(line, style=look, markup=False)
+        self._console.print(said, style=style or level.style, markup=False)
+        if then:
+            self._console.print(then, markup=False)
 
     def refused(self, error: click.ClickException) -> None:
         error.show()

@@ -1,6 +1,6 @@
 """Standard error as a terminal: words in colour, wrapped, and a bar that moves.
 
-`rich` does all of it, and takes a fifth of the time in which a verb starts. So it is loaded where
+`rich` does all of it, and takes a tenth of the time in which a verb starts. So it is loaded where
 somebody looks, which is known when a verb begins; confined later, it could not be. Into a file, a
 pipe or the journal messages go without it (log.py).
 """
