@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import warm
+
 
 @dataclass
 class Ran:
@@ -40,17 +42,10 @@ class Shell:
 
     def run(self, *arguments: object, stdin: bytes | None = None, timeout: float = 120) -> Ran:
         """Run `diode` to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "diode", *map(str, arguments)],
-            input=stdin if stdin is not None else b"",
-            capture_output=True,
-            cwd=self.folder,
-            env=self.environment,
-            timeout=timeout,
-            check=False,
+        code, out, err = warm.run(
+            [str(each) for each in arguments], stdin or b"", self.folder, self.environment, timeout
         )
-        out = done.stdout.decode("utf-8", "surrogateescape")  # paths come with every byte
-        ran = Ran(done.returncode, out, done.stderr.decode())
+        ran = Ran(code, out.decode("utf-8", "surrogateescape"), err.decode())  # paths: every byte
         assert "Traceback" not in ran.err, ran.err
         return ran
 
