@@ -3,6 +3,8 @@
 
 # Tests start the program thousands of times: it is not to be compiled anew each time.
 unexport PYTHONDONTWRITEBYTECODE
+# Several tests run at a time: threads of one that wait in a loop for each other take it from others.
+export OPENBLAS_NUM_THREADS := 1
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,7 +40,7 @@ demo: $(VENV)/installed
 	@$(BIN)/diode demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+	$(BIN)/python -m pytest -q -n 3 -m 'not slow'
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -q -m slow
@@ -53,7 +55,7 @@ test-recipes: $(VENV)/installed
 	@PATH="$(CURDIR)/$(BIN):$$PATH" recipes/run
 
 coverage: $(VENV)/installed
-	$(BIN)/python -m pytest -q -n 2 -m 'not slow' --cov=diode --cov-branch --cov-report=term
+	$(BIN)/python -m pytest -q -n 3 -m 'not slow' --cov=diode --cov-branch --cov-report=term
 
 soak: $(VENV)/installed
 	SOAK_FILES=$${SOAK_FILES:-6000} $(BIN)/python -m pytest -q -m slow tests/test_soak.py

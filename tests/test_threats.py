@@ -283,9 +283,10 @@ def test_files_may_not_be_that_large(shell: Shell) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        ran = shell.run("recv", "inbox", "--from", "file:cap")
+        receiving = shell.start("recv", "inbox", "--from", "file:cap")  # has the limits of this one
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    ran = shell.finish(receiving)
     assert ran.code == 13, ran.err
     assert "ulimit" in ran.err
     assert tree(shell.folder / "inbox", ".diode") == {}
