@@ -21,15 +21,11 @@ class Device:
     """A server with 200 registers of each table, that can be stopped."""
 
     def __init__(self, port):
-        self.port, self.loop = port, asyncio.new_event_loop()
+        self.port = port
         self.ready = threading.Event()
-        self.thread = threading.Thread(target=self._run)
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self.thread.start()
         assert self.ready.wait(20)
-
-    def _run(self):
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self._serve())
 
     async def _serve(self):
         from pymodbus.server import ModbusTcpServer
@@ -47,7 +43,7 @@ class Device:
         )
         self.server = ModbusTcpServer(device, address=("127.0.0.1", self.port))
         await self.server.serve_forever(background=True)
-        self.stopping = asyncio.Event()
+        self.loop, self.stopping = asyncio.get_running_loop(), asyncio.Event()
         self.ready.set()
         await self.stopping.wait()
         await self.server.shutdown()
@@ -55,7 +51,6 @@ class Device:
     def stop(self):
         self.loop.call_soon_threadsafe(self.stopping.set)
         self.thread.join(20)
-        self.loop.close()
 
 
 class Stop(Exception):
