@@ -32,7 +32,7 @@ $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
 	  || { echo 'the venv module is missing: sudo apt install python3-venv'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]' \
 	  || { echo; echo 'if a compiler or Python.h was missing above: sudo apt install build-essential python3-dev'; exit 1; }
 	@touch $@
 
@@ -61,8 +61,8 @@ soak: $(VENV)/installed
 	SOAK_FILES=$${SOAK_FILES:-6000} $(BIN)/python -m pytest -q -m slow tests/test_soak.py
 
 fuzz: $(VENV)/installed
-	@for harness in tests/fuzz/fuzz_*.py; do \
-	  echo "$$harness"; $(BIN)/python $$harness -verbosity=0 -max_total_time=$${SECONDS_EACH:-60} || exit 1; done
+	@printf '%s\n' tests/fuzz/fuzz_*.py | xargs -P 2 -I{} sh -c \
+	  'echo {}; exec $(BIN)/python {} -verbosity=0 -max_total_time=$${SECONDS_EACH:-60}'
 
 bench: $(VENV)/installed
 	@for bench in benches/*.py; do echo; $(BIN)/python $$bench || exit 1; done

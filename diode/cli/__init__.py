@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -51,7 +52,10 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
             return None
+        gc.disable()  # what is loaded stays to the end: it is no garbage to be looked for
         command = importlib.import_module(f"diode.cli.{cmd_name}").command
+        gc.freeze()
+        gc.enable()
         assert isinstance(command, click.Command)
         return command
 
