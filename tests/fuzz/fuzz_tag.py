@@ -64,10 +64,18 @@ class Script(fuzz_receiver.Script):
         both = list(good)
         for piece in forged:
             both.insert(self.choices.byte() % (len(both) + 1), piece)
-        self.keeper.hear(Frames.of_pieces(both).rows() if both else [])
-        told = Frames.of_pieces(good).rows() if good else []
+        mixed = Frames.of_pieces(both).rows() if both else []
+        self.keeper.hear(mixed)
+        # In the same batches: what is kept until its manifest comes is reckoned by them.
+        ours = set(good)
+        told = [rows[[row.tobytes() in ours for row in rows]] for rows in mixed]
+        assert sum(map(len, told)) == len(good)
         refused: list[tuple[Reject, int]] = []
-        right = [KEY.accepted(each, lambda *why: refused.append(why)).copy() for each in told]
+        right = [
+            KEY.accepted(each, lambda *why: refused.append(why)).copy()
+            for each in told
+            if len(each)
+        ]
         assert not refused
         if short:
             self.plain.receiver.rejected[Reject.LENGTH] += short
