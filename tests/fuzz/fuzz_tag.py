@@ -68,20 +68,17 @@ class Script(fuzz_receiver.Script):
         self.keeper.hear(mixed)
         # In the same batches: what is kept until its manifest comes is reckoned by them.
         ours = set(good)
-        told = [rows[[row.tobytes() in ours for row in rows]] for rows in mixed]
+        batches = (rows[[row.tobytes() in ours for row in rows]] for rows in mixed)
+        told = [rows for rows in batches if len(rows)]
         assert sum(map(len, told)) == len(good)
         refused: list[tuple[Reject, int]] = []
-        right = [
-            KEY.accepted(each, lambda *why: refused.append(why)).copy()
-            for each in told
-            if len(each)
-        ]
+        right = [KEY.accepted(each, lambda *why: refused.append(why)).copy() for each in told]
         assert not refused
         if short:
             self.plain.receiver.rejected[Reject.LENGTH] += short
         for each in right:
             each[:, 0] &= ~np.uint8(MARK)
-        self.plain.hear([each for each in right if len(each)])
+        self.plain.hear(right)
         rejected = self.keeper.receiver.rejected
         assert sum(rejected[why] for why in REFUSED) == self.forged
 
